@@ -1,0 +1,2 @@
+//! ferryctl.
+fn main() {}

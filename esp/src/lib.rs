@@ -1,0 +1,1 @@
+//! ESP (RFC 4303): transforms, anti-replay, SAD, SPD and the userspace data plane.

@@ -1,0 +1,1 @@
+//! The VICI protocol: codec and client, and the swanctl.conf text it is made from.

@@ -1,0 +1,1 @@
+//! Linux routes, rules, addresses and (later) kernel SAs and policies over netlink.
