@@ -1,1 +1,7 @@
 //! IKEv2 (RFC 7296) as a pure state machine: no I/O, no clock, no globals, no unsafe.
+#![forbid(unsafe_code)]
+
+pub mod identity;
+pub mod proposal;
+pub mod selector;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! Octets and values: the message format of RFC 7296 section 3.
+
+pub mod registry;
