@@ -19,6 +19,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::codec::{EncodeError, check_name, write_name};
 use crate::message::is_printable;
+use crate::wiped;
 
 /// Longest packet, in octets, without the length of its frame.
 pub const MAX_FRAME: usize = 512 * 1024;
@@ -180,14 +181,7 @@ impl Frames {
             self.buffer.truncate(kept);
             self.start = 0;
         }
-        let needed = self.buffer.len() + octets.len();
-        if needed > self.buffer.capacity() {
-            // Vec's own growth would leave an unwiped copy behind.
-            let mut grown = Zeroizing::new(Vec::with_capacity(needed.max(2 * self.buffer.capacity())));
-            grown.extend_from_slice(&self.buffer);
-            self.buffer = grown;
-        }
-        self.buffer.extend_from_slice(octets);
+        wiped::append(&mut self.buffer, octets);
     }
 
     /// Takes the next whole frame, without its length, or `None` until more is fed. After [`FrameTooLong`] the stream
