@@ -14,8 +14,6 @@ use super::lookup::Lookup;
 use super::{DataPlaneChoice, Families, Routing, Settings};
 use crate::vici_server::SocketUri;
 
-const DEFAULT_SOCKET: &str = "unix:///var/run/charon.vici";
-
 /// charon's, so that neither starts while the other runs.
 const DEFAULT_PID_FILE: &str = "/var/run/charon.pid";
 
@@ -151,11 +149,9 @@ fn routing(from: &Lookup<'_>) -> Result<Routing, BadValue> {
 }
 
 fn vici_socket(from: &Lookup<'_>) -> Result<SocketUri, BadValue> {
-    let uri = from.text("plugins.vici.socket")?.unwrap_or(DEFAULT_SOCKET);
-    uri.parse().map_err(|expected| match from.setting("plugins.vici.socket") {
-        Some(setting) => setting.bad(expected),
-        None => unreachable!("the default is a good address"),
-    })
+    let Some(setting) = from.setting("plugins.vici.socket") else { return Ok(SocketUri::default()) };
+    let uri = setting.str().and_then(|text| text.parse().ok());
+    uri.ok_or_else(|| setting.bad("unix:///path or tcp://address:port"))
 }
 
 /// Servers by their own keys, and whatever `plugins.attr` says.
