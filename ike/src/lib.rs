@@ -1,6 +1,8 @@
 //! IKEv2 (RFC 7296) as a pure state machine: no I/O, no clock, no globals, no unsafe.
 #![forbid(unsafe_code)]
 
+pub mod auth;
+pub mod crypto;
 pub mod identity;
 pub mod proposal;
 pub mod selector;
