@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod auth;
+pub mod cookie;
 pub mod crypto;
 pub mod identity;
+pub mod lease;
+pub mod natt;
 pub mod proposal;
 pub mod selector;
 pub mod wire;
