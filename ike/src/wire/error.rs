@@ -148,10 +148,10 @@ impl fmt::Display for Sentence<'_> {
         let Self { part, offset, fault } = self;
         match fault {
             Fault::Truncated { needed, left } => {
-                write!(f, "{part} is cut off at octet {offset}: {needed} octets needed, {left} left")
+                write!(f, "{part} is cut off at octet {offset} ({needed} needed, {left} left)")
             }
             Fault::Trailing { octets } => {
-                write!(f, "{part} is followed by {octets} octets too many at octet {offset}")
+                write!(f, "{part} goes on where it should end, at octet {offset} ({octets} left)")
             }
             Fault::Value { field, value, expected } => {
                 write!(f, "{part} has {field} {value} before octet {offset}, expected {expected}")

@@ -396,3 +396,345 @@ impl fmt::Debug for Payloads<'_> {
         fmt::Display::fmt(self, f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proposal::{Proposal, Transform};
+    use crate::wire::build::PayloadWriter;
+    use crate::wire::codec::Expected;
+    use crate::wire::registry::{
+        AuthMethod, CertEncoding, CfgAttributeType, CfgType, IdType, KeMethod, ProtocolId, Spi, TransformType,
+    };
+    use proptest::prelude::*;
+
+    /// One payload of each kind, but for the encrypted ones.
+    fn everything() -> PayloadWriter {
+        let identity = Identity { id_type: IdType::FQDN, data: b"moon.example".to_vec() };
+        let selector = TrafficSelector {
+            protocol: 6,
+            start_port: 80,
+            end_port: 90,
+            start_addr: [10, 0, 0, 0].into(),
+            end_addr: [10, 0, 0, 255].into(),
+        };
+        let transform = |kind, id, key_length| Transform { kind, id, key_length };
+        let proposal = Proposal {
+            number: 1,
+            protocol: ProtocolId::ESP,
+            spi: vec![1, 2, 3, 4],
+            transforms: vec![
+                transform(TransformType::ENCR, 12, Some(128)),
+                transform(TransformType::INTEG, 12, None),
+            ],
+        };
+        let mut w = PayloadWriter::new();
+        w.id_i(&identity)
+            .cert(CertEncoding::X509_SIGNATURE, b"certificate")
+            .cert(CertEncoding::X509_SIGNATURE, b"issuer")
+            .cert_req(CertEncoding::X509_SIGNATURE, &[9; 40])
+            .id_r(&identity)
+            .auth(AuthMethod::SHARED_KEY, &[5; 32])
+            .cp(
+                CfgType::REQUEST,
+                &[
+                    (CfgAttributeType::INTERNAL_IP4_ADDRESS, vec![]),
+                    (CfgAttributeType::INTERNAL_IP4_DNS, vec![192, 0, 2, 53]),
+                    (CfgAttributeType::INTERNAL_IP4_DNS, vec![192, 0, 2, 54]),
+                ],
+            )
+            .sa(&[proposal])
+            .ke(KeMethod::CURVE_25519, &[8; 32])
+            .nonce(&[7; 32])
+            .ts_i(&[selector])
+            .ts_r(&[selector, selector])
+            .notify(NotifyType::INITIAL_CONTACT, &[])
+            .notify_for(ProtocolId::ESP, &[1, 2, 3, 4], NotifyType::REKEY_SA, b"data")
+            .delete_ike()
+            .delete(ProtocolId::ESP, &[Spi(1), Spi(2)])
+            .eap(&[1, 1, 0, 5, 1])
+            .vendor_id(b"vendor")
+            .raw(PayloadType(200), false, b"future");
+        w
+    }
+
+    fn decode(w: &PayloadWriter) -> Result<Payloads<'_>, DecodeError> {
+        decode_payloads(w.first(), w.octets())
+    }
+
+    #[test]
+    fn every_payload_is_found_by_its_finder() {
+        let w = everything();
+        let payloads = decode(&w).unwrap();
+        assert_eq!(
+            payloads.to_string(),
+            "IDi, CERT, CERT, CERTREQ, IDr, AUTH, CP(CFG_REQUEST), SA, KE, No, TSi, TSr, N(INITIAL_CONTACT), \
+             N(REKEY_SA), D, D, EAP, V, (200)"
+        );
+        assert_eq!(payloads.id_i().unwrap().data, b"moon.example");
+        assert_eq!(payloads.id_r_body().unwrap(), b"\x02\0\0\0moon.example");
+        let certs: Vec<_> = payloads.certs().map(|cert| cert.data).collect();
+        assert_eq!(certs, [&b"certificate"[..], b"issuer"]);
+        assert_eq!(payloads.cert_reqs().next().unwrap().hashes().count(), 2);
+        assert_eq!(payloads.auth().unwrap().method, AuthMethod::SHARED_KEY);
+        let dns = payloads.cp().unwrap().values(CfgAttributeType::INTERNAL_IP4_DNS);
+        assert_eq!(dns.collect::<Vec<_>>(), [[192, 0, 2, 53], [192, 0, 2, 54]]);
+        assert_eq!(payloads.sa().unwrap().proposals[0].spi, [1, 2, 3, 4]);
+        assert_eq!(payloads.ke().unwrap().method, KeMethod::CURVE_25519);
+        assert_eq!(payloads.nonce().unwrap(), [7; 32]);
+        assert_eq!((payloads.ts_i().unwrap().len(), payloads.ts_r().unwrap().len()), (1, 2));
+        assert_eq!(payloads.notify(NotifyType::REKEY_SA).unwrap().spi, [1, 2, 3, 4]);
+        assert!(payloads.error().is_none() && payloads.notify(NotifyType::COOKIE).is_none());
+        let deleted: Vec<_> = payloads.deletes().flat_map(|delete| &delete.spis).collect();
+        assert_eq!(deleted, [&Spi(1), &Spi(2)]);
+        assert_eq!(payloads.eap().unwrap().identifier(), 1);
+        assert_eq!(payloads.vendor_ids().collect::<Vec<_>>(), [b"vendor"]);
+        assert!(payloads.encrypted().is_none() && payloads.fragment().is_none());
+    }
+
+    #[test]
+    fn what_was_decoded_is_written_again_octet_by_octet() {
+        let w = everything();
+        let mut again = PayloadWriter::new();
+        for payload in &decode(&w).unwrap() {
+            again.payload(payload);
+        }
+        assert_eq!(again.first(), w.first());
+        assert_eq!(again.octets(), w.octets());
+    }
+
+    #[test]
+    fn a_chain_cut_off_anywhere_is_refused() {
+        let w = everything();
+        for length in 0..w.octets().len() {
+            let cut = decode_payloads(w.first(), &w.octets()[..length]);
+            assert!(matches!(cut, Err(DecodeError::Malformed { .. })), "{length} octets");
+        }
+    }
+
+    #[test]
+    fn an_octet_changed_anywhere_is_survived() {
+        let w = everything();
+        let mut octets = w.octets().to_vec();
+        let mut refused = 0;
+        for position in 0..octets.len() {
+            let honest = octets[position];
+            for value in [0, 1, honest ^ 1, honest.wrapping_add(1), honest ^ 0x80, 255] {
+                octets[position] = value;
+                refused += u32::from(decode_payloads(w.first(), &octets).is_err());
+            }
+            octets[position] = honest;
+        }
+        assert!(refused > 100, "only {refused} changes were noticed");
+    }
+
+    #[test]
+    fn no_payload_and_octets_do_not_go_together() {
+        assert!(decode_payloads(PayloadType::NONE, &[]).unwrap().is_empty());
+        assert!(decode_payloads(PayloadType::NONE, &[0]).is_err());
+        assert!(decode_payloads(PayloadType::NOTIFY, &[]).is_err());
+    }
+
+    #[test]
+    fn unknown_payloads_are_ignored_unless_they_are_critical() {
+        let mut w = PayloadWriter::new();
+        w.raw(PayloadType(200), false, b"hint").nonce(&[7; 16]);
+        assert_eq!(decode(&w).unwrap().nonce(), Some(&[7; 16][..]));
+        w.raw(PayloadType(201), true, b"demand");
+        assert_eq!(decode(&w).err(), Some(DecodeError::UnsupportedCriticalPayload(PayloadType(201))));
+    }
+
+    #[test]
+    fn the_critical_bit_of_a_known_payload_is_ignored() {
+        let mut w = PayloadWriter::new();
+        w.raw(PayloadType::NONCE, true, &[7; 16]);
+        assert!(decode(&w).is_ok());
+    }
+
+    #[test]
+    fn nothing_may_follow_an_encrypted_payload() {
+        for kind in [PayloadType::SK, PayloadType::SKF] {
+            let mut w = PayloadWriter::new();
+            w.raw(kind, false, &[0, 1, 0, 1]);
+            assert!(decode(&w).is_ok());
+            w.nonce(&[7; 16]);
+            let trailing = decode(&w).err();
+            assert!(
+                matches!(
+                    trailing,
+                    Some(DecodeError::Malformed { fault: Fault::Trailing { octets: 20 }, .. })
+                ),
+                "{trailing:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_payload_shorter_than_its_own_header_does_not_loop() {
+        for length in 0..4 {
+            let error = decode_payloads(PayloadType(200), &[200, 0, 0, length, 200, 0, 0, 4]).err();
+            assert_eq!(
+                error,
+                Some(DecodeError::Malformed {
+                    part: Part::PayloadHeader(PayloadType(200)),
+                    offset: 4,
+                    fault: Fault::Value {
+                        field: "length",
+                        value: length.into(),
+                        expected: Expected::AtLeast(4)
+                    }
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn more_payloads_than_anybody_needs_are_refused() {
+        let chain = |count: usize| {
+            let mut w = PayloadWriter::new();
+            for _ in 0..count {
+                w.vendor_id(&[]);
+            }
+            w
+        };
+        assert_eq!(decode(&chain(MAX_PAYLOADS)).unwrap().len(), MAX_PAYLOADS);
+        assert!(matches!(
+            decode(&chain(16_000)),
+            Err(DecodeError::Malformed { fault: Fault::TooMany { limit: MAX_PAYLOADS, .. }, .. })
+        ));
+    }
+
+    /// Octets that are held on behalf of the sender.
+    fn held(payloads: &Payloads<'_>) -> usize {
+        let inner = payloads.iter().map(|payload| match payload {
+            Payload::Sa(sa) => {
+                let transforms: usize = sa
+                    .proposals
+                    .iter()
+                    .map(|p| p.spi.capacity() + p.transforms.capacity() * size_of::<Transform>())
+                    .sum();
+                sa.proposals.capacity() * size_of::<Proposal>() + transforms
+            }
+            Payload::Configuration(cp) => {
+                cp.attributes.capacity() * size_of::<crate::wire::CfgAttribute<'_>>()
+            }
+            Payload::Delete(delete) => delete.spis.capacity() * size_of::<Spi>(),
+            Payload::TsI(ts) | Payload::TsR(ts) => ts.selectors.capacity() * size_of::<TrafficSelector>(),
+            Payload::IdI(id) | Payload::IdR(id) => id.identity.data.capacity(),
+            _ => 0, // borrows
+        });
+        payloads.list.capacity() * size_of::<Payload<'_>>() + inner.sum::<usize>()
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_by_what_was_sent() {
+        let proposal = |more: u8| [more, 0, 0, 8, 1, 1, 0, 0];
+        let mut proposals = proposal(2).repeat(254);
+        proposals.extend(proposal(0));
+        let transforms = [3, 0, 0, 8, 1, 0, 0, 12].repeat(255);
+        let mut transforms = [&[0, 0, 0x08, 0, 1, 1, 0, 255][..], &transforms].concat();
+        let last = transforms.len() - 8;
+        transforms[last] = 0;
+        let attributes = [&[1, 0, 0, 0][..], &[0, 1, 0, 0].repeat(16_000)].concat();
+        let spis = [&[3, 4, 0x3e, 0x80][..], &[1; 64_000]].concat();
+        let mut selectors = vec![255, 0, 0, 0];
+        for _ in 0..255 {
+            selectors.extend([7, 0, 0, 16, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
+        }
+        for (kind, body) in [
+            (PayloadType::SA, proposals),
+            (PayloadType::SA, transforms),
+            (PayloadType::CP, attributes),
+            (PayloadType::DELETE, spis),
+            (PayloadType::TS_I, selectors),
+        ] {
+            let mut w = PayloadWriter::new();
+            w.raw(kind, false, &body);
+            let payloads = decode(&w).unwrap();
+            let (held, sent) = (held(&payloads), w.octets().len());
+            assert!(held < 16 * sent, "{kind}: {held} octets for {sent}");
+        }
+        assert!(size_of::<Payload<'_>>() * MAX_PAYLOADS <= 8192);
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_decode_or_fail(first: u8, octets in prop::collection::vec(any::<u8>(), 0..400)) {
+            if let Ok(payloads) = decode_payloads(PayloadType(first), &octets) {
+                prop_assert!(payloads.len() <= MAX_PAYLOADS);
+            }
+        }
+
+        /// Octets that get past the payload header: the length is right, the type is one of ours.
+        #[test]
+        fn any_body_decodes_or_fails(kind in 33u8..=54, body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut w = PayloadWriter::new();
+            w.raw(PayloadType(kind), false, &body);
+            if let Ok(payloads) = decode(&w) {
+                let mut again = PayloadWriter::new();
+                again.payload(payloads.iter().next().unwrap());
+                prop_assert!(decode(&again).is_ok());
+            }
+        }
+
+        #[test]
+        fn plain_payloads_round_trip(
+            number: u16,
+            octet: u8,
+            spi in prop::collection::vec(any::<u8>(), 0..=255),
+            data in prop::collection::vec(any::<u8>(), 16..=256),
+        ) {
+            let mut w = PayloadWriter::new();
+            w.ke(KeMethod(number), &data)
+                .nonce(&data)
+                .cert(CertEncoding(octet), &data)
+                .cert_req(CertEncoding(octet), &data)
+                .auth(AuthMethod(octet), &data)
+                .notify_for(ProtocolId(octet), &spi, NotifyType(number), &data)
+                .delete(ProtocolId::AH, &[Spi(number.into()), Spi(octet.into())])
+                .cp(CfgType(octet), &[(CfgAttributeType(number & 0x7fff), data.clone())])
+                .vendor_id(&data)
+                .raw(PayloadType(33), false, &[]);
+            let payloads = decode(&w).unwrap();
+            let ke = KeyExchange { method: KeMethod(number), data: &data };
+            prop_assert!(payloads.ke() == Some(&ke));
+            prop_assert_eq!(payloads.nonce(), Some(&data[..]));
+            let cert = Cert { encoding: CertEncoding(octet), data: &data };
+            prop_assert!(payloads.certs().next() == Some(&cert));
+            let request = CertReq { encoding: CertEncoding(octet), authority: &data };
+            prop_assert!(payloads.cert_reqs().next() == Some(&request));
+            let auth = Auth { method: AuthMethod(octet), data: &data };
+            prop_assert!(payloads.auth() == Some(&auth));
+            let notify = Notify {
+                protocol: ProtocolId(octet),
+                spi: &spi,
+                kind: NotifyType(number),
+                data: &data,
+            };
+            prop_assert!(payloads.notify(NotifyType(number)) == Some(&notify));
+            let delete =
+                Delete { protocol: ProtocolId::AH, spis: vec![Spi(number.into()), Spi(octet.into())] };
+            prop_assert!(payloads.deletes().next() == Some(&delete));
+            let cp = payloads.cp().unwrap();
+            prop_assert_eq!(cp.cfg_type, CfgType(octet));
+            prop_assert_eq!(
+                cp.values(CfgAttributeType(number & 0x7fff)).collect::<Vec<_>>(), [&data[..]]
+            );
+            prop_assert_eq!(payloads.vendor_ids().collect::<Vec<_>>(), [&data[..]]);
+        }
+
+        #[test]
+        fn identities_round_trip(
+            id_type in 2u8..,
+            data in prop::collection::vec(any::<u8>(), 16),
+        ) {
+            let identity = Identity { id_type: IdType(id_type), data };
+            let mut w = PayloadWriter::new();
+            w.id_i(&identity).id_r(&identity);
+            let payloads = decode(&w).unwrap();
+            prop_assert!(payloads.id_i() == Some(&identity));
+            prop_assert!(payloads.id_r() == Some(&identity));
+            prop_assert_eq!(payloads.id_i_body(), Some(&crate::wire::id::body(&identity)[..]));
+        }
+    }
+}

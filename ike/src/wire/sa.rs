@@ -249,8 +249,9 @@ mod tests {
                 Transform { kind: TransformType::ESN, id: 0, key_length: None },
             ],
         };
-        assert_eq!(decode(GOLDEN).unwrap().proposals, [proposal.clone()]);
-        assert_eq!(encoded(&[proposal]), GOLDEN);
+        let proposals = [proposal];
+        assert_eq!(decode(GOLDEN).unwrap().proposals, proposals);
+        assert_eq!(encoded(&proposals), GOLDEN);
     }
 
     /// Two ENCR transforms, the first with the given attribute, and ESN.
@@ -293,8 +294,8 @@ mod tests {
     fn counts_and_sizes_that_do_not_agree_are_refused() {
         let cases: &[(usize, u8, &str)] = &[
             (0, 1, "Proposal in the SA payload has Last Substruc 1 before octet 1, expected 0 or 2"),
-            (0, 2, "Proposal in the SA payload is cut off at octet 32: 1 octets needed, 0 left"),
-            (3, 31, "Transform in the SA payload is cut off at octet 28: 4 octets needed, 3 left"),
+            (0, 2, "Proposal in the SA payload is cut off at octet 32 (1 needed, 0 left)"),
+            (3, 31, "Transform in the SA payload is cut off at octet 28 (4 needed, 3 left)"),
             (3, 3, "Proposal in the SA payload has length 3 before octet 4, expected at least 4"),
             (6, 8, "Proposal in the SA payload has SPI Size 8 before octet 7, expected 4"),
             (
@@ -303,14 +304,14 @@ mod tests {
                 "Proposal in the SA payload has Num Transforms 1 before octet 24, \
                  expected as many as the transforms say themselves",
             ),
-            (7, 0, "Proposal in the SA payload is followed by 20 octets too many at octet 12"),
+            (7, 0, "Proposal in the SA payload goes on where it should end, at octet 12 (20 left)"),
             (
                 12,
                 0,
                 "Proposal in the SA payload has Num Transforms 2 before octet 24, \
                  expected as many as the transforms say themselves",
             ),
-            (15, 13, "Transform Attribute in the SA payload is cut off at octet 24: 2 octets needed, 1 left"),
+            (15, 13, "Transform Attribute in the SA payload is cut off at octet 24 (2 needed, 1 left)"),
         ];
         for &(position, value, sentence) in cases {
             let mut octets = GOLDEN.to_vec();

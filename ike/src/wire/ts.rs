@@ -206,28 +206,22 @@ mod tests {
         }
     }
 
-    prop_compose! {
-        fn selector()(
-            is_v6: bool,
-            (a, b): (u128, u128),
-            ports: (u16, u16),
-            is_opaque: bool,
-            protocol: u8,
-        ) -> (u8, (u16, u16), (IpAddr, IpAddr)) {
-            let address = |n: u128| if is_v6 {
-                IpAddr::from(n.to_be_bytes())
-            } else {
-                IpAddr::V4(Ipv4Addr::from_octets(*n.to_be_bytes().first_chunk().unwrap()))
-            };
-            let (a, b) = (address(a), address(b));
-            let ports = if is_opaque { (65_535, 0) } else { (ports.0.min(ports.1), ports.0.max(ports.1)) };
-            (protocol, ports, (a.min(b), a.max(b)))
-        }
+    type Range<T> = (T, T);
+
+    /// Protocol, ports and addresses, in order.
+    fn selectors() -> impl Strategy<Value = Vec<(u8, Range<u16>, Range<IpAddr>)>> {
+        let ports =
+            prop_oneof![Just((u16::MAX, 0)), any::<(u16, u16)>().prop_map(|(a, b)| (a.min(b), a.max(b))),];
+        let addresses = prop_oneof![
+            any::<([u8; 4], [u8; 4])>().prop_map(|(a, b)| (IpAddr::from(a.min(b)), IpAddr::from(a.max(b)))),
+            any::<([u8; 16], [u8; 16])>().prop_map(|(a, b)| (IpAddr::from(a.min(b)), IpAddr::from(a.max(b)))),
+        ];
+        prop::collection::vec((any::<u8>(), ports, addresses), 0..20)
     }
 
     proptest! {
         #[test]
-        fn round_trip(parts in prop::collection::vec(selector(), 0..20)) {
+        fn round_trip(parts in selectors()) {
             let selectors: Vec<TrafficSelector> = parts
                 .into_iter()
                 .map(|(protocol, (start_port, end_port), (start_addr, end_addr))| TrafficSelector {
