@@ -21,7 +21,7 @@ pub(crate) mod selector;
 pub(crate) mod test_support;
 pub(crate) mod write;
 
-pub(crate) use read::{Fields, attributes, frames};
+pub(crate) use read::{Fields, Frame, attributes, frames};
 pub(crate) use write::{Request, Writer};
 
 use std::net::IpAddr;

@@ -10,7 +10,7 @@ pub(crate) const RTM_NEWROUTE: u16 = 24;
 pub(crate) const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 pub(crate) const RTM_NEWRULE: u16 = 32;
-const RTM_DELRULE: u16 = 33;
+pub(crate) const RTM_DELRULE: u16 = 33;
 const RTM_GETRULE: u16 = 34;
 
 const RTA_DST: u16 = 1;
@@ -29,7 +29,7 @@ const RTAX_ADVMSS: u16 = 8;
 
 /// Next hops and routes that carry nothing now: `RTNH_F_DEAD`, `RTNH_F_LINKDOWN`.
 const DEAD: u32 = 0x01 | 0x10;
-/// `RTM_F_CLONED`: a cache entry, no configured route.
+/// `RTM_F_CLONED`.
 const CLONED: u32 = 0x200;
 /// `RTM_F_LOOKUP_TABLE`: answer with the table the route was found in.
 const LOOKUP_TABLE: u32 = 0x1000;
@@ -42,6 +42,8 @@ const PROTOCOL_STATIC: u8 = 4;
 
 /// The main table's number.
 pub(crate) const TABLE_MAIN: u32 = 254;
+/// The table of the host's own addresses, kept by the kernel.
+pub(crate) const TABLE_LOCAL: u32 = 255;
 
 /// What a route does with a packet (`RTN_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,8 @@ pub(crate) struct RouteEntry {
     pub(crate) mss: Option<u32>,
     /// Whether it could carry a packet now.
     pub(crate) is_alive: bool,
+    /// Not configured but made for one destination: what a lookup finds, or a cache entry.
+    pub(crate) is_cached: bool,
 }
 
 impl RouteEntry {
@@ -122,7 +126,7 @@ impl RouteEntry {
         }
     }
 
-    /// Reads a route. `None`: no IP unicast destination, or a cache entry.
+    /// Reads a route. `None`: of another family than IP.
     pub(crate) fn read(payload: &[u8]) -> Result<Option<Self>, Malformed> {
         let mut fields = Fields(payload);
         let family = fields.u8()?;
@@ -137,7 +141,7 @@ impl RouteEntry {
             AF_INET6 => Ipv6Addr::UNSPECIFIED.into(),
             _ => return Ok(None),
         };
-        if route_flags & CLONED != 0 || length > width(any) {
+        if length > width(any) {
             return Ok(None);
         }
         let mut destination = any;
@@ -152,6 +156,7 @@ impl RouteEntry {
             mtu: None,
             mss: None,
             is_alive: route_flags & DEAD == 0,
+            is_cached: route_flags & CLONED != 0,
         };
         for attribute in attributes(fields.0) {
             let attribute = attribute?;
@@ -383,6 +388,7 @@ mod tests {
             mtu: None,
             mss: None,
             is_alive: true,
+            is_cached: false,
         }
     }
 
