@@ -72,7 +72,8 @@ impl Addresses {
     ///
     /// The same address may be added several times and goes with its last removal. One that was
     /// there before is used and left in place. IPv6 addresses skip duplicate detection and are
-    /// deprecated, so that only the tunnels' routes make them a source.
+    /// deprecated, so that only the tunnels' routes make them a source. A route may name one as
+    /// its source at once; the kernel begins to deliver to it a moment later.
     ///
     /// # Errors
     /// When the kernel refuses, e.g. without CAP_NET_ADMIN or such an interface.

@@ -100,6 +100,8 @@ impl Changes {
             // Without CAP_NET_ADMIN the default must do; an overrun is told as `Lost`.
             debug!("the queue of network changes stays at the system's default size");
         }
+        // A socket without an address of its own hears nothing, whatever groups it is in.
+        socket.bind_auto().map_err(attempt)?;
         for group in GROUPS {
             socket.add_membership(group).map_err(attempt)?;
         }
