@@ -56,9 +56,14 @@ pub(crate) struct OutboundCounter {
 }
 
 impl OutboundCounter {
-    /// A counter whose next number is the one after `last_used`; 0 for a new SA (RFC 4303 §3.3.3).
-    pub(crate) const fn after(last_used: u64, numbers: SequenceNumbers) -> Self {
-        Self { last_used, numbers }
+    /// The counter of a new SA: its first number is 1 (RFC 4303 §3.3.3).
+    pub(crate) const fn new(numbers: SequenceNumbers) -> Self {
+        Self { last_used: 0, numbers }
+    }
+
+    /// Leaves out the numbers up to and including `number`, if they are still to come.
+    pub(crate) fn skip_past(&mut self, number: u64) {
+        self.last_used = self.last_used.max(number);
     }
 
     /// Takes the next number.
@@ -85,9 +90,22 @@ impl OutboundCounter {
 mod tests {
     use super::*;
 
+    fn after(last_used: u64, numbers: SequenceNumbers) -> OutboundCounter {
+        let mut counter = OutboundCounter::new(numbers);
+        counter.skip_past(last_used);
+        counter
+    }
+
+    #[test]
+    fn the_counter_is_never_turned_back() {
+        let mut counter = after(9, SequenceNumbers::Short);
+        counter.skip_past(3);
+        assert_eq!(counter.take().map(|n| n.full), Ok(10));
+    }
+
     #[test]
     fn counting_starts_at_one() {
-        let mut counter = OutboundCounter::after(0, SequenceNumbers::Short);
+        let mut counter = OutboundCounter::new(SequenceNumbers::Short);
         assert_eq!(counter.take().map(|n| n.full), Ok(1));
         assert_eq!(counter.take().map(|n| n.full), Ok(2));
         assert!(!counter.is_nearly_exhausted());
@@ -95,7 +113,7 @@ mod tests {
 
     #[test]
     fn short_numbers_never_wrap() {
-        let mut counter = OutboundCounter::after(0xffff_fffe, SequenceNumbers::Short);
+        let mut counter = after(0xffff_fffe, SequenceNumbers::Short);
         assert!(counter.is_nearly_exhausted());
         assert_eq!(counter.take().map(|n| n.full), Ok(0xffff_ffff));
         assert_eq!(counter.take().map(|n| n.full), Err(SequenceExhausted));
@@ -104,18 +122,18 @@ mod tests {
 
     #[test]
     fn extended_numbers_pass_the_32_bit_boundary_and_never_wrap() {
-        let mut counter = OutboundCounter::after(0xffff_ffff, SequenceNumbers::Extended);
+        let mut counter = after(0xffff_ffff, SequenceNumbers::Extended);
         let number = counter.take().expect("64 bits have room");
         assert_eq!(number.low(), [0; 4]);
         assert_eq!(number.high(), Some([0, 0, 0, 1]));
-        let mut counter = OutboundCounter::after(u64::MAX - 1, SequenceNumbers::Extended);
+        let mut counter = after(u64::MAX - 1, SequenceNumbers::Extended);
         assert_eq!(counter.take().map(|n| n.full), Ok(u64::MAX));
         assert_eq!(counter.take().map(|n| n.full), Err(SequenceExhausted));
     }
 
     #[test]
     fn short_numbers_authenticate_no_high_half() {
-        let mut counter = OutboundCounter::after(6, SequenceNumbers::Short);
+        let mut counter = after(6, SequenceNumbers::Short);
         let number = counter.take().expect("room");
         assert_eq!((number.low(), number.high()), ([0, 0, 0, 7], None));
     }

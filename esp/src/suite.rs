@@ -256,7 +256,8 @@ mod tests {
                 for encapsulation in [Encapsulation::None, Encapsulation::Udp] {
                     for outer in 1200..1300 {
                         let inner = suite.mtu(outer, family, encapsulation);
-                        let whole = |inner| family.header_len() + inner + suite.overhead(inner, encapsulation);
+                        let whole =
+                            |inner| family.header_len() + inner + suite.overhead(inner, encapsulation);
                         assert!(whole(inner) <= outer, "{suite}: {inner} does not fit {outer}");
                         assert!(whole(inner + 1) > outer, "{suite}: {} would fit {outer}", inner + 1);
                     }

@@ -5,8 +5,8 @@ use cbc::{Decryptor, Encryptor};
 use cipher::common::InnerUser;
 use cipher::consts::U16;
 use cipher::{
-    Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, BlockSizeUser, InnerIvInit,
-    KeyInit,
+    Array, BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, BlockSizeUser,
+    InnerIvInit, KeyInit,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
@@ -45,7 +45,11 @@ impl AesCbc {
             AesKeySize::Aes192 => Aes192::new_from_slice(key).map(Aes::Aes192),
             AesKeySize::Aes256 => Aes256::new_from_slice(key).map(Aes::Aes256),
         }
-        .map_err(|_| KeyError::EncryptionLength { suite, expected: size.octets(), got: key.len() })?;
+        .map_err(|_| KeyError::EncryptionLength {
+            suite,
+            expected: size.octets(),
+            got: key.len(),
+        })?;
         Ok(Self { cipher, mac: Mac::new(integrity, suite, keys)?, ivs: IvSource::new()? })
     }
 
@@ -67,7 +71,11 @@ impl AesCbc {
         Some(())
     }
 
-    pub(super) fn open<'p>(&self, number: SequenceNumber, packet: &'p mut [u8]) -> Result<&'p mut [u8], Forged> {
+    pub(super) fn open<'p>(
+        &self,
+        number: SequenceNumber,
+        packet: &'p mut [u8],
+    ) -> Result<&'p mut [u8], Forged> {
         let covered_len = packet.len().checked_sub(self.mac.icv_len()).ok_or(Forged)?;
         let (covered, icv) = packet.split_at_mut_checked(covered_len).ok_or(Forged)?;
         if !self.mac.verify(covered, number.high(), icv) {

@@ -54,7 +54,11 @@ impl RingAead {
     }
 
     #[inline]
-    pub(super) fn open<'p>(&self, number: SequenceNumber, packet: &'p mut [u8]) -> Result<&'p mut [u8], Forged> {
+    pub(super) fn open<'p>(
+        &self,
+        number: SequenceNumber,
+        packet: &'p mut [u8],
+    ) -> Result<&'p mut [u8], Forged> {
         let frame = AeadFrame::cut(packet).ok_or(Forged)?;
         let nonce = aead::Nonce::assume_unique_for_key(nonce(self.salt, *frame.iv));
         let aad = aead::Aad::from(Aad::new(frame.header, number));
@@ -90,7 +94,11 @@ impl Aes192Gcm {
         Some(())
     }
 
-    pub(super) fn open<'p>(&self, number: SequenceNumber, packet: &'p mut [u8]) -> Result<&'p mut [u8], Forged> {
+    pub(super) fn open<'p>(
+        &self,
+        number: SequenceNumber,
+        packet: &'p mut [u8],
+    ) -> Result<&'p mut [u8], Forged> {
         let frame = AeadFrame::cut(packet).ok_or(Forged)?;
         let nonce = Nonce::from(nonce(self.salt, *frame.iv));
         let aad = Aad::new(frame.header, number);
@@ -244,7 +252,8 @@ mod tests {
         for vector in vectors() {
             let keys = KeyMaterial::new(&unhex(vector.key), &[]);
             let iv: [u8; 8] = unhex(vector.iv).try_into().expect("8 octets");
-            let mut packet = [unhex(vector.header), vec![0; 8], unhex(vector.plaintext), vec![0; 16]].concat();
+            let mut packet =
+                [unhex(vector.header), vec![0; 8], unhex(vector.plaintext), vec![0; 16]].concat();
             match Cipher::new(vector.suite, &keys).expect("the key has the right length") {
                 Cipher::Ring(aead) => aead.seal_with_iv(vector.number, iv, &mut packet),
                 Cipher::Aes192Gcm(aead) => aead.seal_with_iv(vector.number, iv, &mut packet),
@@ -259,9 +268,11 @@ mod tests {
     #[test]
     fn the_high_half_is_authenticated() {
         let vector = &vectors()[0];
-        let cipher = Cipher::new(vector.suite, &KeyMaterial::new(&unhex(vector.key), &[])).expect("right length");
+        let cipher =
+            Cipher::new(vector.suite, &KeyMaterial::new(&unhex(vector.key), &[])).expect("right length");
         let mut packet = [vector.header, vector.iv, vector.ciphertext, vector.icv].map(unhex).concat();
-        let wrong = SequenceNumber { full: vector.number.full + (1 << 32), numbers: SequenceNumbers::Extended };
+        let wrong =
+            SequenceNumber { full: vector.number.full + (1 << 32), numbers: SequenceNumbers::Extended };
         assert!(cipher.open(wrong, &mut packet).is_err());
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Mac {
 
 enum Algorithm {
     Hmac(hmac::Key),
-    Xcbc(Xcbc),
+    Xcbc(Box<Xcbc>),
 }
 
 impl Mac {
@@ -27,9 +27,9 @@ impl Mac {
             Integrity::HmacSha256_128 => with(hmac::HMAC_SHA256),
             Integrity::HmacSha384_192 => with(hmac::HMAC_SHA384),
             Integrity::HmacSha512_256 => with(hmac::HMAC_SHA512),
-            Integrity::AesXcbc96 => Algorithm::Xcbc(Xcbc::new(key.try_into().map_err(|_| {
+            Integrity::AesXcbc96 => Algorithm::Xcbc(Box::new(Xcbc::new(key.try_into().map_err(|_| {
                 KeyError::IntegrityLength { suite, expected: integrity.key_len(), got: key.len() }
-            })?)),
+            })?))),
         };
         Ok(Self { algorithm, icv_len: integrity.icv_len() })
     }
@@ -83,7 +83,8 @@ mod tests {
 
     fn icv(integrity: Integrity, key: &[u8], message: &[u8], high: Option<[u8; 4]>) -> Vec<u8> {
         let suite = Suite::AesCbc(AesKeySize::Aes128, integrity);
-        let mac = Mac::new(integrity, suite, &KeyMaterial::new(&[], key)).expect("the key has the right length");
+        let mac =
+            Mac::new(integrity, suite, &KeyMaterial::new(&[], key)).expect("the key has the right length");
         let mut icv = vec![0; mac.icv_len()];
         mac.write(message, high, &mut icv);
         assert!(mac.verify(message, high, &icv));

@@ -74,7 +74,11 @@ impl Cipher {
 
     /// Verifies a packet under its full sequence number, decrypts it in place and gives the body.
     #[inline]
-    pub(crate) fn open<'p>(&self, number: SequenceNumber, packet: &'p mut [u8]) -> Result<&'p mut [u8], Forged> {
+    pub(crate) fn open<'p>(
+        &self,
+        number: SequenceNumber,
+        packet: &'p mut [u8],
+    ) -> Result<&'p mut [u8], Forged> {
         match self {
             Self::Ring(aead) => aead.open(number, packet),
             Self::Aes192Gcm(aead) => aead.open(number, packet),

@@ -37,15 +37,24 @@ impl Xcbc {
         // The last block, full or not, gets K2 or K3 mixed in, so a full block waits until more comes.
         let mut waiting = [0; BLOCK];
         let mut filled = 0;
-        for &octet in parts.into_iter().flatten() {
-            if filled == BLOCK {
-                self.absorb(&mut state, &waiting);
-                filled = 0;
+        for mut part in parts {
+            while !part.is_empty() {
+                if filled == BLOCK {
+                    self.absorb(&mut state, &waiting);
+                    filled = 0;
+                }
+                if let (0, Some((block, rest))) = (filled, part.split_first_chunk()) {
+                    (waiting, filled, part) = (*block, BLOCK, rest);
+                    continue;
+                }
+                let room = waiting.get_mut(filled..).unwrap_or_default();
+                let (now, rest) = part.split_at(room.len().min(part.len()));
+                for (place, octet) in room.iter_mut().zip(now) {
+                    *place = *octet;
+                }
+                filled += now.len();
+                part = rest;
             }
-            if let Some(place) = waiting.get_mut(filled) {
-                *place = octet;
-            }
-            filled += 1;
         }
         let last_key = if filled == BLOCK {
             &self.k2
