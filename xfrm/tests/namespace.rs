@@ -244,7 +244,9 @@ fn a_socket_bypasses_policies() {
         let around6 = UdpSocket::bind("[::1]:0").unwrap();
         let applied = socket_policy::bypass(&around, Family::V4).unwrap();
         assert_eq!(socket_policy::bypass(&around6, Family::V6).unwrap(), applied);
-        assert_eq!(socket_policy::decapsulate_esp(&around).unwrap(), applied);
+        // A kernel may have XFRM, so that this is taken, and nothing to understand policies.
+        let decapsulates = socket_policy::decapsulate_esp(&around).unwrap();
+        assert!(decapsulates == Applied::Yes || applied == Applied::NoXfrm);
         if applied == Applied::NoXfrm {
             skipped("the kernel has no XFRM policies to bypass");
             return;
@@ -279,7 +281,8 @@ fn a_missing_privilege_is_said() {
         let mut addresses = Addresses::open(Underlay::default()).await.unwrap();
         let error = addresses.add_virtual_ip(addr("10.9.0.5"), v0).await.unwrap_err();
         assert!(error.is_not_permitted() && error.to_string().contains(says), "{error}");
-        assert_eq!(esp_support().await, EspSupport::NotPermitted);
+        let answer = esp_support().await;
+        assert!(matches!(answer, EspSupport::NotPermitted | EspSupport::NoNetlink(_)), "{answer}");
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let error = socket_policy::set_mark(&socket, 1).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
