@@ -4,7 +4,7 @@
 //! through iproute2's `ip`: somebody else's reading of the kernel's state. Without root or `ip`
 //! a test says `SKIPPED:` and why, past the test harness's capture.
 
-#![expect(clippy::unwrap_used, reason = "a failing step fails the test, in its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test, wherever it is")]
 
 use std::io::Write;
 use std::net::{IpAddr, UdpSocket};
