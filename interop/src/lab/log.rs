@@ -12,8 +12,13 @@ use super::wait::{Deadline, until_changed};
 pub struct Log(PathBuf);
 
 /// A place in a log: its end, when the mark was taken.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Mark(usize);
+
+impl Mark {
+    /// The log's first line.
+    pub const BEGINNING: Self = Self(0);
+}
 
 impl Log {
     pub(crate) fn new(path: PathBuf) -> Self {

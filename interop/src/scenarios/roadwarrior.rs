@@ -2,29 +2,26 @@
 
 use anyhow::{Result, ensure};
 
+use super::Roles;
 use super::topology::Road;
 use crate::lab::{Lab, only_ipsec, round_trip};
-use crate::peer::{Connection, Daemon, Lease, Section, SwanctlConf, child};
+use crate::peer::{Connection, Daemon, Lease, Pool, Section, SwanctlConf, child};
 
-const SECRET: &str = "correct horse battery staple";
+pub(super) const SECRET: &str = "correct horse battery staple";
 const DNS: &str = "10.1.0.53";
 const FIRST_ADDRESS: &str = "10.9.0.1";
 
-/// strongSwan connects to the daemon under test.
-pub(super) fn charon_connects(lab: &Lab, ours: Daemon) -> Result<()> {
-    connects(lab, Daemon::Charon, ours)
-}
-
-/// The daemon under test connects to strongSwan.
-pub(super) fn connects_to_charon(lab: &Lab, ours: Daemon) -> Result<()> {
-    connects(lab, ours, Daemon::Charon)
-}
-
 /// The gateway's configuration: anybody with the key gets an address from the pool and may reach the LAN.
 pub(super) fn gateway() -> SwanctlConf {
+    gateway_with_dpd("0s")
+}
+
+/// The same, with liveness checks.
+pub(super) fn gateway_with_dpd(delay: &str) -> SwanctlConf {
     let connection = Connection::psk("gw.test", "%any")
         .between(Road::GATEWAY, "%any")
         .set("pools", "road")
+        .set("dpd_delay", delay)
         .child("net", child(Road::LAN, "dynamic"));
     let pool = Section::new().set("addrs", "10.9.0.0/24").set("dns", DNS);
     SwanctlConf::new().connection("road", connection).secret("road", SECRET, &[]).pool("road", pool)
@@ -39,11 +36,12 @@ pub(super) fn client(id: &str) -> SwanctlConf {
     SwanctlConf::new().connection("home", connection).secret("home", SECRET, &[])
 }
 
-fn connects(lab: &Lab, client_daemon: Daemon, gateway_daemon: Daemon) -> Result<()> {
+/// The project's main purpose, from the first message to the second visit.
+pub(super) fn behind_nat(lab: &Lab, roles: Roles) -> Result<()> {
     let road = Road::build(lab, 1)?;
     lab.record(&road.nat, "wan")?;
-    let gateway = lab.peer(&road.gateway, gateway_daemon, &gateway())?;
-    let client = lab.peer(road.client()?, client_daemon, &client("alice"))?;
+    let gateway = lab.peer(&road.gateway, roles.responder, &gateway())?;
+    let client = lab.peer(road.client()?, roles.initiator, &client("alice"))?;
 
     client.initiate("net")?;
     let (near, far) = (client.sa()?, gateway.sa()?);
@@ -75,7 +73,7 @@ fn connects(lab: &Lab, client_daemon: Daemon, gateway_daemon: Daemon) -> Result<
         });
         ensure!(counted, "the traffic is not in the counters: {sa:?}");
     }
-    if client_daemon == Daemon::Charon {
+    if roles.initiator == Daemon::Charon {
         let resolv_conf = std::fs::read_to_string(road.client()?.directory().join("resolv.conf"))?;
         ensure!(resolv_conf.contains(&format!("nameserver {DNS}")), "no DNS server arrived: {resolv_conf:?}");
     }
@@ -96,7 +94,40 @@ fn connects(lab: &Lab, client_daemon: Daemon, gateway_daemon: Daemon) -> Result<
     Ok(())
 }
 
-fn lease_is(pools: &[crate::peer::Pool], is_online: bool) -> Result<()> {
+/// One client, two virtual addresses.
+pub(super) fn with_both_families(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let networks = format!("{},{}", Road::LAN, Road::LAN6);
+    let offering = Connection::psk("gw.test", "%any")
+        .between(Road::GATEWAY, "%any")
+        .set("pools", "four,six")
+        .child("net", child(&networks, "dynamic"));
+    let four = Section::new().set("addrs", "10.9.0.0/24").set("dns", DNS);
+    let six = Section::new().set("addrs", "fd09::100/120").set("dns", "fd01::53");
+    let gateway = SwanctlConf::new().connection("road", offering).secret("road", SECRET, &[]);
+    let asking = Connection::psk("alice", "gw.test")
+        .set("remote_addrs", Road::GATEWAY)
+        .set("vips", "0.0.0.0,::")
+        .child("net", child("dynamic", &networks));
+    let client = SwanctlConf::new().connection("home", asking).secret("home", SECRET, &[]);
+    let gateway = lab.peer(&road.gateway, roles.responder, &gateway.pool("four", four).pool("six", six))?;
+    let client = lab.peer(road.client()?, roles.initiator, &client)?;
+
+    client.initiate("net")?;
+    let (near, far) = (client.sa()?, gateway.sa()?);
+    ensure!(near.local.virtual_ips == [FIRST_ADDRESS, "fd09::101"], "the client has the addresses {near:?}");
+    ensure!(far.remote.virtual_ips == near.local.virtual_ips, "the ends disagree: {near:?} {far:?}");
+    for (own, server) in [(FIRST_ADDRESS, Road::SERVER), ("fd09::101", Road::SERVER6)] {
+        road.client()?.ping(own, server, 2)?;
+        road.server.ping(server, own, 2)?;
+        round_trip(road.client()?, &road.server, server.parse()?, 200_000)?;
+    }
+    let online: u32 = gateway.pools()?.iter().map(|pool| pool.online).sum();
+    ensure!(online == 2, "the leases are {:?}", gateway.pools()?);
+    Ok(())
+}
+
+fn lease_is(pools: &[Pool], is_online: bool) -> Result<()> {
     let lease = Lease { address: FIRST_ADDRESS.to_owned(), is_online, identity: "alice".to_owned() };
     let counted = (u32::from(is_online), u32::from(!is_online));
     let fits = matches!(pools, [pool] if pool.leases == [lease] && (pool.online, pool.offline) == counted);
