@@ -1,0 +1,3 @@
+//! Authentication of the peers (RFC 7296 §2.15).
+
+pub mod psk;

@@ -1,0 +1,64 @@
+//! What the daemon tells an [`Endpoint`](crate::Endpoint) to do.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::config::{Child, Configuration, Connection};
+use crate::output::{ChildSaId, IkeSaId, Path, RequestId};
+
+/// An order to an endpoint.
+///
+/// Orders that take time carry a [`RequestId`] of the giver's choice; exactly one
+/// [`Event::Completed`](crate::output::Event::Completed) with it follows, unless the order itself is refused.
+pub enum Command {
+    /// Use these connections and secrets from now on. SAs keep what they were made from.
+    Configure(Arc<Configuration>),
+    /// Make an IKE SA, and a CHILD_SA if one is named, as initiator; or just the child, where an IKE SA of
+    /// that connection stands already.
+    Initiate {
+        /// Whom to tell.
+        request: RequestId,
+        /// With whom.
+        connection: Arc<Connection>,
+        /// What to protect; `None` makes an IKE SA alone.
+        child: Option<Arc<Child>>,
+        /// From where to where.
+        path: Path,
+    },
+    /// Delete an IKE SA and all its children.
+    TerminateIkeSa {
+        /// Whom to tell.
+        request: RequestId,
+        /// Which.
+        ike_sa: IkeSaId,
+        /// Do not wait for the peer's answer.
+        force: bool,
+    },
+    /// Delete a CHILD_SA.
+    TerminateChildSa {
+        /// Whom to tell.
+        request: RequestId,
+        /// Which.
+        child_sa: ChildSaId,
+    },
+    /// Delete all IKE SAs and take no new ones: the daemon is going down.
+    Shutdown {
+        /// Whom to tell when nothing is left.
+        request: RequestId,
+    },
+}
+
+/// Why an order was refused; nothing was changed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum CommandError {
+    /// There is no such IKE SA here.
+    #[error("there is no IKE_SA #{0}")]
+    NoSuchIkeSa(IkeSaId),
+    /// There is no such CHILD_SA here.
+    #[error("there is no CHILD_SA #{0}")]
+    NoSuchChildSa(ChildSaId),
+    /// The endpoint is going down.
+    #[error("shutting down")]
+    ShuttingDown,
+}

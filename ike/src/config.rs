@@ -1,0 +1,458 @@
+//! What an operator configures, typed: connections, children, secrets and the endpoint's own settings.
+//!
+//! Values here cannot hold nonsense; whoever makes them (the daemon, from VICI messages) has already said no
+//! to what does not fit. They are shared as immutable snapshots: an SA keeps the [`Connection`] it was made
+//! from, whatever is loaded later.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::cookie::HalfOpenLimits;
+use crate::crypto::Secret;
+use crate::identity::Identity;
+use crate::proposal::Proposal;
+use crate::selector::SelectorPattern;
+use crate::wire::registry::CfgAttributeType;
+
+/// Everything an [`Endpoint`](crate::Endpoint) is told when it is made.
+pub struct EndpointConfig {
+    /// Local UDP ports, as they were really bound.
+    pub ports: Ports,
+    /// How this endpoint behaves towards everybody.
+    pub settings: Settings,
+    /// Bits that every IKE SPI of this endpoint starts with.
+    pub spi_prefix: SpiPrefix,
+    /// Where numbers for IKE and CHILD SAs come from.
+    pub unique_ids: Arc<UniqueIds>,
+    /// The connections and secrets to begin with.
+    pub configuration: Arc<Configuration>,
+}
+
+/// The two UDP ports of IKE (RFC 7296 §2.23).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Where messages have no non-ESP marker: 500.
+    pub ike: u16,
+    /// Where messages have the non-ESP marker, and ESP arrives too: 4500.
+    pub nat_t: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { ike: 500, nat_t: 4500 }
+    }
+}
+
+/// The leading bits of the SPIs an endpoint chooses, so that a datagram finds its endpoint by its SPI.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpiPrefix {
+    /// How many bits are fixed: 0 to 8.
+    pub bits: u8,
+    /// Their value, right-aligned.
+    pub value: u8,
+}
+
+impl SpiPrefix {
+    /// Puts the prefix over the first octet of a freshly drawn SPI.
+    #[must_use]
+    pub fn apply(self, first: u8) -> u8 {
+        match self.bits.min(8) {
+            0 => first,
+            8 => self.value,
+            bits => (self.value << (8 - bits)) | (first & (0xff >> bits)),
+        }
+    }
+}
+
+/// Numbers for IKE SAs and CHILD_SAs, unique over all endpoints that share this value.
+#[derive(Debug, Default)]
+pub struct UniqueIds {
+    ike_sa: AtomicU64,
+    child_sa: AtomicU64,
+}
+
+impl UniqueIds {
+    pub(crate) fn ike_sa(&self) -> u64 {
+        self.ike_sa.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn child_sa(&self) -> u64 {
+        self.child_sa.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// How an endpoint behaves towards everybody; strongswan.conf's part.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// When requests are sent again, and when we give up.
+    pub retransmission: Retransmission,
+    /// When strangers must prove their address, and when they are not heard at all.
+    pub half_open: HalfOpenLimits,
+    /// How long an IKE SA we answer may take to be established.
+    pub half_open_timeout: Duration,
+    /// Interval of NAT keepalives while we are behind a NAT (RFC 3948 §4); `None` sends none.
+    pub keep_alive: Option<Duration>,
+    /// The data plane can only do ESP in UDP: pretend a NAT to the peer, so that both ends encapsulate.
+    pub force_encapsulation: bool,
+    /// Our order of proposals wins over the peer's.
+    pub prefer_configured_proposals: bool,
+    /// Algorithms with private numbers (1024 and up) may be negotiated with anybody.
+    pub accept_private_algorithms: bool,
+    /// Requests to make an IKE SA are ignored.
+    pub initiator_only: bool,
+    /// The most IKE SAs this endpoint holds as responder; `None` for no limit.
+    pub ike_sa_limit: Option<usize>,
+    /// The largest datagram that is looked at, in octets.
+    pub max_datagram: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            retransmission: Retransmission::default(),
+            half_open: HalfOpenLimits::default(),
+            half_open_timeout: Duration::from_secs(30), // charon.half_open_timeout
+            keep_alive: Some(Duration::from_secs(20)),  // charon.keep_alive; RFC 3948 §4 has 20 s too
+            force_encapsulation: false,
+            prefer_configured_proposals: true,
+            accept_private_algorithms: false,
+            initiator_only: false,
+            ike_sa_limit: None,
+            max_datagram: 10_000, // charon.max_packet
+        }
+    }
+}
+
+/// The schedule of retransmissions (RFC 7296 §2.4 leaves it to us; this is charon's).
+///
+/// The n-th retransmission, counted from zero, follows `timeout * base^n` after what was sent before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retransmission {
+    /// Wait before the first retransmission.
+    pub timeout: Duration,
+    /// Growth of the wait from one to the next.
+    pub base: f64,
+    /// Retransmissions before the peer is given up.
+    pub tries: u32,
+    /// The most, in percent, that a wait is shortened at random: 0 to 20.
+    pub jitter_percent: u8,
+    /// The longest wait; `None` for no limit.
+    pub limit: Option<Duration>,
+}
+
+impl Default for Retransmission {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(4), base: 1.8, tries: 5, jitter_percent: 0, limit: None }
+    }
+}
+
+impl Retransmission {
+    /// The wait after sending for the `sent`-th time (zero: the original); `jitter` is a draw in `0..=255`.
+    #[must_use]
+    pub fn wait(&self, sent: u32, jitter: u8) -> Duration {
+        const LONGEST: f64 = 86_400.0; // a day: keeps absurd settings finite
+        let exponent = i32::try_from(sent).unwrap_or(i32::MAX);
+        let mut seconds = (self.timeout.as_secs_f64() * self.base.powi(exponent)).clamp(0.0, LONGEST);
+        if let Some(limit) = self.limit {
+            seconds = seconds.min(limit.as_secs_f64());
+        }
+        let share = f64::from(self.jitter_percent.min(20)) / 100.0 * f64::from(jitter) / 255.0;
+        Duration::from_secs_f64(seconds * (1.0 - share))
+    }
+}
+
+/// Connections and secrets, as loaded at one moment.
+#[derive(Default)]
+pub struct Configuration {
+    /// In load order, which breaks ties.
+    pub connections: Vec<Arc<Connection>>,
+    /// In load order; searched newest first.
+    pub secrets: Vec<Arc<SharedSecret>>,
+}
+
+/// What a shared secret is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SecretKind {
+    /// Pre-shared keys of IKE (RFC 7296 §2.15).
+    Ike,
+    /// EAP passwords.
+    Eap,
+    /// NT hashes of EAP passwords.
+    Ntlm,
+    /// Post-quantum pre-shared keys (RFC 8784).
+    Ppk,
+}
+
+/// A secret two parties share.
+pub struct SharedSecret {
+    /// Its name in the configuration, if it has one.
+    pub id: Option<String>,
+    /// What it is for.
+    pub kind: SecretKind,
+    /// Who may use it; nobody named means everybody.
+    pub owners: Vec<Identity>,
+    /// The octets.
+    pub secret: Secret,
+}
+
+impl Configuration {
+    /// The secret of `kind` that fits us and the peer best: by the peer's identity first, then by ours, the
+    /// newest where that leaves a choice.
+    #[must_use]
+    pub fn shared_secret(&self, kind: SecretKind, ours: &Identity, peers: &Identity) -> Option<&SharedSecret> {
+        let mut best: Option<((u8, u8), &SharedSecret)> = None;
+        for secret in self.secrets.iter().rev().filter(|s| s.kind == kind) {
+            let quality = |who: &Identity| match secret.owners.as_slice() {
+                [] => 1, // as an owner of %any
+                owners => owners.iter().filter_map(|owner| who.matches(owner)).max().unwrap_or(0),
+            };
+            let score = (quality(peers), quality(ours));
+            if score != (0, 0) && best.is_none_or(|(so_far, _)| score > so_far) {
+                best = Some((score, secret));
+            }
+        }
+        best.map(|(_, secret)| secret)
+    }
+}
+
+/// Which versions of IKE a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Not said: IKEv2 is what we speak.
+    Any,
+    /// IKEv2 alone.
+    V2,
+}
+
+/// An address, or addresses, as `local_addrs` and `remote_addrs` have them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressPattern {
+    /// `%any`.
+    Any,
+    /// `%any4`.
+    AnyV4,
+    /// `%any6`.
+    AnyV6,
+    /// One address.
+    Host(IpAddr),
+    /// A prefix and its length.
+    Subnet(IpAddr, u8),
+    /// From one address to another, both included.
+    Range(IpAddr, IpAddr),
+    /// A DNS name, and the addresses it had when the snapshot was made.
+    Name(String, Vec<IpAddr>),
+}
+
+impl AddressPattern {
+    /// How well an address fits: 129 for the host itself, prefix length + 1 in a subnet, 1 for a range or any.
+    #[must_use]
+    pub fn matches(&self, addr: IpAddr) -> Option<u32> {
+        match self {
+            Self::Any => Some(1),
+            Self::AnyV4 => addr.is_ipv4().then_some(1),
+            Self::AnyV6 => addr.is_ipv6().then_some(1),
+            Self::Host(host) => (*host == addr).then_some(129),
+            Self::Subnet(network, length) => prefix_contains(*network, *length, addr).then_some(u32::from(*length) + 1),
+            Self::Range(from, to) => {
+                (from.is_ipv4() == addr.is_ipv4() && *from <= addr && addr <= *to).then_some(1)
+            }
+            Self::Name(_, addresses) => addresses.contains(&addr).then_some(129),
+        }
+    }
+}
+
+fn prefix_contains(network: IpAddr, length: u8, addr: IpAddr) -> bool {
+    match (network, addr) {
+        (IpAddr::V4(n), IpAddr::V4(a)) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0);
+            n.to_bits() & mask == a.to_bits() & mask
+        }
+        (IpAddr::V6(n), IpAddr::V6(a)) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0);
+            n.to_bits() & mask == a.to_bits() & mask
+        }
+        _ => false,
+    }
+}
+
+/// What happens when a peer that has an IKE SA makes another (swanctl.conf `unique`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unique {
+    /// Both stay, even when the peer says INITIAL_CONTACT.
+    Never,
+    /// Both stay, unless the peer says INITIAL_CONTACT.
+    No,
+    /// The new one takes the old one's place.
+    Replace,
+    /// The new one is refused.
+    Keep,
+}
+
+/// How an end proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthClass {
+    /// A pre-shared key.
+    Psk,
+}
+
+/// One round of our own authentication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAuth {
+    /// How we prove it.
+    pub class: AuthClass,
+    /// Who we say we are; `None` for our address.
+    pub id: Option<Identity>,
+}
+
+/// One round of the peer's authentication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteAuth {
+    /// How it must prove it; `None` for any way.
+    pub class: Option<AuthClass>,
+    /// Who it may be; a pattern.
+    pub id: Identity,
+}
+
+/// What we do of our own accord with a child: at load, when the peer closes it, when the peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildAction {
+    /// Nothing.
+    None,
+    /// Make it.
+    Start,
+}
+
+/// One peer, or a kind of peer: swanctl.conf's `connections.<name>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// Its name.
+    pub name: String,
+    /// Versions of IKE.
+    pub version: Version,
+    /// Addresses of ours it is for; at least one pattern.
+    pub local_addrs: Vec<AddressPattern>,
+    /// Addresses of the peer; at least one pattern.
+    pub remote_addrs: Vec<AddressPattern>,
+    /// Local port when we initiate; zero for the endpoint's own.
+    pub local_port: u16,
+    /// The peer's port when we initiate.
+    pub remote_port: u16,
+    /// Proposals for the IKE SA, at least one, the best first.
+    pub proposals: Vec<Proposal>,
+    /// Virtual IPs to ask for; unspecified addresses ask for any.
+    pub vips: Vec<IpAddr>,
+    /// Pretend a NAT so that ESP is encapsulated in UDP.
+    pub encap: bool,
+    /// Ask whether the peer lives after so long without a sign of it; `None` never asks.
+    pub dpd_delay: Option<Duration>,
+    /// Whole sequences of retransmissions when initiating; zero for no end.
+    pub keyingtries: u32,
+    /// Several IKE SAs with the same peer.
+    pub unique: Unique,
+    /// When the IKE SA is to be rekeyed; `None` for never.
+    pub rekey_time: Option<Duration>,
+    /// When the IKE SA is to be made anew with authentication; `None` for never.
+    pub reauth_time: Option<Duration>,
+    /// How long after the earlier of these the IKE SA ends at the latest.
+    pub over_time: Duration,
+    /// The most that is taken off these at random.
+    pub rand_time: Duration,
+    /// Pools that virtual IPs for the peer come from, in order.
+    pub pools: Vec<String>,
+    /// Our rounds of authentication; at least one.
+    pub local: Vec<LocalAuth>,
+    /// The peer's rounds of authentication; at least one.
+    pub remote: Vec<RemoteAuth>,
+    /// Its children, in load order.
+    pub children: Vec<Arc<Child>>,
+}
+
+impl Connection {
+    /// The child of that name.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Option<&Arc<Child>> {
+        self.children.iter().find(|child| child.name == name)
+    }
+
+    /// How well a pair of addresses fits this connection as responder, in charon's measure; `None`: not at all.
+    #[must_use]
+    pub fn matches(&self, local: IpAddr, remote: IpAddr) -> Option<u32> {
+        let best = |patterns: &[AddressPattern], addr| patterns.iter().filter_map(|p| p.matches(addr)).max();
+        let explicit = u32::from(self.version == Version::V2) * 4;
+        Some(best(&self.local_addrs, local)? * 8 + best(&self.remote_addrs, remote)? * 16 + explicit)
+    }
+}
+
+/// How the inner packet is carried (RFC 7296 §1.3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Packets inside packets.
+    Tunnel,
+}
+
+/// Whether DSCP is copied between inner and outer header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyDscp {
+    /// Inner to outer when sealing.
+    Out,
+    /// Outer to inner when opening.
+    In,
+    /// Both.
+    Both,
+    /// Neither.
+    No,
+}
+
+/// One kind of CHILD_SA: swanctl.conf's `children.<name>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// Its name.
+    pub name: String,
+    /// Proposals for ESP, at least one, the best first.
+    pub esp_proposals: Vec<Proposal>,
+    /// Traffic on our side; at least one.
+    pub local_ts: Vec<SelectorPattern>,
+    /// Traffic on the peer's side; at least one.
+    pub remote_ts: Vec<SelectorPattern>,
+    /// Tunnel mode so far.
+    pub mode: Mode,
+    /// When it is to be rekeyed; `None` for never.
+    pub rekey_time: Option<Duration>,
+    /// When it ends; `None` for never.
+    pub life_time: Option<Duration>,
+    /// The most that is taken off `rekey_time` at random.
+    pub rand_time: Duration,
+    /// What happens when it is loaded.
+    pub start_action: ChildAction,
+    /// What happens when the peer closes it.
+    pub close_action: ChildAction,
+    /// What happens when the peer is found dead.
+    pub dpd_action: ChildAction,
+    /// Packets the anti-replay window spans; zero turns it off.
+    pub replay_window: u32,
+    /// A reqid set by hand; `None` for the next free one.
+    pub reqid: Option<u32>,
+    /// Copy the DF bit to the outer header.
+    pub copy_df: bool,
+    /// Carry ECN as RFC 6040 has it.
+    pub copy_ecn: bool,
+    /// Carry DSCP.
+    pub copy_dscp: CopyDscp,
+}
+
+/// Addresses and attributes that a peer got from our pools, or that we got from a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lease {
+    /// Virtual IPs, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Further attributes of the configuration payload (RFC 7296 §3.15.1), DNS servers and the like.
+    pub attributes: Vec<(CfgAttributeType, Vec<u8>)>,
+}
+
+/// The address that asks for any of a family.
+#[must_use]
+pub fn any_address(v6: bool) -> IpAddr {
+    if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+}

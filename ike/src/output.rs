@@ -1,0 +1,260 @@
+//! What an [`Endpoint`](crate::Endpoint) gives out: datagrams, actions and events, in one ordered queue.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Child, Connection, Lease, Mode};
+use crate::crypto::{ChildKeyMaterial, EspSuite};
+use crate::identity::Identity;
+use crate::selector::TrafficSelector;
+use crate::status::{ChildSaStatus, IkeSaStatus};
+use crate::wire::registry::Spi;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number! {
+    /// Names an IKE SA in commands, events and listings. Never used twice.
+    IkeSaId
+}
+number! {
+    /// Names a CHILD_SA. Never used twice.
+    ChildSaId
+}
+number! {
+    /// Ties an [`Action`] to its [`Outcome`]; unique within an endpoint.
+    ActionId
+}
+number! {
+    /// Ties a [`Command`](crate::Command) to its completion; chosen by who gives the command.
+    RequestId
+}
+
+/// Where a datagram came from and where it arrived, or from where to where it is to go.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Path {
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+}
+
+/// One thing that leaves an endpoint.
+pub enum Output {
+    /// A datagram to send, complete with its non-ESP marker where the port asks for one.
+    Transmit(Transmit),
+    /// Something to do; exactly one [`Outcome`] comes back by `handle_outcome`.
+    Action(ActionId, Action),
+    /// Something that happened.
+    Event(Event),
+}
+
+/// A UDP payload and its way.
+pub struct Transmit {
+    /// From where to where.
+    pub path: Path,
+    /// The payload.
+    pub datagram: Vec<u8>,
+}
+
+/// Something the outside must do for an SA, which waits for the [`Outcome`] named with each.
+pub enum Action {
+    /// Set an inbound ESP SPI aside: [`Outcome::Spi`].
+    ReserveSpi {
+        /// For whom.
+        child_sa: ChildSaId,
+    },
+    /// Make both directions of a CHILD_SA work: [`Outcome::Done`].
+    InstallChild(Box<ChildInstall>),
+    /// The peer's or our own address has changed: [`Outcome::Done`].
+    UpdateChild {
+        /// Which.
+        child_sa: ChildSaId,
+        /// The outer addresses; their ports where ESP is encapsulated.
+        path: Path,
+    },
+    /// Take a CHILD_SA down, or give back a reserved SPI: [`Outcome::Done`].
+    RemoveChild {
+        /// Which.
+        child_sa: ChildSaId,
+    },
+    /// Tell when the CHILD_SAs last received a packet: [`Outcome::LastInbound`].
+    QueryInbound {
+        /// Which.
+        child_sas: Vec<ChildSaId>,
+    },
+    /// Take addresses for a peer from pools: [`Outcome::Lease`].
+    Lease {
+        /// Pools in the order of the configuration.
+        pools: Vec<String>,
+        /// Who asks.
+        identity: Identity,
+        /// What it asks for: one entry per address, unspecified for any of that family.
+        requested: Vec<IpAddr>,
+    },
+    /// Give addresses back: [`Outcome::Done`].
+    ReleaseLease {
+        /// Pools in the order of the configuration.
+        pools: Vec<String>,
+        /// Who had them.
+        identity: Identity,
+        /// Which.
+        addresses: Vec<IpAddr>,
+    },
+    /// May this peer have (another) IKE SA? Others of the same identities are found wherever they live, and
+    /// ended where the policy says so: [`Outcome::Unique`].
+    CheckUnique {
+        /// The one that asks.
+        ike_sa: IkeSaId,
+        /// Its connection, with the policy.
+        connection: Arc<Connection>,
+        /// Our identity.
+        local_id: Identity,
+        /// The peer's identity.
+        remote_id: Identity,
+        /// The peer says that it has no other (RFC 7296 §2.4).
+        initial_contact: bool,
+    },
+    /// As a client: put virtual IPs on an interface: [`Outcome::Done`].
+    InstallVirtualIps {
+        /// For whom.
+        ike_sa: IkeSaId,
+        /// The outer path, which tells the interface.
+        path: Path,
+        /// Addresses and attributes that the gateway assigned.
+        lease: Lease,
+    },
+    /// As a client: take them away: [`Outcome::Done`].
+    RemoveVirtualIps {
+        /// For whom.
+        ike_sa: IkeSaId,
+        /// What was assigned.
+        lease: Lease,
+    },
+}
+
+/// A CHILD_SA to install: both directions.
+pub struct ChildInstall {
+    /// Its number.
+    pub child_sa: ChildSaId,
+    /// The IKE SA it belongs to.
+    pub ike_sa: IkeSaId,
+    /// The connection's name.
+    pub connection: String,
+    /// What it was configured as.
+    pub child: Arc<Child>,
+    /// The reqid that ties SAs and policies; kept over rekeys.
+    pub reqid: u32,
+    /// Tunnel mode so far.
+    pub mode: Mode,
+    /// We opened the exchange that made it.
+    pub is_initiator: bool,
+    /// Inbound SPI: the one that was reserved.
+    pub spi_in: Spi,
+    /// Outbound SPI: the peer's.
+    pub spi_out: Spi,
+    /// The outer addresses; with their ports where ESP is encapsulated.
+    pub path: Path,
+    /// ESP goes in UDP (RFC 3948).
+    pub encapsulated: bool,
+    /// What was negotiated.
+    pub suite: EspSuite,
+    /// Keys for what we receive.
+    pub inbound: ChildKeyMaterial,
+    /// Keys for what we send.
+    pub outbound: ChildKeyMaterial,
+    /// Traffic on our side.
+    pub local_ts: Vec<TrafficSelector>,
+    /// Traffic on the peer's side.
+    pub remote_ts: Vec<TrafficSelector>,
+    /// Virtual IPs we were assigned: source addresses to prefer.
+    pub virtual_ips: Vec<IpAddr>,
+}
+
+/// What came of an [`Action`].
+pub enum Outcome {
+    /// It was done.
+    Done,
+    /// The inbound SPI.
+    Spi(Spi),
+    /// The addresses, possibly fewer than asked for, possibly none.
+    Lease(Lease),
+    /// Whether the IKE SA may stand.
+    Unique {
+        /// True if it may.
+        is_allowed: bool,
+    },
+    /// How long ago any of the CHILD_SAs last received a packet; `None` if never.
+    LastInbound(Option<Duration>),
+    /// It could not be done; the sentence says why.
+    Failed(String),
+}
+
+/// Something that happened and asks for nothing.
+pub enum Event {
+    /// An IKE SA is established.
+    IkeSaUp(Box<IkeSaStatus>),
+    /// An IKE SA, established or not, is gone.
+    IkeSaDown {
+        /// As it was.
+        status: Box<IkeSaStatus>,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// The addresses or ports of an IKE SA have changed; `status` has the old ones.
+    IkeSaMoved {
+        /// As it was.
+        status: Box<IkeSaStatus>,
+        /// The new path.
+        path: Path,
+    },
+    /// A CHILD_SA is installed.
+    ChildSaUp {
+        /// Its IKE SA.
+        ike_sa: Box<IkeSaStatus>,
+        /// Itself.
+        child_sa: Box<ChildSaStatus>,
+    },
+    /// A CHILD_SA is gone.
+    ChildSaDown {
+        /// Its IKE SA.
+        ike_sa: Box<IkeSaStatus>,
+        /// As it was.
+        child_sa: Box<ChildSaStatus>,
+        /// Why.
+        reason: ChildDown,
+    },
+    /// A command has come to its end.
+    Completed {
+        /// The command's number.
+        request: RequestId,
+        /// How: a sentence where it failed.
+        result: Result<(), String>,
+    },
+}
+
+/// Why a CHILD_SA went: the configured action depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildDown {
+    /// We were told to end it, or its IKE SA.
+    Terminated,
+    /// The peer deleted it, or its IKE SA.
+    Closed,
+    /// The peer no longer answers.
+    PeerDead,
+    /// Its time was up.
+    Expired,
+}

@@ -1,0 +1,181 @@
+//! SAs as an operator sees them: plain values, no secrets.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use crate::config::Mode;
+use crate::crypto::{EspSuite, IkeSuite};
+use crate::identity::Identity;
+use crate::output::{ChildSaId, IkeSaId};
+use crate::selector::TrafficSelector;
+use crate::wire::registry::{IkeSpi, Spi};
+
+/// Where an IKE SA stands. The names are charon's, which scripts know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IkeSaState {
+    /// Made, nothing sent.
+    Created,
+    /// IKE_SA_INIT or IKE_AUTH under way.
+    Connecting,
+    /// Both ends have authenticated.
+    Established,
+    /// A DELETE is under way.
+    Deleting,
+}
+
+impl IkeSaState {
+    /// In capitals, as VICI has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "CREATED",
+            Self::Connecting => "CONNECTING",
+            Self::Established => "ESTABLISHED",
+            Self::Deleting => "DELETING",
+        }
+    }
+}
+
+/// Where a CHILD_SA stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildSaState {
+    /// Being negotiated.
+    Created,
+    /// Being installed.
+    Installing,
+    /// In use.
+    Installed,
+    /// A DELETE is under way.
+    Deleting,
+}
+
+impl ChildSaState {
+    /// In capitals, as VICI has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "CREATED",
+            Self::Installing => "INSTALLING",
+            Self::Installed => "INSTALLED",
+            Self::Deleting => "DELETING",
+        }
+    }
+}
+
+/// One IKE SA.
+#[derive(Clone)]
+pub struct IkeSaStatus {
+    /// Its number.
+    pub id: IkeSaId,
+    /// The connection's name; `None` while a responder does not know it yet.
+    pub connection: Option<String>,
+    /// Where it stands.
+    pub state: IkeSaState,
+    /// Our address and port.
+    pub local: SocketAddr,
+    /// The peer's.
+    pub remote: SocketAddr,
+    /// Our identity; `None` before authentication.
+    pub local_id: Option<Identity>,
+    /// The peer's identity; `None` before authentication.
+    pub remote_id: Option<Identity>,
+    /// We opened it.
+    pub is_initiator: bool,
+    /// The original initiator's SPI.
+    pub spi_i: IkeSpi,
+    /// The original responder's SPI.
+    pub spi_r: IkeSpi,
+    /// A NAT is before us.
+    pub nat_local: bool,
+    /// A NAT is before the peer.
+    pub nat_remote: bool,
+    /// We pretended a NAT.
+    pub nat_fake: bool,
+    /// What was negotiated.
+    pub suite: Option<IkeSuite>,
+    /// When both ends had authenticated.
+    pub established: Option<Instant>,
+    /// When it ends at the latest.
+    pub expires: Option<Instant>,
+    /// Virtual IPs the peer gave us.
+    pub local_vips: Vec<IpAddr>,
+    /// Virtual IPs we gave the peer.
+    pub remote_vips: Vec<IpAddr>,
+    /// What waits for its turn, by charon's task names.
+    pub tasks_queued: Vec<&'static str>,
+    /// Our exchange in flight.
+    pub tasks_active: Vec<&'static str>,
+    /// The peer's exchange that we are answering.
+    pub tasks_passive: Vec<&'static str>,
+    /// Its children.
+    pub children: Vec<ChildSaStatus>,
+}
+
+/// One CHILD_SA.
+#[derive(Clone)]
+pub struct ChildSaStatus {
+    /// Its number.
+    pub id: ChildSaId,
+    /// The name it is configured by.
+    pub name: String,
+    /// The number that ties its SAs and policies; zero before it is assigned.
+    pub reqid: u32,
+    /// Where it stands.
+    pub state: ChildSaState,
+    /// Tunnel mode so far.
+    pub mode: Mode,
+    /// ESP goes in UDP.
+    pub encapsulated: bool,
+    /// Inbound SPI.
+    pub spi_in: Option<Spi>,
+    /// Outbound SPI.
+    pub spi_out: Option<Spi>,
+    /// What was negotiated.
+    pub suite: Option<EspSuite>,
+    /// When it was installed.
+    pub installed: Option<Instant>,
+    /// When it ends at the latest.
+    pub expires: Option<Instant>,
+    /// Traffic on our side.
+    pub local_ts: Vec<TrafficSelector>,
+    /// Traffic on the peer's side.
+    pub remote_ts: Vec<TrafficSelector>,
+}
+
+/// Message counts, by the names of VICI's `get-counters`, and what was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams and messages that do not parse.
+    pub invalid: u64,
+    /// Messages for an IKE SPI we do not have.
+    pub invalid_spi: u64,
+    /// Messages whose integrity check failed.
+    pub unauthentic: u64,
+    /// IKE_SA_INIT requests not answered because too much is half open.
+    pub dropped_half_open: u64,
+    /// COOKIE demanded.
+    pub cookies_demanded: u64,
+    /// Requests of ours that were sent again.
+    pub retransmits: u64,
+    /// By exchange: requests in, responses in, requests out, responses out. Retransmissions not counted.
+    pub ike_sa_init: ExchangeCounters,
+    /// As above.
+    pub ike_auth: ExchangeCounters,
+    /// As above.
+    pub create_child_sa: ExchangeCounters,
+    /// As above.
+    pub informational: ExchangeCounters,
+}
+
+/// Messages of one exchange type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExchangeCounters {
+    /// Requests received.
+    pub requests_in: u64,
+    /// Responses received.
+    pub responses_in: u64,
+    /// Requests sent.
+    pub requests_out: u64,
+    /// Responses sent.
+    pub responses_out: u64,
+}
