@@ -22,7 +22,7 @@ const NOBODY: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0xfe44, 0x5259);
 
 /// A running tcpdump.
 #[derive(Debug)]
-pub struct Capture {
+pub(super) struct Capture {
     host: Rc<Host>,
     interface: String,
     path: PathBuf,
@@ -38,7 +38,20 @@ impl Capture {
         let messages = host.directory().join(format!("tcpdump-{interface}.log"));
         let mut command = Command::new("tcpdump");
         // A big buffer, so that a burst on a busy machine is not lost; root, so that the file may lie where we want.
-        command.args(["--interface", interface, "--immediate-mode", "-n", "-U", "-B", "65536", "-s", "0", "-Z", "root", "-w"]);
+        command.args([
+            "--interface",
+            interface,
+            "--immediate-mode",
+            "-n",
+            "-U",
+            "-B",
+            "65536",
+            "-s",
+            "0",
+            "-Z",
+            "root",
+            "-w",
+        ]);
         command.arg(&path).stderr(File::create(&messages)?);
         let mut process = host.spawn(command)?;
         until_changed(host.directory(), Deadline::after(PATIENCE), "tcpdump to listen", || {

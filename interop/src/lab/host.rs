@@ -22,8 +22,8 @@ use super::{link, sys};
 
 /// The directories `swanctl` expects below `/etc/swanctl`.
 const CREDENTIAL_DIRECTORIES: [&str; 12] = [
-    "x509", "x509ca", "x509aa", "x509ac", "x509crl", "x509ocsp", "pubkey", "private", "rsa", "ecdsa", "pkcs8",
-    "pkcs12",
+    "x509", "x509ca", "x509aa", "x509ac", "x509crl", "x509ocsp", "pubkey", "private", "rsa", "ecdsa",
+    "pkcs8", "pkcs12",
 ];
 
 /// How long a command may take unless told otherwise.
@@ -51,14 +51,7 @@ impl Host {
         }
         fs::write(directory.join("resolv.conf"), "")?;
         link::ip(&format!("netns add {namespace}"))?;
-        let mut host = Self {
-            role: role.to_owned(),
-            namespace,
-            directory,
-            scoped,
-            jobs: None,
-            thread: None,
-        };
+        let mut host = Self { role: role.to_owned(), namespace, directory, scoped, jobs: None, thread: None };
         host.move_in()?;
         // No duplicate address detection: an IPv6 address is ready once it is set.
         host.sysctl("net/ipv6/conf/all/accept_dad", 0)?;
@@ -176,7 +169,8 @@ impl Host {
 
     /// Hides a directory, such as `/dev/net`, from every program started from now on.
     pub fn hide(&self, directory: &'static str) -> Result<()> {
-        self.run(|| sys::hide_directory(Path::new(directory))).with_context(|| format!("cannot hide {directory}"))
+        self.run(|| sys::hide_directory(Path::new(directory)))
+            .with_context(|| format!("cannot hide {directory}"))
     }
 
     /// What the host is in its scenario: `gateway`, `client` ...

@@ -23,6 +23,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result};
 
 pub use host::Host;
+pub(crate) use link::ip;
 pub use log::{Log, Mark};
 pub use nat::{lose_outgoing, masquerade};
 pub use process::{Output, Process};

@@ -114,7 +114,8 @@ impl Process {
     fn signal(&mut self, signal: Signal) -> Result<()> {
         // The id is only ours until the program has been waited for.
         if self.child.try_wait()?.is_none() {
-            kill_process(pid(&self.child)?, signal).with_context(|| format!("cannot signal {}", self.name))?;
+            kill_process(pid(&self.child)?, signal)
+                .with_context(|| format!("cannot signal {}", self.name))?;
         }
         Ok(())
     }

@@ -65,11 +65,7 @@ pub(crate) fn until_changed<T>(
 ///
 /// # Errors
 /// When the deadline passes first (the error names `what`), and when `look` fails.
-pub fn until<T>(
-    deadline: Deadline,
-    what: &str,
-    mut look: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
+pub fn until<T>(deadline: Deadline, what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     loop {
         if let Some(found) = look()? {
             return Ok(found);
@@ -115,9 +111,10 @@ mod tests {
             let path = path.clone();
             move || std::fs::write(path, "here").unwrap()
         });
-        let found = until_changed(directory.path(), Deadline::after(Duration::from_secs(10)), "the sign", || {
-            Ok(std::fs::read_to_string(&path).ok().filter(|text| !text.is_empty()))
-        });
+        let found =
+            until_changed(directory.path(), Deadline::after(Duration::from_secs(10)), "the sign", || {
+                Ok(std::fs::read_to_string(&path).ok().filter(|text| !text.is_empty()))
+            });
         assert_eq!(found.unwrap(), "here");
         writer.join().unwrap();
     }

@@ -125,7 +125,9 @@ fn stays_on_link(destination: IpAddr) -> bool {
 type Packet<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
 
 fn ipv4(packet: &[u8]) -> Result<Packet<'_>> {
-    let &[first, _, _, _, _, _, f1, f2, _, protocol, _, _, ref rest @ ..] = packet else { bail!("a cut packet") };
+    let &[first, _, _, _, _, _, f1, f2, _, protocol, _, _, ref rest @ ..] = packet else {
+        bail!("a cut packet")
+    };
     ensure!(u16::from_be_bytes([f1, f2]) & 0x3fff == 0, "a fragment");
     let &[s1, s2, s3, s4, d1, d2, d3, d4, ..] = rest else { bail!("a cut packet") };
     let header = usize::from(first & 0x0f) * 4;

@@ -119,7 +119,8 @@ impl SwanctlConf {
         let Section(ends) = connection.ends;
         let Section(mut all) = connection.keys;
         all.extend(ends);
-        self.connections = self.connections.section(name, Section(all).section("children", connection.children));
+        self.connections =
+            self.connections.section(name, Section(all).section("children", connection.children));
         self
     }
 
@@ -130,7 +131,8 @@ impl SwanctlConf {
         for (number, id) in ids.iter().enumerate() {
             section = section.set(&format!("id-{number}"), id);
         }
-        self.secrets = self.secrets.section(&format!("ike-{name}"), section.set("secret", format!("\"{secret}\"")));
+        self.secrets =
+            self.secrets.section(&format!("ike-{name}"), section.set("secret", format!("\"{secret}\"")));
         self
     }
 

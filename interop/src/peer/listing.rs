@@ -132,14 +132,16 @@ pub(super) fn pools(text: &str) -> Result<Vec<Pool>> {
     for line in text.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         match (words.as_slice(), pools.last_mut()) {
-            (&[name, base, online, "/", offline, "/", size], _) if !line.starts_with(' ') => pools.push(Pool {
-                name: name.to_owned(),
-                base: base.to_owned(),
-                online: online.parse()?,
-                offline: offline.parse()?,
-                size: size.parse()?,
-                leases: Vec::new(),
-            }),
+            (&[name, base, online, "/", offline, "/", size], _) if !line.starts_with(' ') => {
+                pools.push(Pool {
+                    name: name.to_owned(),
+                    base: base.to_owned(),
+                    online: online.parse()?,
+                    offline: offline.parse()?,
+                    size: size.parse()?,
+                    leases: Vec::new(),
+                })
+            }
             (&[address, status @ ("online" | "offline"), identity], Some(pool)) => pool.leases.push(Lease {
                 address: address.to_owned(),
                 is_online: status == "online",
@@ -192,9 +194,10 @@ fn ike_line(line: &str, sa: &mut IkeSa) -> Result<()> {
 fn end(text: &str) -> Result<End> {
     let (id, place) = text.split_once("' @ ").context("no identity")?;
     let (address, virtual_ips) = match place.split_once(' ') {
-        Some((address, ips)) => {
-            (address, ips.strip_prefix('[').and_then(|ips| ips.strip_suffix(']')).context("no list of addresses")?)
-        }
+        Some((address, ips)) => (
+            address,
+            ips.strip_prefix('[').and_then(|ips| ips.strip_suffix(']')).context("no list of addresses")?,
+        ),
         None => (place, ""),
     };
     let (host, port) = address.strip_suffix(']').and_then(|a| a.split_once('[')).context("no port")?;

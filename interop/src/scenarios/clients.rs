@@ -32,7 +32,7 @@ pub(super) fn two_behind_one_nat(lab: &Lab, ours: Daemon) -> Result<()> {
         road.server.ping(Road::SERVER, address, 3)?;
         round_trip(host, &road.server, Road::SERVER.parse()?, 200_000)?;
     }
-    // From one client to the other, through the gateway twice, needs no more than their selectors.
+    // One leaving does not disturb the other.
     alice.terminate("home")?;
     ensure!(gateway.sa()?.remote.id == "bob", "the wrong client was let go: {:?}", gateway.sa()?);
     second.ping(&for_bob, Road::SERVER, 2)?;

@@ -9,6 +9,7 @@ mod refusal;
 mod roadwarrior;
 mod site;
 mod suites;
+mod swanctl;
 mod topology;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,8 +75,11 @@ impl Scenario {
     }
 }
 
+/// A scenario's name, its claim, and how it is played with the given cast.
+type Entry<Cast> = (&'static str, &'static str, fn(&Lab, Cast) -> Result<()>);
+
 /// Scenarios with a part for the daemon under test.
-const ONCE: &[(&str, &str, fn(&Lab, Daemon) -> Result<()>)] = &[
+const ONCE: &[Entry<Daemon>] = &[
     (
         "two-behind-one-nat",
         "Two clients behind one NAT have an address and a working tunnel each.",
@@ -96,11 +100,26 @@ const ONCE: &[(&str, &str, fn(&Lab, Daemon) -> Result<()>)] = &[
         "Liveness checks keep an idle SA and end one whose peer is gone, with its lease and route.",
         clients::cut_line,
     ),
+    (
+        "swanctl-load-all",
+        "swanctl --load-all prints and returns what it does with charon.",
+        swanctl::load_all,
+    ),
+    (
+        "swanctl-list-conns",
+        "swanctl --list-conns and --list-pools show a configuration as they do with charon.",
+        swanctl::list_configuration,
+    ),
+    (
+        "swanctl-inform",
+        "swanctl --list-algs, --stats, --version and --log work and tell the truth.",
+        swanctl::inform,
+    ),
     ("site-with-itself", "Two gateways of one make join networks of both IP versions.", site::with_itself),
 ];
 
 /// Scenarios to be played twice, with the daemon under test as initiator and as responder.
-const IN_BOTH_ROLES: &[(&str, &str, fn(&Lab, Roles) -> Result<()>)] = &[
+const IN_BOTH_ROLES: &[Entry<Roles>] = &[
     (
         "road-warrior",
         "A client behind a NAT gets a virtual address and DNS from the gateway's pool, traffic flows both ways, and \
@@ -115,8 +134,16 @@ const IN_BOTH_ROLES: &[(&str, &str, fn(&Lab, Roles) -> Result<()>)] = &[
     ("site", "Two gateways join their networks, and either end may begin and end it.", site::to_site),
     ("ipv6-outside", "Gateways that speak IPv6 join networks of both IP versions.", site::ipv6_outside),
     ("ipv6-inside", "Gateways that speak IPv4 join IPv6 networks.", site::ipv6_inside),
-    ("narrowing", "Where one end asks for more than the other gives, both use what they share.", site::narrows),
-    ("wrong-key", "A wrong pre-shared key is refused and both logs say so; the right one then works.", refusal::wrong_key),
+    (
+        "narrowing",
+        "Where one end asks for more than the other gives, both use what they share.",
+        site::narrows,
+    ),
+    (
+        "wrong-key",
+        "A wrong pre-shared key is refused and both logs say so; the right one then works.",
+        refusal::wrong_key,
+    ),
     (
         "no-common-ike-proposal",
         "Without a common IKE proposal nothing is set up; one log tells both sides' proposals, the other the refusal.",
@@ -132,7 +159,11 @@ const IN_BOTH_ROLES: &[(&str, &str, fn(&Lab, Roles) -> Result<()>)] = &[
         "A client that expects another gateway than the one answering gets nowhere.",
         refusal::wrong_identity,
     ),
-    ("cookie", "A gateway with half-open SAs asks for a cookie, and a client that returns it gets in.", handshake::cookie),
+    (
+        "cookie",
+        "A gateway with half-open SAs asks for a cookie, and a client that returns it gets in.",
+        handshake::cookie,
+    ),
     (
         "invalid-ke",
         "A key exchange method guessed wrong is corrected by INVALID_KE_PAYLOAD.",
@@ -142,6 +173,11 @@ const IN_BOTH_ROLES: &[(&str, &str, fn(&Lab, Roles) -> Result<()>)] = &[
         "killed-client",
         "A client killed without warning comes back, gets the same address, and its old SA is gone.",
         clients::killed_client,
+    ),
+    (
+        "swanctl-list-sas",
+        "swanctl --list-sas shows one SA in the same lines at its charon end and at its other end.",
+        swanctl::list_sas,
     ),
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];

@@ -20,7 +20,9 @@ pub(super) fn wrong_key(lab: &Lab, roles: Roles) -> Result<()> {
 
     refused(&left, "net")?;
     match roles.responder {
-        Daemon::Charon => right.log().expect(BEGINNING, &["tried 1 shared key", "left.test", "MAC mismatched"])?,
+        Daemon::Charon => {
+            right.log().expect(BEGINNING, &["tried 1 shared key", "left.test", "MAC mismatched"])?
+        }
         Daemon::Ferryd => right.log().expect(BEGINNING, &["left.test", "AUTHENTICATION_FAILED"])?,
     };
     left.log().expect(BEGINNING, &["AUTHENTICATION_FAILED"])?;
@@ -68,7 +70,10 @@ pub(super) fn no_common_esp_proposal(lab: &Lab, roles: Roles) -> Result<()> {
     left.log().expect(BEGINNING, &["NO_PROPOSAL_CHOSEN"])?;
     for peer in [&left, &right] {
         let sa = peer.sa()?;
-        ensure!(sa.state == "ESTABLISHED" && sa.children.is_empty(), "not an IKE SA without children: {sa:?}");
+        ensure!(
+            sa.state == "ESTABLISHED" && sa.children.is_empty(),
+            "not an IKE SA without children: {sa:?}"
+        );
     }
     Ok(())
 }

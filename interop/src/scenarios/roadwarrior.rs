@@ -59,7 +59,10 @@ pub(super) fn behind_nat(lab: &Lab, roles: Roles) -> Result<()> {
     for child in [inner, outer] {
         ensure!(child.state == "INSTALLED" && child.mode == "TUNNEL-in-UDP", "{child:?}");
     }
-    ensure!(inner.inbound.spi == outer.outbound.spi && inner.outbound.spi == outer.inbound.spi, "SPIs do not cross");
+    ensure!(
+        inner.inbound.spi == outer.outbound.spi && inner.outbound.spi == outer.inbound.spi,
+        "SPIs do not cross"
+    );
     ensure!(outer.local_ts == [Road::LAN] && outer.remote_ts == ["10.9.0.1/32"], "{outer:?}");
     ensure!(inner.local_ts == outer.remote_ts && inner.remote_ts == outer.local_ts, "{inner:?} {outer:?}");
 
@@ -69,7 +72,8 @@ pub(super) fn behind_nat(lab: &Lab, roles: Roles) -> Result<()> {
     for sa in [client.sa()?, gateway.sa()?] {
         let used = |bytes: u64, packets: u64| bytes > 2_000_000 && packets > 1_000;
         let counted = sa.children.iter().all(|child| {
-            used(child.inbound.bytes, child.inbound.packets) && used(child.outbound.bytes, child.outbound.packets)
+            used(child.inbound.bytes, child.inbound.packets)
+                && used(child.outbound.bytes, child.outbound.packets)
         });
         ensure!(counted, "the traffic is not in the counters: {sa:?}");
     }

@@ -50,7 +50,8 @@ pub(super) fn narrows(lab: &Lab, roles: Roles) -> Result<()> {
 
 /// One gateway's connection to the other.
 pub(super) fn connection(near: &Site, far: &Site, outer: Family, inner: &[Family]) -> Connection {
-    let list = |site: &Site| inner.iter().map(|family| family.of(site.networks)).collect::<Vec<_>>().join(",");
+    let list =
+        |site: &Site| inner.iter().map(|family| family.of(site.networks)).collect::<Vec<_>>().join(",");
     Connection::psk(near.id, far.id)
         .between(outer.of(near.outer), outer.of(far.outer))
         .child("net", child(&list(near), &list(far)))
@@ -78,7 +79,10 @@ pub(super) fn agree(initiator: &Peer, responder: &Peer) -> Result<()> {
         bail!("not one child at each end: {near:?} {far:?}");
     };
     ensure!(a.state == "INSTALLED" && b.state == "INSTALLED" && a.suite == b.suite, "{a:?} {b:?}");
-    ensure!(a.inbound.spi == b.outbound.spi && a.outbound.spi == b.inbound.spi, "SPIs do not cross: {a:?} {b:?}");
+    ensure!(
+        a.inbound.spi == b.outbound.spi && a.outbound.spi == b.inbound.spi,
+        "SPIs do not cross: {a:?} {b:?}"
+    );
     ensure!(a.local_ts == b.remote_ts && a.remote_ts == b.local_ts, "selectors do not mirror: {a:?} {b:?}");
     Ok(())
 }

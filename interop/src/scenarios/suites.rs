@@ -23,12 +23,18 @@ const SUITES: [Suite; 9] = [
     },
     Suite {
         name: "cbc192-sha256",
-        ike: ["aes192-sha256-prfsha256-modp3072", "AES_CBC-192/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/MODP_3072"],
+        ike: [
+            "aes192-sha256-prfsha256-modp3072",
+            "AES_CBC-192/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/MODP_3072",
+        ],
         esp: ["aes192-sha256", "ESP:AES_CBC-192/HMAC_SHA2_256_128"],
     },
     Suite {
         name: "cbc256-sha384",
-        ike: ["aes256-sha384-prfsha384-modp4096", "AES_CBC-256/HMAC_SHA2_384_192/PRF_HMAC_SHA2_384/MODP_4096"],
+        ike: [
+            "aes256-sha384-prfsha384-modp4096",
+            "AES_CBC-256/HMAC_SHA2_384_192/PRF_HMAC_SHA2_384/MODP_4096",
+        ],
         esp: ["aes256-sha384", "ESP:AES_CBC-256/HMAC_SHA2_384_192"],
     },
     Suite {
