@@ -8,7 +8,7 @@ use crate::crypto::{EspSuite, IkeSuite};
 use crate::identity::Identity;
 use crate::output::{ChildSaId, IkeSaId};
 use crate::selector::TrafficSelector;
-use crate::wire::registry::{IkeSpi, Spi};
+use crate::wire::registry::{ExchangeType, IkeSpi, Spi};
 
 /// Where an IKE SA stands. The names are charon's, which scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,18 @@ pub struct Counters {
     pub create_child_sa: ExchangeCounters,
     /// As above.
     pub informational: ExchangeCounters,
+}
+
+impl Counters {
+    /// The counters of one exchange; those of types we never take part in are counted with INFORMATIONAL.
+    pub(crate) fn exchange(&mut self, exchange: ExchangeType) -> &mut ExchangeCounters {
+        match exchange {
+            ExchangeType::IKE_SA_INIT => &mut self.ike_sa_init,
+            ExchangeType::IKE_AUTH => &mut self.ike_auth,
+            ExchangeType::CREATE_CHILD_SA => &mut self.create_child_sa,
+            _ => &mut self.informational,
+        }
+    }
 }
 
 /// Messages of one exchange type.
