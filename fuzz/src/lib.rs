@@ -1,1 +1,21 @@
 //! Fuzz targets, and the replay of their corpora on a stable toolchain.
+//!
+//! A target is a function that takes any octets and panics if something is wrong. It stands in a module of its own
+//! here, in [`TARGETS`], and in `fuzz_targets/` with a `[[bin]]` in `Cargo.toml`, which is where cargo-fuzz looks;
+//! its corpus is `corpus/` and its name. `cargo test` replays every file of every corpus; new ones are found by
+//!
+//! ```text
+//! RUSTC_BOOTSTRAP=1 cargo fuzz run --features libfuzzer ike_message
+//! ```
+//!
+//! What makes a target panic is kept as a file in its corpus.
+
+pub mod ike_message;
+
+/// A fuzz target.
+pub type Target = fn(&[u8]);
+
+/// All targets, by the name of their corpus.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("ike_message", ike_message::ike_message), // the decoder of IKE messages
+];

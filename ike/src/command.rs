@@ -1,5 +1,6 @@
 //! What the daemon tells an [`Endpoint`](crate::Endpoint) to do.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -41,6 +42,13 @@ pub enum Command {
         request: RequestId,
         /// Which.
         child_sa: ChildSaId,
+    },
+    /// The data plane decrypted a packet of a CHILD_SA that came from elsewhere than before.
+    MappingChanged {
+        /// Which.
+        child_sa: ChildSaId,
+        /// Where the packet came from.
+        remote: SocketAddr,
     },
     /// Delete all IKE SAs and take no new ones: the daemon is going down.
     Shutdown {

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cookie::HalfOpenLimits;
@@ -71,6 +71,7 @@ impl SpiPrefix {
 pub struct UniqueIds {
     ike_sa: AtomicU64,
     child_sa: AtomicU64,
+    reqid: AtomicU32,
 }
 
 impl UniqueIds {
@@ -80,6 +81,10 @@ impl UniqueIds {
 
     pub(crate) fn child_sa(&self) -> u64 {
         self.child_sa.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub(crate) fn reqid(&self) -> u32 {
+        self.reqid.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 }
 
@@ -201,7 +206,12 @@ impl Configuration {
     /// The secret of `kind` that fits us and the peer best: by the peer's identity first, then by ours, the
     /// newest where that leaves a choice.
     #[must_use]
-    pub fn shared_secret(&self, kind: SecretKind, ours: &Identity, peers: &Identity) -> Option<&SharedSecret> {
+    pub fn shared_secret(
+        &self,
+        kind: SecretKind,
+        ours: &Identity,
+        peers: &Identity,
+    ) -> Option<&SharedSecret> {
         let mut best: Option<((u8, u8), &SharedSecret)> = None;
         for secret in self.secrets.iter().rev().filter(|s| s.kind == kind) {
             let quality = |who: &Identity| match secret.owners.as_slice() {
@@ -254,7 +264,9 @@ impl AddressPattern {
             Self::AnyV4 => addr.is_ipv4().then_some(1),
             Self::AnyV6 => addr.is_ipv6().then_some(1),
             Self::Host(host) => (*host == addr).then_some(129),
-            Self::Subnet(network, length) => prefix_contains(*network, *length, addr).then_some(u32::from(*length) + 1),
+            Self::Subnet(network, length) => {
+                prefix_contains(*network, *length, addr).then_some(u32::from(*length) + 1)
+            }
             Self::Range(from, to) => {
                 (from.is_ipv4() == addr.is_ipv4() && *from <= addr && addr <= *to).then_some(1)
             }

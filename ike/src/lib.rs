@@ -4,13 +4,22 @@
 pub mod auth;
 pub mod command;
 pub mod config;
+mod context;
 pub mod cookie;
 pub mod crypto;
+mod endpoint;
+mod error;
 pub mod identity;
 pub mod lease;
 pub mod natt;
 pub mod output;
 pub mod proposal;
+mod sa;
 pub mod selector;
 pub mod status;
+mod timer;
 pub mod wire;
+
+pub use command::{Command, CommandError};
+pub use endpoint::Endpoint;
+pub use output::{Action, ActionId, Event, Outcome, Output, Path, Transmit};

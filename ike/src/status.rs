@@ -1,6 +1,7 @@
 //! SAs as an operator sees them: plain values, no secrets.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::AddAssign;
 use std::time::Instant;
 
 use crate::config::Mode;
@@ -8,7 +9,7 @@ use crate::crypto::{EspSuite, IkeSuite};
 use crate::identity::Identity;
 use crate::output::{ChildSaId, IkeSaId};
 use crate::selector::TrafficSelector;
-use crate::wire::registry::{IkeSpi, Spi};
+use crate::wire::registry::{ExchangeType, IkeSpi, Spi};
 
 /// Where an IKE SA stands. The names are charon's, which scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +166,42 @@ pub struct Counters {
     pub create_child_sa: ExchangeCounters,
     /// As above.
     pub informational: ExchangeCounters,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.invalid += other.invalid;
+        self.invalid_spi += other.invalid_spi;
+        self.unauthentic += other.unauthentic;
+        self.dropped_half_open += other.dropped_half_open;
+        self.cookies_demanded += other.cookies_demanded;
+        self.retransmits += other.retransmits;
+        self.ike_sa_init += other.ike_sa_init;
+        self.ike_auth += other.ike_auth;
+        self.create_child_sa += other.create_child_sa;
+        self.informational += other.informational;
+    }
+}
+
+impl AddAssign for ExchangeCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.requests_in += other.requests_in;
+        self.responses_in += other.responses_in;
+        self.requests_out += other.requests_out;
+        self.responses_out += other.responses_out;
+    }
+}
+
+impl Counters {
+    /// The counters of one exchange; those of types we never take part in are counted with INFORMATIONAL.
+    pub(crate) fn exchange(&mut self, exchange: ExchangeType) -> &mut ExchangeCounters {
+        match exchange {
+            ExchangeType::IKE_SA_INIT => &mut self.ike_sa_init,
+            ExchangeType::IKE_AUTH => &mut self.ike_auth,
+            ExchangeType::CREATE_CHILD_SA => &mut self.create_child_sa,
+            _ => &mut self.informational,
+        }
+    }
 }
 
 /// Messages of one exchange type.

@@ -26,7 +26,7 @@ mod xcbc;
 
 pub use ke::{KeError, KeyExchangeInProgress, supports_ke};
 pub use prf::{Prf, supports_prf};
-pub use protect::{Envelope, Fragment, OpenError, Opened, Opener, SealError, Sealer};
+pub use protect::{Fragment, OpenError, Opened, Opener, SealError, Sealer};
 pub use schedule::{ChildKeyMaterial, ChildKeys, IkeKeys, ProtectionKeys, Role};
 pub use secret::{Secret, SharedKey, SkAi, SkAr, SkD, SkEi, SkEr, SkPi, SkPr};
 pub use suite::{EspSuite, IkeSuite, SuiteError};

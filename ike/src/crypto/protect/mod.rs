@@ -31,7 +31,6 @@ pub use open::{OpenError, Opened, Opener};
 pub use seal::{SealError, Sealer};
 
 use super::{aead, cbc, cipher::Cipher};
-use crate::wire::registry::{ExchangeType, IkeSpi, MessageId};
 
 /// Octets of the IKE header (RFC 7296 §3.1).
 const HEADER_LEN: usize = 28;
@@ -41,21 +40,6 @@ const GENERIC_LEN: usize = 4;
 const FRAGMENT_LEN: usize = 4;
 /// Octets of the Pad Length field.
 const PAD_LENGTH_LEN: usize = 1;
-
-/// What the header of a message says beside its length and first payload.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Envelope {
-    /// The original initiator's SPI.
-    pub spi_i: IkeSpi,
-    /// The original responder's SPI.
-    pub spi_r: IkeSpi,
-    /// Exchange Type.
-    pub exchange: ExchangeType,
-    /// Flags octet (RFC 7296 §3.1).
-    pub flags: u8,
-    /// Message ID.
-    pub message_id: MessageId,
-}
 
 /// Which part of a message a fragment is. Constructed only as `1 <= number <= total`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -128,13 +112,16 @@ mod tests {
         suite::tests::proposal,
         tests::{Seeded, hex},
     };
-    use crate::wire::registry::{PayloadType, ProtocolId, TransformType as T};
+    use crate::wire::header::{Flags, HeaderFields};
+    use crate::wire::registry::{
+        ExchangeType, IkeSpi, MessageId, PayloadType, ProtocolId, TransformType as T,
+    };
 
-    const ENVELOPE: Envelope = Envelope {
+    const FIELDS: HeaderFields = HeaderFields {
         spi_i: IkeSpi(*b"initiate"),
         spi_r: IkeSpi(*b"responds"),
         exchange: ExchangeType::IKE_AUTH,
-        flags: 0x08,
+        flags: Flags { initiator: true, response: false, version: false },
         message_id: MessageId(1),
     };
 
@@ -163,7 +150,7 @@ mod tests {
     fn ends_with(suite: &IkeSuite, shared: u8) -> [(Sealer, Opener); 2] {
         [Role::Initiator, Role::Responder].map(|role| {
             let g_ir = SharedKey::new(Secret::new(vec![shared; 32]));
-            let keys = IkeKeys::derive(suite, &g_ir, &[1; 32], &[2; 32], ENVELOPE.spi_i, ENVELOPE.spi_r);
+            let keys = IkeKeys::derive(suite, &g_ir, &[1; 32], &[2; 32], FIELDS.spi_i, FIELDS.spi_r);
             keys.protection.into_directions(role)
         })
     }
@@ -187,11 +174,11 @@ mod tests {
             let key = "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f a0a1a2a3";
             Secret::new(hex(key))
         };
-        let envelope = Envelope {
+        let fields = HeaderFields {
             spi_i: IkeSpi(hex("c0c1c2c3c4c5c6c7").try_into().unwrap()),
             spi_r: IkeSpi(hex("d0d1d2d3d4d5d6d7").try_into().unwrap()),
             exchange: ExchangeType::INFORMATIONAL,
-            flags: 0,
+            flags: Flags::default(),
             message_id: MessageId(9),
         };
         let notify = hex("0000000c 00004001 0000000a");
@@ -199,7 +186,7 @@ mod tests {
              1011121314151617610394701f8d017f 7c12924889 6b71bfe25236efd7cdc670 66906315b2");
         let mut sealer = Sealer::new(cipher, key(), Secret::new(Vec::new()));
         sealer.next_iv = 0x1011_1213_1415_1617;
-        let sealed = sealer.seal(&envelope, PayloadType::NOTIFY, &notify, &Seeded::provider(1)).unwrap();
+        let sealed = sealer.seal(fields, PayloadType::NOTIFY, &notify, &Seeded::provider(1)).unwrap();
         assert_eq!(sealed, expected);
 
         let opened = Opener::new(cipher, key(), Secret::new(Vec::new())).open(&expected).unwrap();
@@ -213,8 +200,8 @@ mod tests {
         let provider = Seeded::provider(1);
         for suite in suites() {
             let [(mut i_seals, i_opens), (mut r_seals, r_opens)] = ends(&suite);
-            let request = i_seals.seal(&ENVELOPE, PayloadType::ID_I, b"hello", &provider).unwrap();
-            let response = r_seals.seal(&ENVELOPE, PayloadType::ID_R, b"welcome", &provider).unwrap();
+            let request = i_seals.seal(FIELDS, PayloadType::ID_I, b"hello", &provider).unwrap();
+            let response = r_seals.seal(FIELDS, PayloadType::ID_R, b"welcome", &provider).unwrap();
             assert_eq!(*r_opens.open(&request).unwrap().plaintext, b"hello");
             assert_eq!(*i_opens.open(&response).unwrap().plaintext, b"welcome");
             // A message sent back to where it came from is a forgery.
@@ -227,7 +214,7 @@ mod tests {
         let [chacha, gcm] = [Aead::ChaCha20Poly1305, Aead::AesGcm16(AesKey::Bits256)].map(Cipher::Aead);
         let keys = || (Secret::new(vec![7; 36]), Secret::new(Vec::new()));
         let ((encr, integ), (other_encr, other_integ)) = (keys(), keys());
-        let sealed = Sealer::new(chacha, encr, integ).seal(&ENVELOPE, PayloadType::NONE, &[], &provider);
+        let sealed = Sealer::new(chacha, encr, integ).seal(FIELDS, PayloadType::NONE, &[], &provider);
         let opener = Opener::new(gcm, other_encr, other_integ);
         assert_eq!(error(&opener, &sealed.unwrap()), Some(OpenError::Integrity));
     }
@@ -237,7 +224,7 @@ mod tests {
         let provider = Seeded::provider(1);
         for suite in suites() {
             let [(mut sealer, _), _] = ends(&suite);
-            let message = sealer.seal(&ENVELOPE, PayloadType::ID_I, &[0; 40], &provider).unwrap();
+            let message = sealer.seal(FIELDS, PayloadType::ID_I, &[0; 40], &provider).unwrap();
             assert_eq!(message[..24], *b"initiateresponds\x2e\x20\x23\x08\0\0\0\x01");
             let len = u32::from_be_bytes(message[24..28].try_into().unwrap());
             assert_eq!(len as usize, message.len());
@@ -254,7 +241,7 @@ mod tests {
             let [(mut sealer, _), _] = ends(&suite);
             let mut seen = std::collections::HashSet::new();
             for _ in 0..50 {
-                let message = sealer.seal(&ENVELOPE, PayloadType::NONE, &[], &provider).unwrap();
+                let message = sealer.seal(FIELDS, PayloadType::NONE, &[], &provider).unwrap();
                 assert!(seen.insert(message[32..32 + suite.cipher().iv_len()].to_vec()));
             }
         }
@@ -265,7 +252,7 @@ mod tests {
         for suite in suites() {
             let [first, second] = [1, 1].map(|seed| {
                 let [(mut sealer, _), _] = ends(&suite);
-                sealer.seal(&ENVELOPE, PayloadType::NONE, b"twice", &Seeded::provider(seed)).unwrap()
+                sealer.seal(FIELDS, PayloadType::NONE, b"twice", &Seeded::provider(seed)).unwrap()
             });
             assert_eq!(first, second);
         }
@@ -276,7 +263,7 @@ mod tests {
         let provider = Seeded::provider(1);
         for suite in suites() {
             let [(mut sealer, _), (_, opener)] = ends(&suite);
-            let message = sealer.seal(&ENVELOPE, PayloadType::ID_I, b"payloads", &provider).unwrap();
+            let message = sealer.seal(FIELDS, PayloadType::ID_I, b"payloads", &provider).unwrap();
             for bit in 0..message.len() * 8 {
                 let mut forged = message.clone();
                 forged[bit / 8] ^= 1 << (bit % 8);
@@ -402,9 +389,9 @@ mod tests {
         for suite in suites() {
             let [(mut sealer, _), (_, opener)] = ends(&suite);
             let plaintext = vec![0; 65_535];
-            let refused = sealer.seal(&ENVELOPE, PayloadType::CERT, &plaintext, &provider);
+            let refused = sealer.seal(FIELDS, PayloadType::CERT, &plaintext, &provider);
             assert_eq!(refused, Err(SealError::TooLong { plaintext_len: 65_535 }));
-            let sealed = sealer.seal(&ENVELOPE, PayloadType::CERT, &plaintext[..65_400], &provider).unwrap();
+            let sealed = sealer.seal(FIELDS, PayloadType::CERT, &plaintext[..65_400], &provider).unwrap();
             assert_eq!(opener.open(&sealed).unwrap().plaintext.len(), 65_400);
         }
     }
@@ -420,7 +407,7 @@ mod tests {
                 let chunk = vec![5; capacity + 1];
                 let fragment = Fragment::new(2, 3).unwrap();
                 let mut seal = |chunk: &[u8]| {
-                    sealer.seal_fragment(&ENVELOPE, PayloadType::ID_I, fragment, chunk, &provider).unwrap()
+                    sealer.seal_fragment(FIELDS, PayloadType::ID_I, fragment, chunk, &provider).unwrap()
                 };
                 assert!(seal(&chunk).len() > message_len);
                 let fits = seal(&chunk[1..]);
@@ -441,7 +428,7 @@ mod tests {
                 assert_eq!(error(&opener, &forged), Some(OpenError::Integrity));
             }
             let first = Fragment::new(1, 3).unwrap();
-            let sealed = sealer.seal_fragment(&ENVELOPE, PayloadType::ID_I, first, b"", &provider).unwrap();
+            let sealed = sealer.seal_fragment(FIELDS, PayloadType::ID_I, first, b"", &provider).unwrap();
             assert_eq!(opener.open(&sealed).unwrap().first, PayloadType::ID_I);
         }
         assert_eq!(Fragment::new(0, 1), None);
@@ -454,10 +441,10 @@ mod tests {
         #[test]
         fn what_is_sealed_opens(plaintext: Vec<u8>, first: u8, flags: u8, seed: u64) {
             let provider = Seeded::provider(seed);
-            let envelope = Envelope { flags, ..ENVELOPE };
+            let fields = HeaderFields { flags: Flags::from_octet(flags), ..FIELDS };
             for suite in suites() {
                 let [(mut sealer, _), (_, opener)] = ends(&suite);
-                let sealed = sealer.seal(&envelope, PayloadType(first), &plaintext, &provider).unwrap();
+                let sealed = sealer.seal(fields, PayloadType(first), &plaintext, &provider).unwrap();
                 prop_assert_eq!(sealed.capacity(), sealed.len());
                 let opened = opener.open(&sealed).unwrap();
                 prop_assert_eq!(&*opened.plaintext, &plaintext);

@@ -1,13 +1,10 @@
 //! Sealing: from payloads to a protected message.
 
-use super::{Envelope, FRAGMENT_LEN, Fragment, GENERIC_LEN, HEADER_LEN, PAD_LENGTH_LEN};
+use super::{FRAGMENT_LEN, Fragment, GENERIC_LEN, HEADER_LEN, PAD_LENGTH_LEN};
 use crate::{
     crypto::{CryptoProvider, cbc, cipher::Cipher, secret::Secret},
-    wire::registry::PayloadType,
+    wire::{header::HeaderFields, registry::PayloadType, sk, skf},
 };
-
-/// Major version 2, minor version 0.
-pub(super) const VERSION: u8 = 0x20;
 
 /// Protects what we send.
 pub struct Sealer {
@@ -32,12 +29,12 @@ impl Sealer {
     /// If the Encrypted payload would be longer than its length field can say.
     pub fn seal(
         &mut self,
-        envelope: &Envelope,
+        fields: HeaderFields,
         first: PayloadType,
         plaintext: &[u8],
         provider: &CryptoProvider,
     ) -> Result<Vec<u8>, SealError> {
-        self.seal_payload(envelope, first, None, plaintext, provider)
+        self.seal_payload(fields, first, None, plaintext, provider)
     }
 
     /// The message `HDR, SKF {chunk}`. `first` is the type of the first payload of the whole message; only
@@ -48,14 +45,14 @@ impl Sealer {
     /// If the Encrypted Fragment payload would be longer than its length field can say.
     pub fn seal_fragment(
         &mut self,
-        envelope: &Envelope,
+        fields: HeaderFields,
         first: PayloadType,
         fragment: Fragment,
         chunk: &[u8],
         provider: &CryptoProvider,
     ) -> Result<Vec<u8>, SealError> {
         let first = if fragment.number == 1 { first } else { PayloadType::NONE };
-        self.seal_payload(envelope, first, Some(fragment), chunk, provider)
+        self.seal_payload(fields, first, Some(fragment), chunk, provider)
     }
 
     /// How much plaintext fits into one fragment of at most `message_len` octets, headers and all.
@@ -69,7 +66,7 @@ impl Sealer {
 
     fn seal_payload(
         &mut self,
-        envelope: &Envelope,
+        fields: HeaderFields,
         first: PayloadType,
         fragment: Option<Fragment>,
         plaintext: &[u8],
@@ -85,24 +82,17 @@ impl Sealer {
             + usize::from(padding_len)
             + PAD_LENGTH_LEN
             + cipher.icv_len();
-        let too_long = SealError::TooLong { plaintext_len: plaintext.len() };
-        let payload_len_field = u16::try_from(payload_len).map_err(|_| too_long)?;
-        let message_len_field = u32::try_from(HEADER_LEN + payload_len).map_err(|_| too_long)?;
-
-        // Never grown: plaintext is encrypted where it stands and leaves no copy.
-        let mut message = Vec::with_capacity(HEADER_LEN + payload_len);
-        message.extend_from_slice(&envelope.spi_i.0);
-        message.extend_from_slice(&envelope.spi_r.0);
-        let payload = if fragment.is_some() { PayloadType::SKF } else { PayloadType::SK };
-        message.extend_from_slice(&[payload.0, VERSION, envelope.exchange.0, envelope.flags]);
-        message.extend_from_slice(&envelope.message_id.0.to_be_bytes());
-        message.extend_from_slice(&message_len_field.to_be_bytes());
-        message.extend_from_slice(&[first.0, 0]);
-        message.extend_from_slice(&payload_len_field.to_be_bytes());
-        if let Some(Fragment { number, total }) = fragment {
-            message.extend_from_slice(&number.to_be_bytes());
-            message.extend_from_slice(&total.to_be_bytes());
+        if payload_len > usize::from(u16::MAX) {
+            return Err(SealError::TooLong { plaintext_len: plaintext.len() });
         }
+
+        // Room for all of it: plaintext is encrypted where it stands and leaves no copy.
+        let mut message = match fragment {
+            None => sk::frame(fields, first, payload_len - GENERIC_LEN),
+            Some(Fragment { number, total }) => {
+                skf::frame(fields, first, number, total, payload_len - GENERIC_LEN - FRAGMENT_LEN)
+            }
+        };
         let associated_len = message.len();
         match cipher {
             Cipher::Aead(aead) => {

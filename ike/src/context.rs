@@ -1,0 +1,163 @@
+//! What a function that handles an input may use besides the SA itself.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::{Configuration, EndpointConfig, Ports, Settings, SpiPrefix, UniqueIds};
+use crate::crypto::CryptoProvider;
+use crate::identity::Identity;
+use crate::output::{Action, ActionId, Event, IkeSaId, Output, Path, RequestId, Transmit};
+use crate::status::Counters;
+use crate::{natt, wire::registry::IkeSpi};
+
+/// What an endpoint has besides its SAs.
+pub(crate) struct House {
+    pub(crate) crypto: Arc<CryptoProvider>,
+    pub(crate) ports: Ports,
+    pub(crate) spi_prefix: SpiPrefix,
+    pub(crate) settings: Settings,
+    pub(crate) configuration: Arc<Configuration>,
+    pub(crate) unique_ids: Arc<UniqueIds>,
+    pub(crate) outputs: Outputs,
+    pub(crate) counters: Counters,
+}
+
+impl House {
+    pub(crate) fn new(config: EndpointConfig, crypto: Arc<CryptoProvider>) -> Self {
+        let EndpointConfig { ports, settings, spi_prefix, unique_ids, configuration } = config;
+        let (outputs, counters) = Default::default();
+        Self { crypto, ports, spi_prefix, settings, configuration, unique_ids, outputs, counters }
+    }
+
+    pub(crate) fn cx(&mut self, now: Instant) -> Cx<'_> {
+        Cx {
+            now,
+            crypto: &self.crypto,
+            ports: self.ports,
+            spi_prefix: self.spi_prefix,
+            settings: &self.settings,
+            configuration: &self.configuration,
+            unique_ids: &self.unique_ids,
+            outputs: &mut self.outputs,
+            counters: &mut self.counters,
+            is_first_contact: false,
+        }
+    }
+}
+
+/// The endpoint's belongings, lent to an SA for the time of one input.
+pub(crate) struct Cx<'a> {
+    pub(crate) now: Instant,
+    pub(crate) crypto: &'a CryptoProvider,
+    pub(crate) ports: Ports,
+    pub(crate) spi_prefix: SpiPrefix,
+    pub(crate) settings: &'a Settings,
+    pub(crate) configuration: &'a Arc<Configuration>,
+    pub(crate) unique_ids: &'a UniqueIds,
+    pub(crate) outputs: &'a mut Outputs,
+    pub(crate) counters: &'a mut Counters,
+    /// No other IKE SA with the peer of this connection is established here.
+    pub(crate) is_first_contact: bool,
+}
+
+impl Cx<'_> {
+    /// Octets that nobody can guess.
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut octets = [0; N];
+        self.crypto.random(&mut octets);
+        octets
+    }
+
+    /// Sends an IKE message, behind a non-ESP marker where the port asks for it (RFC 3948 §2.2).
+    pub(crate) fn transmit(&mut self, path: Path, message: &[u8]) {
+        let datagram =
+            if path.local.port() == self.ports.nat_t { natt::add_marker(message) } else { message.to_vec() };
+        self.outputs.queue.push_back(Output::Transmit(Transmit { path, datagram }));
+    }
+
+    /// Sends a NAT keepalive (RFC 3948 §2.3).
+    pub(crate) fn keep_alive(&mut self, path: Path) {
+        let datagram = natt::KEEPALIVE.to_vec();
+        self.outputs.queue.push_back(Output::Transmit(Transmit { path, datagram }));
+    }
+
+    /// Asks the outside for something, for an SA that waits for the outcome.
+    pub(crate) fn ask(&mut self, asker: IkeSaId, action: Action) -> ActionId {
+        self.outputs.ask(asker, action)
+    }
+
+    /// Tells what happened.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.outputs.tell(event);
+    }
+
+    /// Ends the commands that waited for this.
+    pub(crate) fn complete(&mut self, requests: &mut Vec<RequestId>, result: &Result<(), String>) {
+        for request in requests.drain(..) {
+            self.tell(Event::Completed { request, result: result.clone() });
+        }
+    }
+}
+
+/// The one ordered queue of everything that leaves, and who waits for what.
+#[derive(Default)]
+pub(crate) struct Outputs {
+    queue: VecDeque<Output>,
+    last_action: u64,
+    waiting: HashMap<ActionId, Waiting>,
+}
+
+/// Who asked, and what must be undone if the asker is gone when the outcome comes.
+pub(crate) struct Waiting {
+    pub(crate) asker: IkeSaId,
+    pub(crate) undo: Option<UndoLease>,
+}
+
+/// Addresses taken for an SA that no longer exists go back.
+pub(crate) struct UndoLease {
+    pub(crate) pools: Vec<String>,
+    pub(crate) identity: Identity,
+}
+
+impl Outputs {
+    pub(crate) fn pop(&mut self) -> Option<Output> {
+        self.queue.pop_front()
+    }
+
+    pub(crate) fn ask(&mut self, asker: IkeSaId, action: Action) -> ActionId {
+        self.last_action += 1;
+        let id = ActionId(self.last_action);
+        let undo = match &action {
+            Action::Lease { pools, identity, .. } => {
+                Some(UndoLease { pools: pools.clone(), identity: identity.clone() })
+            }
+            _ => None,
+        };
+        self.waiting.insert(id, Waiting { asker, undo });
+        self.queue.push_back(Output::Action(id, action));
+        id
+    }
+
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.queue.push_back(Output::Event(event));
+    }
+
+    pub(crate) fn settle(&mut self, id: ActionId) -> Option<Waiting> {
+        self.waiting.remove(&id)
+    }
+}
+
+/// A fresh IKE SPI under the endpoint's prefix; never zero.
+pub(crate) fn draw_ike_spi(crypto: &CryptoProvider, prefix: SpiPrefix) -> IkeSpi {
+    loop {
+        let mut octets = [0; 8];
+        crypto.random(&mut octets);
+        let [first, ..] = &mut octets;
+        *first = prefix.apply(*first);
+        let spi = IkeSpi(octets);
+        if !spi.is_zero() {
+            return spi;
+        }
+    }
+}

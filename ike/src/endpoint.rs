@@ -1,0 +1,471 @@
+//! The endpoint: four doors in, two ways out.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{debug, info, info_span};
+
+use crate::command::{Command, CommandError};
+use crate::config::{Child, Connection, EndpointConfig, Unique};
+use crate::context::{Cx, House, draw_ike_spi};
+use crate::cookie::{Admission, CookieJar, HalfOpen};
+use crate::crypto::{CryptoProvider, Role};
+use crate::natt::{self, Encapsulated};
+use crate::output::{Action, ActionId, ChildSaId, Event, IkeSaId, Outcome, Output, Path, RequestId};
+use crate::sa::{self, Cleartext, Core, IkeSa, State};
+use crate::status::{Counters, IkeSaStatus};
+use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::header::{Flags, Header, HeaderFields};
+use crate::wire::registry::{ExchangeType, IkeSpi, NotifyType};
+use crate::wire::{self, PayloadWriter};
+
+/// A set of IKE SAs and everything that happens to them.
+///
+/// Inputs do all the work; outputs are drained afterwards until there are none. `now` never goes backwards.
+/// The same configuration, randomness and inputs give the same outputs.
+pub struct Endpoint {
+    house: House,
+    /// By the SPI we chose.
+    sas: HashMap<IkeSpi, Held>,
+    by_id: HashMap<IkeSaId, IkeSpi>,
+    /// IKE SAs that peers opened and that wait for IKE_AUTH, by what names them until then (RFC 7296 §2.1).
+    half_open_sas: HashMap<(IkeSpi, SocketAddr), IkeSpi>,
+    deadlines: BTreeSet<(Instant, IkeSpi)>,
+    /// Established IKE SAs by the name of their connection.
+    standing: HashMap<String, usize>,
+    /// Made with the first request of a stranger, as is the next.
+    cookies: Option<CookieJar>,
+    half_open: HalfOpen,
+    /// Who waits for all SAs to go.
+    shutdown: Option<RequestId>,
+    is_going_down: bool,
+}
+
+struct Held {
+    sa: IkeSa,
+    /// Its entry in `deadlines`.
+    deadline: Option<Instant>,
+    /// What it counts for among the half-open SAs.
+    half_open_from: Option<IpAddr>,
+    /// Its entry in `half_open_sas`, and the request that made it.
+    opened_by: Option<(IkeSpi, SocketAddr, Vec<u8>)>,
+    /// It counts among `standing`.
+    stands: bool,
+}
+
+impl Endpoint {
+    /// An endpoint without SAs.
+    #[must_use]
+    pub fn new(config: EndpointConfig, crypto: Arc<CryptoProvider>) -> Self {
+        let mut key = [0; 16];
+        crypto.random(&mut key);
+        let half_open = HalfOpen::new(config.settings.half_open, key);
+        Self {
+            house: House::new(config, crypto),
+            sas: HashMap::new(),
+            by_id: HashMap::new(),
+            half_open_sas: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            standing: HashMap::new(),
+            cookies: None,
+            half_open,
+            shutdown: None,
+            is_going_down: false,
+        }
+    }
+
+    /// Takes a UDP payload as it came in, non-ESP marker and all.
+    pub fn handle_datagram(&mut self, datagram: &[u8], path: Path, now: Instant) {
+        let octets = if path.local.port() == self.house.ports.nat_t {
+            match natt::classify(datagram) {
+                Encapsulated::Ike(message) => message,
+                Encapsulated::Keepalive => return,
+                Encapsulated::Esp(_) => {
+                    debug!(target: "net", "ESP packet from {} is not for IKE", path.remote);
+                    return;
+                }
+                Encapsulated::Malformed => {
+                    self.house.counters.invalid += 1;
+                    return;
+                }
+            }
+        } else {
+            datagram
+        };
+        if octets.len() > self.house.settings.max_datagram {
+            self.house.counters.invalid += 1;
+            return;
+        }
+        let message = match wire::decode(octets) {
+            Ok(message) => message,
+            Err(error) => {
+                self.house.counters.invalid += 1;
+                debug!(target: "enc", "ignoring a datagram from {}: {error}", path.remote);
+                self.answer_undecodable(octets, &error, path, now);
+                return;
+            }
+        };
+        let cleartext = Cleartext { message, path };
+        let header = &cleartext.message.header;
+        let is_first = header.exchange == ExchangeType::IKE_SA_INIT && header.spi_r.is_zero();
+        if is_first && header.flags.initiator && !header.flags.response {
+            self.handle_first_message(&cleartext, now);
+            return;
+        }
+        // The flag says which of the two SPIs the sender chose; the other is ours.
+        let own_spi = if header.flags.initiator { header.spi_r } else { header.spi_i };
+        if self.sas.contains_key(&own_spi) {
+            self.with_sa(own_spi, now, |sa, cx| sa.handle_message(&cleartext, cx));
+        } else {
+            self.house.counters.invalid_spi += 1;
+            debug!(target: "net", "received a message from {} for unknown IKE_SA {own_spi}, ignored", path.remote);
+        }
+    }
+
+    /// Does what is due. Early or repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, spi)) = self.deadlines.first() {
+            if at > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            if let Some(held) = self.sas.get_mut(&spi) {
+                held.deadline = None;
+            }
+            self.with_sa(spi, now, IkeSa::handle_timeout);
+        }
+    }
+
+    /// Takes an order.
+    ///
+    /// # Errors
+    ///
+    /// Says why the order is refused; nothing was changed then, and nothing follows.
+    pub fn handle_command(&mut self, command: Command, now: Instant) -> Result<(), CommandError> {
+        match command {
+            Command::Configure(configuration) => self.house.configuration = configuration,
+            Command::Initiate { request, connection, child, path } => {
+                if self.is_going_down {
+                    return Err(CommandError::ShuttingDown);
+                }
+                self.initiate(request, connection, child, path, now);
+            }
+            Command::TerminateIkeSa { request, ike_sa, force } => {
+                let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.terminate(request, force, cx));
+            }
+            Command::TerminateChildSa { request, child_sa } => {
+                let spi = self.spi_of_child(child_sa).ok_or(CommandError::NoSuchChildSa(child_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.terminate_child(child_sa, request, cx));
+            }
+            Command::MappingChanged { child_sa, remote } => {
+                let spi = self.spi_of_child(child_sa).ok_or(CommandError::NoSuchChildSa(child_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.mapping_changed(remote, cx));
+            }
+            Command::Shutdown { request } => {
+                self.shutdown = Some(request);
+                self.is_going_down = true;
+                let mut spis: Vec<_> = self.by_id.iter().map(|(id, spi)| (*id, *spi)).collect();
+                spis.sort_unstable_by_key(|(id, _)| *id);
+                for (_, spi) in spis {
+                    self.with_sa(spi, now, IkeSa::shut_down);
+                }
+                self.finish_shutdown();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what came of an action. An outcome that nobody waits for any more is undone.
+    pub fn handle_outcome(&mut self, id: ActionId, outcome: Outcome, now: Instant) {
+        let Some(waiting) = self.house.outputs.settle(id) else { return };
+        match self.by_id.get(&waiting.asker) {
+            Some(&spi) => self.with_sa(spi, now, |sa, cx| sa.handle_outcome(id, outcome, cx)),
+            None => {
+                if let (Some(undo), Outcome::Lease(lease)) = (waiting.undo, outcome)
+                    && !lease.addresses.is_empty()
+                {
+                    let (pools, identity) = (undo.pools, undo.identity);
+                    let addresses = lease.addresses;
+                    self.house
+                        .outputs
+                        .ask(waiting.asker, Action::ReleaseLease { pools, identity, addresses });
+                }
+            }
+        }
+    }
+
+    /// The next thing that leaves, in order; `None` when all is drained.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.house.outputs.pop()
+    }
+
+    /// When [`Self::handle_timeout`] is to be called next, if ever.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// All IKE SAs, oldest first.
+    #[must_use]
+    pub fn ike_sas(&self) -> Vec<IkeSaStatus> {
+        let mut sas: Vec<_> = self.sas.values().filter_map(|held| held.sa.listing()).collect();
+        sas.sort_unstable_by_key(|status| status.id);
+        sas
+    }
+
+    /// What was counted since the beginning.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.house.counters
+    }
+
+    /// IKE SAs that are not established yet, in both roles.
+    #[must_use]
+    pub fn half_open(&self) -> usize {
+        self.half_open.count()
+    }
+
+    fn initiate(
+        &mut self,
+        request: RequestId,
+        connection: Arc<Connection>,
+        child: Option<Arc<Child>>,
+        path: Path,
+        now: Instant,
+    ) {
+        if child.is_none() && self.standing.contains_key(&connection.name) {
+            self.house.outputs.tell(Event::Completed { request, result: Ok(()) });
+            return;
+        }
+        let id = IkeSaId(self.house.unique_ids.ike_sa());
+        let spi_i = self.fresh_spi();
+        let mut core = Core::new(id, Role::Initiator, spi_i, IkeSpi::ZERO, path, now);
+        core.requests.push(request);
+        core.connection = Some(connection.clone());
+        self.insert(IkeSa { core, state: State::Gone }, None);
+        self.with_sa(spi_i, now, |sa, cx| sa.initiate(connection, child, cx));
+    }
+
+    /// IKE_SA_INIT from a stranger: nothing is kept before it is admitted (RFC 7296 §2.6).
+    fn handle_first_message(&mut self, cleartext: &Cleartext<'_>, now: Instant) {
+        let header = &cleartext.message.header;
+        let source = cleartext.path.remote;
+        if let Some(spi) = self.half_open_sas.get(&(header.spi_i, source)).copied() {
+            self.repeat_first_answer(spi, cleartext, now);
+            return;
+        }
+        if self.house.settings.initiator_only || self.is_going_down {
+            return;
+        }
+        if let Err(error) = wire::rules::check(header.exchange, false, &cleartext.message.payloads) {
+            self.house.counters.invalid += 1;
+            debug!(target: "enc", "ignoring IKE_SA_INIT from {source}: {error}");
+            return;
+        }
+        self.house.counters.ike_sa_init.requests_in += 1;
+        if !self.admit(cleartext, now) {
+            return;
+        }
+        if self.house.settings.ike_sa_limit.is_some_and(|limit| self.sas.len() >= limit) {
+            self.house.counters.dropped_half_open += 1;
+            debug!(target: "net", "ignoring IKE_SA_INIT from {source}: charon.ikesa_limit is reached");
+            return;
+        }
+        let id = IkeSaId(self.house.unique_ids.ike_sa());
+        let span = info_span!("ike_sa", conn = "(unnamed)", id = id.0);
+        let _entered = span.enter();
+        info!(target: "ike", "{} is initiating an IKE_SA", source.ip());
+        let spi_r = self.fresh_spi();
+        let mut cx = self.house.cx(now);
+        match sa::answer_init(id, spi_r, cleartext, &mut cx) {
+            Ok((core, state)) => {
+                let request = cleartext.message.octets.to_vec();
+                self.insert(IkeSa { core, state }, Some((header.spi_i, source, request)));
+                self.with_sa(spi_r, now, |_, _| {});
+            }
+            Err(failure) => {
+                info!(target: "ike", "IKE_SA_INIT of {source} refused: {failure}");
+                if let Some((kind, data)) = failure.notify() {
+                    sa::reject_init(cleartext, kind, &data, &mut cx);
+                }
+            }
+        }
+    }
+
+    /// The same first message again gets the same answer; another with the same SPI gets none.
+    fn repeat_first_answer(&mut self, spi: IkeSpi, cleartext: &Cleartext<'_>, now: Instant) {
+        let is_same = self.sas.get(&spi).is_some_and(|held| {
+            held.opened_by.as_ref().is_some_and(|(_, _, request)| request == cleartext.message.octets)
+        });
+        if !is_same {
+            debug!(target: "ike", "ignoring another IKE_SA_INIT with the same SPI from {}", cleartext.path.remote);
+            return;
+        }
+        self.with_sa(spi, now, |sa, cx| {
+            if let Some(answer) = sa.core.window.last_answer() {
+                debug!(target: "ike", "received retransmit of IKE_SA_INIT, retransmitting response");
+                cx.transmit(cleartext.path, answer);
+            }
+        });
+    }
+
+    /// Whether a stranger is heard, or must show first that it receives at its address.
+    fn admit(&mut self, cleartext: &Cleartext<'_>, now: Instant) -> bool {
+        let source = cleartext.path.remote.ip();
+        let spi_i = cleartext.message.header.spi_i;
+        let payloads = &cleartext.message.payloads;
+        let nonce = payloads.nonce().unwrap_or_default();
+        let crypto = &self.house.crypto;
+        let draw = || {
+            let mut secret = [0; crate::cookie::SECRET_LEN];
+            crypto.random(&mut secret);
+            secret
+        };
+        let jar = self.cookies.get_or_insert_with(|| CookieJar::new(draw(), now));
+        let has_cookie = payloads
+            .notify(NotifyType::COOKIE)
+            .is_some_and(|cookie| jar.accepts(cookie.data, nonce, source, spi_i, now));
+        match self.half_open.decide(source, has_cookie, now) {
+            Admission::Accept => true,
+            Admission::DemandCookie => {
+                let cookie = jar.bake(nonce, source, spi_i, now, draw);
+                self.house.counters.cookies_demanded += 1;
+                debug!(target: "net", "sending COOKIE notify to {source}");
+                let mut cx = self.house.cx(now);
+                sa::reject_init(cleartext, NotifyType::COOKIE, &cookie, &mut cx);
+                false
+            }
+            Admission::Drop(reason) => {
+                self.house.counters.dropped_half_open += 1;
+                debug!(target: "net", "ignoring IKE_SA_INIT from {source}: {reason:?}");
+                false
+            }
+        }
+    }
+
+    /// RFC 7296 §2.5: a request of a later major version is answered with ours; §1.5, §2.21.1 allow silence
+    /// towards everything else.
+    fn answer_undecodable(&mut self, octets: &[u8], error: &DecodeError, path: Path, now: Instant) {
+        let DecodeError::UnsupportedMajorVersion(3..) = error else { return };
+        let mut reader = Reader::new(wire::codec::Part::Header, octets);
+        let Ok(header) = Header::read(&mut reader) else { return };
+        if header.flags.response {
+            return;
+        }
+        let fields = HeaderFields {
+            spi_i: header.spi_i,
+            spi_r: header.spi_r,
+            exchange: header.exchange,
+            flags: Flags { initiator: !header.flags.initiator, response: true, version: false },
+            message_id: header.message_id,
+        };
+        let mut reply = PayloadWriter::new();
+        reply.notify(NotifyType::INVALID_MAJOR_VERSION, &[]);
+        let message = wire::build(fields, &reply);
+        let mut cx = self.house.cx(now);
+        cx.transmit(path, &message);
+    }
+
+    fn fresh_spi(&self) -> IkeSpi {
+        loop {
+            let spi = draw_ike_spi(&self.house.crypto, self.house.spi_prefix);
+            if !self.sas.contains_key(&spi) {
+                return spi;
+            }
+        }
+    }
+
+    fn insert(&mut self, sa: IkeSa, opened_by: Option<(IkeSpi, SocketAddr, Vec<u8>)>) {
+        let spi = sa.core.own_spi();
+        if let Some((spi_i, source, _)) = &opened_by {
+            self.half_open_sas.insert((*spi_i, *source), spi);
+        }
+        self.by_id.insert(sa.core.id, spi);
+        self.sas.insert(spi, Held { sa, deadline: None, half_open_from: None, opened_by, stands: false });
+    }
+
+    fn spi_of_child(&self, child_sa: ChildSaId) -> Option<IkeSpi> {
+        self.sas.iter().find(|(_, held)| held.sa.has_child(child_sa)).map(|(spi, _)| *spi)
+    }
+
+    /// Lends an SA everything it needs for one input, and then puts the endpoint's books in order.
+    fn with_sa(&mut self, spi: IkeSpi, now: Instant, input: impl FnOnce(&mut IkeSa, &mut Cx<'_>)) {
+        let Some(held) = self.sas.get_mut(&spi) else { return };
+        let span = info_span!("ike_sa", conn = held.sa.core.name(), id = held.sa.core.id.0);
+        let _entered = span.enter();
+        let mut cx = self.house.cx(now);
+        // RFC 7296 §2.4: what INITIAL_CONTACT says, as far as we know.
+        cx.is_first_contact = held.sa.core.connection.as_ref().is_some_and(|connection| {
+            connection.unique != Unique::Never && !self.standing.contains_key(&connection.name)
+        });
+        input(&mut held.sa, &mut cx);
+        self.keep_books(spi, now);
+    }
+
+    fn keep_books(&mut self, spi: IkeSpi, now: Instant) {
+        let Some(mut held) = self.sas.remove(&spi) else { return };
+        let is_gone = held.sa.is_gone();
+        // Half open or not any more.
+        let is_half_open = held.sa.is_half_open();
+        match held.half_open_from {
+            None if is_half_open => {
+                let source = held.sa.core.path.remote.ip();
+                held.half_open_from = Some(source);
+                self.half_open.opened(source, now);
+            }
+            Some(source) if !is_half_open => {
+                held.half_open_from = None;
+                self.half_open.closed(source, now);
+            }
+            _ => {}
+        }
+        if !is_half_open && let Some((spi_i, source, _)) = held.opened_by.take() {
+            self.half_open_sas.remove(&(spi_i, source));
+        }
+        let stands = matches!(held.sa.state, State::Established(_));
+        if stands != held.stands {
+            held.stands = stands;
+            self.count_standing(held.sa.core.name(), stands);
+        }
+        // The next deadline.
+        let deadline = if is_gone { None } else { held.sa.core.timers.earliest() };
+        let own_spi = held.sa.core.own_spi(); // a fresh attempt has a fresh one
+        if deadline != held.deadline || own_spi != spi {
+            if let Some(at) = held.deadline {
+                self.deadlines.remove(&(at, spi));
+            }
+            if let Some(at) = deadline {
+                self.deadlines.insert((at, own_spi));
+            }
+            held.deadline = deadline;
+        }
+        if is_gone {
+            self.by_id.remove(&held.sa.core.id);
+            self.finish_shutdown();
+        } else {
+            self.by_id.insert(held.sa.core.id, own_spi);
+            self.sas.insert(own_spi, held);
+        }
+    }
+
+    fn count_standing(&mut self, connection: &str, stands: bool) {
+        if stands {
+            *self.standing.entry(connection.to_owned()).or_default() += 1;
+        } else if let Some(count) = self.standing.get_mut(connection) {
+            *count -= 1;
+            if *count == 0 {
+                self.standing.remove(connection);
+            }
+        }
+    }
+
+    fn finish_shutdown(&mut self) {
+        let is_empty = self.sas.values().all(|held| held.sa.listing().is_none());
+        if is_empty && let Some(request) = self.shutdown.take() {
+            self.house.outputs.tell(Event::Completed { request, result: Ok(()) });
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What goes wrong with an exchange, by whose fault, and what the peer is told.
+
+use thiserror::Error;
+
+use crate::crypto::KeError;
+use crate::wire::codec::DecodeError;
+use crate::wire::registry::{KeMethod, NotifyType};
+
+/// Why an exchange failed. The sentence is for the log and for whoever asked; the peer gets [`Failure::notify`].
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// The peer's message cannot be read, or lacks what its exchange needs.
+    #[error("the peer's message is malformed: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The peer's message can be read but breaks a rule of the protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// The key exchange of the peer does not work.
+    #[error("the peer's key exchange failed: {0}")]
+    KeyExchange(#[from] KeError),
+    /// The peer must use another key exchange method first.
+    #[error("the peer used {used}, we want {wanted}")]
+    WrongKeyExchange {
+        /// The method of its KE payload.
+        used: KeMethod,
+        /// The one of the proposal we chose.
+        wanted: KeMethod,
+    },
+    /// No proposal suits both.
+    #[error("no acceptable proposal found: {0}")]
+    NoProposal(String),
+    /// No traffic selectors suit both.
+    #[error("no acceptable traffic selectors found: {0}")]
+    NoSelectors(String),
+    /// The peer asked for a virtual IP, and there is none for it.
+    #[error("no virtual IP found for the peer: {0}")]
+    NoAddress(String),
+    /// No connection is for these addresses, or for these identities.
+    #[error("{0}")]
+    NoConnection(String),
+    /// The peer, or we, did not prove who it is.
+    #[error("authentication failed: {0}")]
+    Authentication(String),
+    /// The peer refused.
+    #[error("the peer answered {0}")]
+    Refused(NotifyType),
+    /// The peer does not answer.
+    #[error("giving up after {0} retransmits: the peer does not answer")]
+    Unanswered(u32),
+    /// The time for establishing an IKE SA is over.
+    #[error("the peer did not finish establishing the IKE_SA in time")]
+    HalfOpen,
+    /// The outside could not do its part.
+    #[error("{0}")]
+    Outside(String),
+    /// We ran out of message IDs.
+    #[error("the message IDs of the IKE_SA are used up")]
+    Exhausted,
+    /// Somebody ended it.
+    #[error("{0}")]
+    Ended(&'static str),
+}
+
+impl Failure {
+    /// The notify that tells the peer, and its data. `None` where the peer is told nothing.
+    pub(crate) fn notify(&self) -> Option<(NotifyType, Vec<u8>)> {
+        let (kind, data) = match self {
+            Self::Malformed(DecodeError::UnsupportedCriticalPayload(kind)) => {
+                (NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind.0]) // RFC 7296 §2.5
+            }
+            Self::Malformed(_) | Self::Protocol(_) | Self::KeyExchange(_) => {
+                (NotifyType::INVALID_SYNTAX, vec![])
+            }
+            Self::WrongKeyExchange { wanted, .. } => {
+                (NotifyType::INVALID_KE_PAYLOAD, wanted.0.to_be_bytes().to_vec()) // RFC 7296 §1.2
+            }
+            Self::NoProposal(_) => (NotifyType::NO_PROPOSAL_CHOSEN, vec![]),
+            Self::NoSelectors(_) => (NotifyType::TS_UNACCEPTABLE, vec![]),
+            Self::NoAddress(_) => (NotifyType::INTERNAL_ADDRESS_FAILURE, vec![]),
+            // RFC 7296 §2.21.2: every failure of authentication looks the same to the peer.
+            Self::Authentication(_) => (NotifyType::AUTHENTICATION_FAILED, vec![]),
+            // Before IDs are known it is the addresses that do not fit; charon answers the same.
+            Self::NoConnection(_) => (NotifyType::NO_PROPOSAL_CHOSEN, vec![]),
+            Self::Outside(_) => (NotifyType::TEMPORARY_FAILURE, vec![]),
+            Self::Refused(_) | Self::Unanswered(_) | Self::HalfOpen | Self::Exhausted | Self::Ended(_) => {
+                return None;
+            }
+        };
+        Some((kind, data))
+    }
+}

@@ -1,0 +1,319 @@
+//! IKE_AUTH as the initiator.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tracing::{debug, info, warn};
+
+use super::{allows_psk, assigned_addresses, shared_key};
+use crate::config::{Child, Connection, Lease};
+use crate::context::Cx;
+use crate::crypto::EspSuite;
+use crate::error::Failure;
+use crate::identity::Identity;
+use crate::output::Action;
+use crate::proposal::{self, Proposal};
+use crate::sa::child::{Agreed, esp_spi, resolve};
+use crate::sa::established::{Established, Installing};
+use crate::sa::exchange::init::{self, Handshake};
+use crate::sa::opened::{Opened, Plaintext};
+use crate::sa::{Core, HeldLease, PlannedChild, State};
+use crate::selector::{SelectorPattern, TrafficSelector, is_subset};
+use crate::wire::PayloadWriter;
+use crate::wire::registry::{AuthMethod, CfgAttributeType, CfgType, ExchangeType, NotifyType};
+
+/// IKE_AUTH is out.
+pub(crate) struct Sent {
+    connection: Arc<Connection>,
+    planned: Option<PlannedChild>,
+    attempt: u32,
+    handshake: Handshake,
+    local_id: Identity,
+    offer: Offer,
+}
+
+/// What we asked for the first CHILD_SA.
+#[derive(Default)]
+struct Offer {
+    proposals: Vec<Proposal>,
+    ts_i: Vec<TrafficSelector>,
+    ts_r: Vec<TrafficSelector>,
+}
+
+/// IKE_SA_INIT is done: says who we are.
+pub(crate) fn begin(
+    core: &mut Core,
+    connection: Arc<Connection>,
+    planned: Option<PlannedChild>,
+    attempt: u32,
+    handshake: Handshake,
+    cx: &mut Cx<'_>,
+) -> Result<State, Failure> {
+    // RFC 7296 §2.23: with a NAT in between, all that follows goes over port 4500.
+    if core.is_encapsulated() && core.path.local.port() == cx.ports.ike {
+        core.path.local.set_port(cx.ports.nat_t);
+        core.path.remote.set_port(4500);
+    }
+    let auth = connection.local.first();
+    let local_id =
+        auth.and_then(|auth| auth.id.clone()).unwrap_or_else(|| Identity::from_addr(core.path.local.ip()));
+    core.local_id = Some(local_id.clone());
+    let offer = planned.as_ref().map(|planned| offer(planned, &connection, core)).unwrap_or_default();
+    let mut sent = Sent { connection, planned, attempt, handshake, local_id, offer };
+    match sent.send(core, cx) {
+        Ok(()) => Ok(State::AuthSent(Box::new(sent))),
+        Err(failure) => {
+            sent.give_back(core, cx);
+            Err(failure)
+        }
+    }
+}
+
+fn offer(planned: &PlannedChild, connection: &Connection, core: &Core) -> Offer {
+    let mut proposals: Vec<Proposal> = planned.child.esp_proposals.iter().map(Proposal::without_ke).collect();
+    proposal::number(&mut proposals);
+    for proposal in &mut proposals {
+        proposal.spi = planned.spi_in.0.to_be_bytes().to_vec();
+    }
+    Offer {
+        proposals,
+        ts_i: own_selectors(&planned.child, connection, core.path.local.ip()),
+        ts_r: resolve(&planned.child.remote_ts, &[core.path.remote.ip()]),
+    }
+}
+
+/// Our side of the traffic. Before we know our virtual IPs, `dynamic` asks for everything of their families;
+/// the gateway narrows it (RFC 7296 §2.19).
+fn own_selectors(child: &Child, connection: &Connection, address: IpAddr) -> Vec<TrafficSelector> {
+    if connection.vips.is_empty() {
+        return resolve(&child.local_ts, &[address]);
+    }
+    child
+        .local_ts
+        .iter()
+        .flat_map(|pattern| match pattern {
+            SelectorPattern::Fixed(selector) => vec![*selector],
+            SelectorPattern::Dynamic { protocol, ports } => connection
+                .vips
+                .iter()
+                .filter_map(|vip| TrafficSelector::from_prefix(*vip, 0))
+                .map(|everything| everything.with(*protocol, *ports))
+                .collect(),
+        })
+        .collect()
+}
+
+impl Sent {
+    fn send(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), Failure> {
+        let remote = self.connection.remote.first();
+        let expected = remote.map_or_else(Identity::any, |auth| auth.id.clone());
+        let key = shared_key(cx.configuration, &self.local_id, &expected).map_err(Failure::Authentication)?;
+        let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+        let auth = self.handshake.initiator_auth(suite, key, &self.local_id);
+
+        let mut payloads = PayloadWriter::new();
+        payloads.id_i(&self.local_id);
+        if cx.is_first_contact {
+            payloads.notify(NotifyType::INITIAL_CONTACT, &[]); // RFC 7296 §2.4
+        }
+        if is_concrete(&expected) {
+            payloads.id_r(&expected);
+        }
+        payloads.auth(AuthMethod::SHARED_KEY, &auth);
+        if self.planned.is_some() {
+            if !self.connection.vips.is_empty() {
+                payloads.cp(CfgType::REQUEST, &address_request(&self.connection.vips));
+            }
+            payloads.sa(&self.offer.proposals).ts_i(&self.offer.ts_i).ts_r(&self.offer.ts_r);
+        }
+        info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
+        core.request(ExchangeType::IKE_AUTH, &payloads, cx)
+    }
+
+    pub(crate) fn handle_response(
+        self: Box<Self>,
+        core: &mut Core,
+        plaintext: &Plaintext,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let opened = match plaintext.decode() {
+            Ok(opened) => opened,
+            Err(error) => return self.fail(error.into(), core, cx),
+        };
+        let remote_id = match self.verify(core, &opened, cx) {
+            Ok(remote_id) => remote_id,
+            Err(failure) => return self.fail(failure, core, cx),
+        };
+        core.remote_id = Some(remote_id);
+        let lease = match (opened.payloads.cp(), self.connection.vips.is_empty()) {
+            (Some(reply), false) if reply.cfg_type == CfgType::REPLY => Lease {
+                addresses: assigned_addresses(reply),
+                attributes: reply
+                    .attributes
+                    .iter()
+                    .filter(|attribute| is_for_resolver(attribute.kind))
+                    .map(|attribute| (attribute.kind, attribute.value.to_vec()))
+                    .collect(),
+            },
+            _ => Lease::default(),
+        };
+        let Self { connection, planned, handshake, offer, .. } = *self;
+        let held =
+            if lease.addresses.is_empty() { HeldLease::Nothing } else { HeldLease::Taken(lease.clone()) };
+        let mut established = Box::new(Established::new(connection, held, core, cx));
+        match planned {
+            None => established.announce(core, cx),
+            Some(planned) => {
+                let agreed = agree(&planned, &offer, &opened);
+                established.announce_without_child(core, cx);
+                let nonces = (handshake.nonce_i.as_slice(), handshake.nonce_r.as_slice());
+                let vips = lease.addresses.clone();
+                let id = planned.id;
+                let made = agreed.and_then(|agreed| {
+                    agreed.install(id, planned.spi_in, true, &handshake.sk_d, nonces, vips, core, cx)
+                });
+                match made {
+                    Err(failure) => established.child_failed(id, &failure, core, cx),
+                    Ok((child_sa, install)) => {
+                        // The peer uses the CHILD_SA from now on; ours follows as soon as it has its addresses.
+                        let installing = if lease.addresses.is_empty() {
+                            Installing::child(cx.ask(core.id, Action::InstallChild(install)), id)
+                        } else {
+                            for vip in &lease.addresses {
+                                info!(target: "ike", "installing new virtual IP {vip}");
+                            }
+                            let action =
+                                Action::InstallVirtualIps { ike_sa: core.id, path: core.path, lease };
+                            Installing::virtual_ips(cx.ask(core.id, action), id, install)
+                        };
+                        established.install(child_sa, installing);
+                    }
+                }
+            }
+        }
+        established.work(core, cx)
+    }
+
+    /// Who the peer is, proven (RFC 7296 §2.15).
+    fn verify(&self, core: &Core, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Identity, Failure> {
+        let payloads = &opened.payloads;
+        let (Some(id_r), Some(auth)) = (payloads.id_r(), payloads.auth()) else {
+            let error = payloads.notifies().find(|notify| notify.kind.is_error());
+            return Err(error.map_or(
+                Failure::Protocol("its IKE_AUTH response lacks IDr or AUTH"),
+                |error| {
+                    warn!(target: "ike", "received {} notify error", error.kind);
+                    Failure::Refused(error.kind)
+                },
+            ));
+        };
+        let expected = self.connection.remote.first();
+        if let Some(expected) = expected.filter(|expected| id_r.matches(&expected.id).is_none()) {
+            return Err(Failure::Authentication(format!("IDr '{id_r}' does not match to '{}'", expected.id)));
+        }
+        if auth.method != AuthMethod::SHARED_KEY || !allows_psk(expected.and_then(|e| e.class)) {
+            return Err(Failure::Authentication(format!(
+                "'{id_r}' used {}, expected a pre-shared key",
+                auth.method
+            )));
+        }
+        let key = shared_key(cx.configuration, &self.local_id, id_r).map_err(Failure::Authentication)?;
+        let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+        if !self.handshake.verify_responder(auth.data, suite, key, id_r) {
+            return Err(Failure::Authentication(format!("the pre-shared key of '{id_r}' does not fit")));
+        }
+        info!(target: "ike", "authentication of '{id_r}' with pre-shared key successful");
+        Ok(id_r.clone())
+    }
+
+    /// Nobody answered: the whole from IKE_SA_INIT on, as often as `keyingtries` says.
+    pub(crate) fn try_again(
+        self: Box<Self>,
+        core: &mut Core,
+        failure: Failure,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let Self { connection, planned, attempt, .. } = *self;
+        init::try_again(core, connection, planned, attempt, failure, cx)
+    }
+
+    fn fail(self: Box<Self>, failure: Failure, core: &mut Core, cx: &mut Cx<'_>) -> Result<State, Failure> {
+        // RFC 7296 §2.21.2: the responder thinks that the IKE SA stands; it is told otherwise.
+        if let Some((kind, data)) = failure.notify() {
+            let mut payloads = PayloadWriter::new();
+            payloads.notify(kind, &data).delete_ike();
+            if let Err(error) = core.request(ExchangeType::INFORMATIONAL, &payloads, cx) {
+                debug!(target: "ike", "the peer is not told of the failure: {error}");
+            }
+        }
+        self.give_back(core, cx);
+        Err(failure)
+    }
+
+    pub(crate) fn give_back(self, core: &Core, cx: &mut Cx<'_>) {
+        if let Some(planned) = self.planned {
+            cx.ask(core.id, Action::RemoveChild { child_sa: planned.id });
+        }
+    }
+}
+
+/// The responder's choice, held against what we offered.
+fn agree(planned: &PlannedChild, offer: &Offer, opened: &Opened<'_>) -> Result<Agreed, Failure> {
+    let payloads = &opened.payloads;
+    let (Some(sa), Some(ts_i), Some(ts_r)) = (payloads.sa(), payloads.ts_i(), payloads.ts_r()) else {
+        let error = payloads.notifies().find(|notify| notify.kind.is_error());
+        return Err(error.map_or(Failure::Protocol("its IKE_AUTH response lacks SA or TS"), |error| {
+            Failure::Refused(error.kind)
+        }));
+    };
+    let [answer] = sa.proposals.as_slice() else {
+        return Err(Failure::Protocol("it did not choose exactly one ESP proposal"));
+    };
+    if !answer.is_answer_to(&offer.proposals) {
+        return Err(Failure::Protocol("it chose an ESP proposal that we did not offer"));
+    }
+    if ts_i.is_empty() || ts_r.is_empty() || !is_subset(ts_i, &offer.ts_i) || !is_subset(ts_r, &offer.ts_r) {
+        return Err(Failure::NoSelectors("the peer's are not among those we offered".into()));
+    }
+    let spi_out = esp_spi(answer).ok_or(Failure::Protocol("its ESP proposal has no SPI of four octets"))?;
+    let suite = EspSuite::from_proposal(answer).map_err(|e| Failure::NoProposal(e.to_string()))?;
+    Ok(Agreed {
+        child: planned.child.clone(),
+        proposal: answer.clone(),
+        suite,
+        spi_out,
+        local_ts: ts_i.to_vec(),
+        remote_ts: ts_r.to_vec(),
+    })
+}
+
+/// An identity one can ask for: no pattern.
+fn is_concrete(id: &Identity) -> bool {
+    !id.is_any() && id.matches(id) == Some(Identity::PERFECT) && !id.data.starts_with(b"*")
+}
+
+/// CFG_REQUEST: the virtual IPs we want, and what goes with them.
+fn address_request(vips: &[IpAddr]) -> Vec<(CfgAttributeType, Vec<u8>)> {
+    let mut attributes = Vec::new();
+    for vip in vips {
+        attributes.push(match vip {
+            IpAddr::V4(v4) if v4.is_unspecified() => (CfgAttributeType::INTERNAL_IP4_ADDRESS, vec![]),
+            IpAddr::V4(v4) => (CfgAttributeType::INTERNAL_IP4_ADDRESS, v4.octets().to_vec()),
+            IpAddr::V6(v6) if v6.is_unspecified() => (CfgAttributeType::INTERNAL_IP6_ADDRESS, vec![]),
+            IpAddr::V6(v6) => {
+                (CfgAttributeType::INTERNAL_IP6_ADDRESS, v6.octets().into_iter().chain([128]).collect())
+            }
+        });
+    }
+    if vips.iter().any(IpAddr::is_ipv4) {
+        attributes.push((CfgAttributeType::INTERNAL_IP4_DNS, vec![]));
+    }
+    if vips.iter().any(IpAddr::is_ipv6) {
+        attributes.push((CfgAttributeType::INTERNAL_IP6_DNS, vec![]));
+    }
+    attributes
+}
+
+fn is_for_resolver(kind: CfgAttributeType) -> bool {
+    matches!(kind, CfgAttributeType::INTERNAL_IP4_DNS | CfgAttributeType::INTERNAL_IP6_DNS)
+}

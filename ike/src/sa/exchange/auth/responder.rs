@@ -1,0 +1,390 @@
+//! IKE_AUTH as the responder.
+//!
+//! Once the peer has authenticated, the answer needs things from outside, one after the other: may this peer
+//! have another IKE SA, its virtual IPs, an SPI, the installed CHILD_SA. [`Answering`] holds what is known
+//! meanwhile; the response leaves when the last outcome has come (RFC 7296 §1.2, DESIGN: an SA is installed
+//! before the peer is told to use it).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::{allows_psk, reply_attributes, requested_addresses, shared_key};
+use crate::config::{Connection, Lease};
+use crate::context::Cx;
+use crate::error::Failure;
+use crate::identity::Identity;
+use crate::output::{Action, ActionId, ChildSaId, Outcome, Path};
+use crate::sa::child::{Agreed, ChildRequest, ChildSa};
+use crate::sa::established::Established;
+use crate::sa::exchange::init::Handshake;
+use crate::sa::opened::{Opened, Plaintext};
+use crate::sa::{Core, HeldLease, State};
+use crate::timer::Timer;
+use crate::wire::PayloadWriter;
+use crate::wire::registry::{AuthMethod, CfgType, ExchangeType, MessageId, NotifyType, Spi};
+
+/// The peer has authenticated; the response is being prepared.
+pub(crate) struct Answering {
+    handshake: Handshake,
+    message_id: MessageId,
+    path: Path,
+    connection: Arc<Connection>,
+    local_id: Identity,
+    remote_id: Identity,
+    /// What the peer asked for as its first CHILD_SA; gone once it is negotiated.
+    wanted: Option<ChildRequest>,
+    /// The virtual IPs it asked for; `None` without a CFG_REQUEST.
+    requested: Option<Vec<IpAddr>>,
+    lease: Lease,
+    stage: Stage,
+}
+
+enum Stage {
+    Unique(ActionId),
+    Lease(ActionId),
+    Spi(ActionId, ChildSaId, Agreed),
+    Install(ActionId, ChildSa, Agreement),
+}
+
+/// What the response says about the CHILD_SA.
+struct Agreement {
+    proposal: crate::proposal::Proposal,
+    spi_in: Spi,
+}
+
+/// What becomes of the CHILD_SA in the response.
+enum ChildAnswer {
+    Made(ChildSa, Agreement),
+    Refused(Failure),
+    NotAsked,
+}
+
+/// Takes the IKE_AUTH request of a half-open IKE SA.
+pub(crate) fn answer(
+    core: &mut Core,
+    handshake: Handshake,
+    plaintext: &Plaintext,
+    cx: &mut Cx<'_>,
+) -> Result<State, Failure> {
+    // The peer may have moved to port 4500; it has shown that it holds the keys (RFC 7296 §2.23).
+    core.path = plaintext.path;
+    let verified = match plaintext.decode() {
+        Ok(opened) => verify(core, &handshake, &opened, cx).map(|peer| (peer, opened)),
+        Err(error) => Err(error.into()),
+    };
+    let (peer, opened) = match verified {
+        Ok(verified) => verified,
+        Err(failure) => {
+            core.respond_failure(plaintext, &failure, cx)?;
+            return Err(failure);
+        }
+    };
+    core.timers.disarm(Timer::HalfOpen);
+    core.connection = Some(peer.connection.clone());
+    core.local_id = Some(peer.local_id.clone());
+    core.remote_id = Some(peer.remote_id.clone());
+    let payloads = &opened.payloads;
+    let wanted = match (payloads.sa(), payloads.ts_i(), payloads.ts_r()) {
+        (Some(sa), Some(ts_i), Some(ts_r)) => {
+            Some(ChildRequest { proposals: sa.proposals.clone(), ts_i: ts_i.to_vec(), ts_r: ts_r.to_vec() })
+        }
+        _ => None,
+    };
+    let requested = payloads.cp().filter(|cp| cp.cfg_type == CfgType::REQUEST).map(requested_addresses);
+    let action = cx.ask(
+        core.id,
+        Action::CheckUnique {
+            ike_sa: core.id,
+            connection: peer.connection.clone(),
+            local_id: peer.local_id.clone(),
+            remote_id: peer.remote_id.clone(),
+            initial_contact: payloads.notify(NotifyType::INITIAL_CONTACT).is_some(),
+        },
+    );
+    Ok(State::AuthAnswering(Box::new(Answering {
+        handshake,
+        message_id: plaintext.header.message_id,
+        path: plaintext.path,
+        connection: peer.connection,
+        local_id: peer.local_id,
+        remote_id: peer.remote_id,
+        wanted,
+        requested,
+        lease: Lease::default(),
+        stage: Stage::Unique(action),
+    })))
+}
+
+struct Peer {
+    connection: Arc<Connection>,
+    local_id: Identity,
+    remote_id: Identity,
+}
+
+/// Finds the connection for the identities and checks AUTH (RFC 7296 §2.15).
+fn verify(core: &Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Peer, Failure> {
+    let payloads = &opened.payloads;
+    let id_i = payloads.id_i().ok_or(Failure::Protocol("its IKE_AUTH request lacks IDi"))?;
+    let id_r = payloads.id_r();
+    let (connection, local_id) = find_connection(core, id_i, id_r, cx)?;
+    info!(target: "cfg", "selected peer config '{}'", connection.name);
+    let auth = payloads.auth().ok_or_else(|| {
+        Failure::Authentication(format!(
+            "'{id_i}' wants EAP, which connection '{}' does not have",
+            connection.name
+        ))
+    })?;
+    if auth.method != AuthMethod::SHARED_KEY {
+        return Err(Failure::Authentication(format!(
+            "'{id_i}' used {}, connection '{}' expects a pre-shared key",
+            auth.method, connection.name
+        )));
+    }
+    let key = shared_key(cx.configuration, &local_id, id_i).map_err(Failure::Authentication)?;
+    let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+    if !handshake.verify_initiator(auth.data, suite, key, id_i) {
+        return Err(Failure::Authentication(format!(
+            "tried 1 shared key for '{local_id}' - '{id_i}', but MAC mismatched"
+        )));
+    }
+    info!(target: "ike", "authentication of '{id_i}' with pre-shared key successful");
+    Ok(Peer { connection, local_id, remote_id: id_i.clone() })
+}
+
+/// The connection whose addresses fit closest, and among these the one whose identities do.
+fn find_connection(
+    core: &Core,
+    id_i: &Identity,
+    id_r: Option<&Identity>,
+    cx: &Cx<'_>,
+) -> Result<(Arc<Connection>, Identity), Failure> {
+    let (local, remote) = (core.path.local.ip(), core.path.remote.ip());
+    let own = |connection: &Connection| {
+        let configured = connection.local.first().and_then(|auth| auth.id.clone());
+        // Without an id of its own, a connection goes by what the peer asked for, or by our address.
+        configured.unwrap_or_else(|| id_r.cloned().unwrap_or_else(|| Identity::from_addr(local)))
+    };
+    let best = cx
+        .configuration
+        .connections
+        .iter()
+        .rev() // max_by_key keeps the last of equals: the first in load order
+        .filter_map(|connection| {
+            let ours = own(connection);
+            let auth = connection.remote.first()?;
+            let score = connection.matches(local, remote)?;
+            let remote_quality = id_i.matches(&auth.id)?;
+            let local_quality = id_r.map_or(Some(Identity::PERFECT), |id_r| ours.matches(id_r))?;
+            allows_psk(auth.class).then_some(())?;
+            Some(((score, u32::from(remote_quality) + u32::from(local_quality)), connection, ours))
+        })
+        .max_by_key(|(score, ..)| *score);
+    let Some((_, connection, ours)) = best else {
+        let wanted = id_r.map_or_else(|| "%any".to_owned(), ToString::to_string);
+        info!(target: "cfg", "looking for peer configs matching {local}[{wanted}]...{remote}[{id_i}]");
+        return Err(Failure::Authentication(format!(
+            "no matching peer config found for {local}[{wanted}]...{remote}[{id_i}]"
+        )));
+    };
+    Ok((connection.clone(), ours))
+}
+
+impl Answering {
+    pub(crate) fn handle_outcome(
+        mut self: Box<Self>,
+        core: &mut Core,
+        id: ActionId,
+        outcome: Outcome,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let awaited = match &self.stage {
+            Stage::Unique(action) | Stage::Lease(action) => *action,
+            Stage::Spi(action, ..) | Stage::Install(action, ..) => *action,
+        };
+        if id != awaited {
+            return Ok(State::AuthAnswering(self));
+        }
+        // The stage is consumed; each arm says what comes next.
+        match std::mem::replace(&mut self.stage, Stage::Unique(id)) {
+            Stage::Unique(_) => match outcome {
+                Outcome::Unique { is_allowed: true } => self.lease(core, cx),
+                Outcome::Failed(why) => self.refuse(Failure::Authentication(why), core, cx),
+                _ => self.refuse(
+                    Failure::Authentication("the peer has an IKE_SA already and unique = keep".into()),
+                    core,
+                    cx,
+                ),
+            },
+            Stage::Lease(_) => {
+                match outcome {
+                    Outcome::Lease(lease) => self.lease = lease,
+                    Outcome::Failed(why) => {
+                        warn!(target: "cfg", "no virtual IP for '{}': {why}", self.remote_id)
+                    }
+                    _ => {}
+                }
+                for vip in &self.lease.addresses {
+                    info!(target: "ike", "assigning virtual IP {vip} to peer '{}'", self.remote_id);
+                }
+                self.negotiate(core, cx)
+            }
+            Stage::Spi(_, child_sa, agreed) => match outcome {
+                Outcome::Spi(spi_in) => self.install(child_sa, agreed, spi_in, core, cx),
+                Outcome::Failed(why) => self.finish(ChildAnswer::Refused(Failure::Outside(why)), core, cx),
+                _ => self.finish(ChildAnswer::Refused(Failure::Outside("no SPI".into())), core, cx),
+            },
+            Stage::Install(_, child_sa, agreement) => match outcome {
+                Outcome::Failed(why) => {
+                    child_sa.remove(core, cx);
+                    self.finish(ChildAnswer::Refused(Failure::Outside(why)), core, cx)
+                }
+                _ => self.finish(ChildAnswer::Made(child_sa, agreement), core, cx),
+            },
+        }
+    }
+
+    fn lease(mut self: Box<Self>, core: &mut Core, cx: &mut Cx<'_>) -> Result<State, Failure> {
+        let requested = self.requested.clone().unwrap_or_default();
+        if requested.is_empty() || self.connection.pools.is_empty() || self.wanted.is_none() {
+            return self.negotiate(core, cx);
+        }
+        for address in &requested {
+            info!(target: "ike", "peer requested virtual IP {}", address_or_any(*address));
+        }
+        let (pools, identity) = (self.connection.pools.clone(), self.remote_id.clone());
+        self.stage = Stage::Lease(cx.ask(core.id, Action::Lease { pools, identity, requested }));
+        Ok(State::AuthAnswering(self))
+    }
+
+    fn negotiate(mut self: Box<Self>, core: &mut Core, cx: &mut Cx<'_>) -> Result<State, Failure> {
+        let Some(wanted) = self.wanted.take() else { return self.finish(ChildAnswer::NotAsked, core, cx) };
+        if self.requested.as_ref().is_some_and(|r| !r.is_empty()) && self.lease.addresses.is_empty() {
+            // RFC 7296 §3.15.4: the IKE SA stands, the CHILD_SA does not.
+            let why = if self.connection.pools.is_empty() {
+                format!("connection '{}' has no pools", self.connection.name)
+            } else {
+                format!("pools {} have none left", self.connection.pools.join(", "))
+            };
+            return self.finish(ChildAnswer::Refused(Failure::NoAddress(why)), core, cx);
+        }
+        let local = [self.path.local.ip()];
+        let outer = [self.path.remote.ip()];
+        let remote = if self.lease.addresses.is_empty() { &outer } else { self.lease.addresses.as_slice() };
+        match Agreed::choose(&wanted, &self.connection.children, &local, remote, cx) {
+            Err(failure) => self.finish(ChildAnswer::Refused(failure), core, cx),
+            Ok(agreed) => {
+                let child_sa = ChildSaId(cx.unique_ids.child_sa());
+                let action = cx.ask(core.id, Action::ReserveSpi { child_sa });
+                self.stage = Stage::Spi(action, child_sa, agreed);
+                Ok(State::AuthAnswering(self))
+            }
+        }
+    }
+
+    fn install(
+        mut self: Box<Self>,
+        id: ChildSaId,
+        agreed: Agreed,
+        spi_in: Spi,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let nonces = (self.handshake.nonce_i.as_slice(), self.handshake.nonce_r.as_slice());
+        let proposal = agreed.proposal.clone();
+        let sk_d = &self.handshake.sk_d;
+        let (child_sa, install) = agreed.install(id, spi_in, false, sk_d, nonces, vec![], core, cx)?;
+        let action = cx.ask(core.id, Action::InstallChild(install));
+        self.stage = Stage::Install(action, child_sa, Agreement { proposal, spi_in });
+        Ok(State::AuthAnswering(self))
+    }
+
+    /// The response, and with it the end of the handshake.
+    fn finish(
+        self: Box<Self>,
+        child: ChildAnswer,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+        let key = match shared_key(cx.configuration, &self.local_id, &self.remote_id) {
+            Ok(key) => key,
+            Err(why) => return self.refuse(Failure::Authentication(why), core, cx),
+        };
+        let auth = self.handshake.responder_auth(suite, key, &self.local_id);
+        let mut reply = PayloadWriter::new();
+        reply.id_r(&self.local_id).auth(AuthMethod::SHARED_KEY, &auth);
+        info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
+        match &child {
+            ChildAnswer::Made(child_sa, agreement) => {
+                if !self.lease.addresses.is_empty() {
+                    reply.cp(CfgType::REPLY, &reply_attributes(&self.lease));
+                }
+                let mut answer = agreement.proposal.clone();
+                answer.spi = agreement.spi_in.0.to_be_bytes().to_vec();
+                reply.sa(&[answer]).ts_i(&child_sa.remote_ts).ts_r(&child_sa.local_ts);
+            }
+            ChildAnswer::Refused(failure) => {
+                if let Some((kind, data)) = failure.notify() {
+                    reply.notify(kind, &data);
+                }
+            }
+            ChildAnswer::NotAsked => {}
+        }
+        core.respond(ExchangeType::IKE_AUTH, self.message_id, &reply, self.path, cx)?;
+        let held =
+            if self.lease.addresses.is_empty() { HeldLease::Nothing } else { HeldLease::Given(self.lease) };
+        let mut established = Box::new(Established::new(self.connection, held, core, cx));
+        established.announce(core, cx);
+        match child {
+            ChildAnswer::Made(child_sa, _) => established.child_installed(child_sa, core, cx),
+            ChildAnswer::Refused(failure) => {
+                info!(target: "ike", "failed to establish CHILD_SA, keeping IKE_SA: {failure}");
+            }
+            ChildAnswer::NotAsked => {}
+        }
+        established.work(core, cx)
+    }
+
+    /// The peer is told, and the IKE SA ends.
+    fn refuse(self: Box<Self>, failure: Failure, core: &mut Core, cx: &mut Cx<'_>) -> Result<State, Failure> {
+        let mut reply = PayloadWriter::new();
+        if let Some((kind, data)) = failure.notify() {
+            reply.notify(kind, &data);
+        }
+        core.respond(ExchangeType::IKE_AUTH, self.message_id, &reply, self.path, cx)?;
+        self.give_back(core, cx);
+        Err(failure)
+    }
+
+    pub(crate) fn give_back(self, core: &Core, cx: &mut Cx<'_>) {
+        match &self.stage {
+            Stage::Spi(_, child_sa, _) => {
+                cx.ask(core.id, Action::RemoveChild { child_sa: *child_sa });
+            }
+            Stage::Install(_, child_sa, _) => {
+                child_sa.remove(core, cx);
+            }
+            Stage::Unique(_) | Stage::Lease(_) => {}
+        }
+        if !self.lease.addresses.is_empty() {
+            cx.ask(
+                core.id,
+                Action::ReleaseLease {
+                    pools: self.connection.pools.clone(),
+                    identity: self.remote_id,
+                    addresses: self.lease.addresses,
+                },
+            );
+        }
+    }
+}
+
+fn address_or_any(address: IpAddr) -> String {
+    match address {
+        address if !address.is_unspecified() => address.to_string(),
+        IpAddr::V4(_) => "%any".into(),
+        IpAddr::V6(_) => "%any6".into(),
+    }
+}

@@ -1,0 +1,5 @@
+//! What the messages of each exchange mean (RFC 7296 §1.2-§1.4).
+
+pub(crate) mod auth;
+pub(crate) mod informational;
+pub(crate) mod init;

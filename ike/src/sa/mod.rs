@@ -1,0 +1,223 @@
+//! One IKE SA: what it has in every state ([`Core`]), and the state it is in.
+//!
+//! Read `state` for the life of an SA, `exchange` for what each message means, `window` for message IDs,
+//! `child` for the CHILD_SAs it carries.
+
+mod child;
+mod established;
+mod exchange;
+mod opened;
+mod state;
+mod window;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::debug;
+
+pub(crate) use self::exchange::init::{answer as answer_init, reject as reject_init};
+pub(crate) use self::opened::Cleartext;
+pub(crate) use self::state::{IkeSa, State};
+use self::window::Window;
+use crate::config::{Child, Connection, Lease};
+use crate::context::Cx;
+use crate::crypto::{IkeSuite, Opener, Role, Sealer};
+use crate::error::Failure;
+use crate::identity::Identity;
+use crate::natt::NatSituation;
+use crate::output::{ChildSaId, IkeSaId, Path, RequestId};
+use crate::timer::{Timer, Timers};
+use crate::wire::header::{Flags, HeaderFields};
+use crate::wire::registry::{ExchangeType, IkeSpi, MessageId, Spi};
+use crate::wire::{self, PayloadWriter};
+
+/// What an IKE SA has in every state.
+pub(crate) struct Core {
+    pub(crate) id: IkeSaId,
+    pub(crate) role: Role,
+    pub(crate) spi_i: IkeSpi,
+    pub(crate) spi_r: IkeSpi,
+    /// Where the peer was last heard from, authenticated, and where we send to.
+    pub(crate) path: Path,
+    pub(crate) nat: NatSituation,
+    /// We pretended to be behind a NAT.
+    pub(crate) nat_fake: bool,
+    pub(crate) connection: Option<Arc<Connection>>,
+    pub(crate) suite: Option<IkeSuite>,
+    pub(crate) protection: Option<Protection>,
+    pub(crate) local_id: Option<Identity>,
+    pub(crate) remote_id: Option<Identity>,
+    pub(crate) window: Window,
+    pub(crate) timers: Timers,
+    /// Commands to be told when the SA stands or fails.
+    pub(crate) requests: Vec<RequestId>,
+    /// When an authenticated message last came.
+    pub(crate) heard: Instant,
+}
+
+/// Keys in use, with their directions fixed.
+pub(crate) struct Protection {
+    pub(crate) sealer: Sealer,
+    pub(crate) opener: Opener,
+}
+
+/// A CHILD_SA we mean to make together with the IKE SA.
+pub(crate) struct PlannedChild {
+    pub(crate) id: ChildSaId,
+    pub(crate) child: Arc<Child>,
+    pub(crate) spi_in: Spi,
+}
+
+/// Addresses that go back to where they came from when the SA ends.
+pub(crate) enum HeldLease {
+    /// None.
+    Nothing,
+    /// The peer has them from our pools.
+    Given(Lease),
+    /// The peer gave them to us.
+    Taken(Lease),
+}
+
+impl Core {
+    pub(crate) fn new(
+        id: IkeSaId,
+        role: Role,
+        spi_i: IkeSpi,
+        spi_r: IkeSpi,
+        path: Path,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            role,
+            spi_i,
+            spi_r,
+            path,
+            nat: NatSituation::default(),
+            nat_fake: false,
+            connection: None,
+            suite: None,
+            protection: None,
+            local_id: None,
+            remote_id: None,
+            window: Window::new(),
+            timers: Timers::default(),
+            requests: Vec::new(),
+            heard: now,
+        }
+    }
+
+    /// The SPI we chose.
+    pub(crate) fn own_spi(&self) -> IkeSpi {
+        match self.role {
+            Role::Initiator => self.spi_i,
+            Role::Responder => self.spi_r,
+        }
+    }
+
+    /// The connection's name, for the log.
+    pub(crate) fn name(&self) -> &str {
+        self.connection.as_ref().map_or("(unnamed)", |connection| &connection.name)
+    }
+
+    pub(crate) fn fields(
+        &self,
+        exchange: ExchangeType,
+        message_id: MessageId,
+        response: bool,
+    ) -> HeaderFields {
+        HeaderFields {
+            spi_i: self.spi_i,
+            spi_r: self.spi_r,
+            exchange,
+            flags: Flags { initiator: self.role == Role::Initiator, response, version: false },
+            message_id,
+        }
+    }
+
+    fn seal(
+        &mut self,
+        fields: HeaderFields,
+        payloads: &PayloadWriter,
+        cx: &Cx<'_>,
+    ) -> Result<Vec<u8>, Failure> {
+        let protection = self.protection.as_mut().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+        protection
+            .sealer
+            .seal(fields, payloads.first(), payloads.octets(), cx.crypto)
+            .map_err(|_| Failure::Exhausted)
+    }
+
+    /// Sends a request under our keys; one may be in flight.
+    pub(crate) fn request(
+        &mut self,
+        exchange: ExchangeType,
+        payloads: &PayloadWriter,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Failure> {
+        let id = self.window.next_request().ok_or(Failure::Exhausted)?;
+        let message = self.seal(self.fields(exchange, id, false), payloads, cx)?;
+        self.dispatch(exchange, id, message, cx);
+        Ok(())
+    }
+
+    /// Sends IKE_SA_INIT, the request that has no keys yet, and gives its octets back for AUTH.
+    pub(crate) fn request_in_clear(&mut self, payloads: &PayloadWriter, cx: &mut Cx<'_>) -> Vec<u8> {
+        let id = MessageId(0);
+        let message = wire::build(self.fields(ExchangeType::IKE_SA_INIT, id, false), payloads);
+        self.dispatch(ExchangeType::IKE_SA_INIT, id, message.clone(), cx);
+        message
+    }
+
+    fn dispatch(&mut self, exchange: ExchangeType, id: MessageId, message: Vec<u8>, cx: &mut Cx<'_>) {
+        debug!(target: "net", "sending {exchange} request {id} to {} ({} octets)", self.path.remote, message.len());
+        cx.transmit(self.path, &message);
+        cx.counters.exchange(exchange).requests_out += 1;
+        self.window.sent(id, message);
+        self.arm_retransmit(0, cx);
+    }
+
+    /// Answers a request under our keys, towards where it came from (RFC 7296 §2.11).
+    pub(crate) fn respond(
+        &mut self,
+        exchange: ExchangeType,
+        id: MessageId,
+        payloads: &PayloadWriter,
+        path: Path,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Failure> {
+        let message = self.seal(self.fields(exchange, id, true), payloads, cx)?;
+        debug!(target: "net", "sending {exchange} response {id} to {} ({} octets)", path.remote, message.len());
+        cx.transmit(path, &message);
+        cx.counters.exchange(exchange).responses_out += 1;
+        self.window.answered(id, message);
+        Ok(())
+    }
+
+    /// Sends the request in flight again, or gives the peer up.
+    pub(crate) fn retransmit(&mut self, cx: &mut Cx<'_>) -> Result<(), Failure> {
+        let tries = cx.settings.retransmission.tries;
+        let (message, sent) = self.window.retransmit(tries).ok_or(Failure::Unanswered(tries))?;
+        tracing::info!(target: "ike", "retransmit {sent} of request to {}", self.path.remote);
+        cx.transmit(self.path, message);
+        cx.counters.retransmits += 1;
+        self.arm_retransmit(sent, cx);
+        Ok(())
+    }
+
+    fn arm_retransmit(&mut self, sent: u32, cx: &Cx<'_>) {
+        let [jitter] = cx.random::<1>();
+        self.timers.arm(Timer::Retransmit, cx.now + cx.settings.retransmission.wait(sent, jitter));
+    }
+
+    /// The request in flight was answered.
+    pub(crate) fn settle(&mut self) {
+        self.window.settle();
+        self.timers.disarm(Timer::Retransmit);
+    }
+
+    /// ESP must go in UDP (RFC 7296 §2.23).
+    pub(crate) fn is_encapsulated(&self) -> bool {
+        self.nat.any() || self.nat_fake
+    }
+}

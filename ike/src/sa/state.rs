@@ -1,0 +1,381 @@
+//! The life of an IKE SA.
+//!
+//! ```text
+//! initiator  Preparing -> InitSent -> AuthSent ---------------+
+//!                                                             +-> Established -> Closed
+//! responder  InitAnswered -> AuthAnswering -------------------+
+//! ```
+//!
+//! A state owns what is known in it; moving on consumes the old one. Any state may end in `Gone`.
+
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tracing::{debug, info};
+
+use super::Core;
+use super::established::Established;
+use super::exchange::{auth, init};
+use super::opened::{Cleartext, Plaintext};
+use super::window::Standing;
+use crate::config::{Child, Connection};
+use crate::context::Cx;
+use crate::crypto::Role;
+use crate::error::Failure;
+use crate::output::{ActionId, ChildDown, ChildSaId, Event, Outcome, RequestId};
+use crate::status::{IkeSaState, IkeSaStatus};
+use crate::timer::Timer;
+use crate::wire::PayloadWriter;
+use crate::wire::registry::ExchangeType;
+
+/// One IKE SA.
+pub(crate) struct IkeSa {
+    pub(crate) core: Core,
+    pub(crate) state: State,
+}
+
+pub(crate) enum State {
+    /// Initiator: an inbound SPI for the first CHILD_SA is being reserved.
+    Preparing(init::Preparing),
+    /// Initiator: IKE_SA_INIT is on its way.
+    InitSent(Box<init::Sent>),
+    /// Initiator: IKE_AUTH is on its way.
+    AuthSent(Box<auth::Sent>),
+    /// Responder: IKE_SA_INIT was answered; the peer may authenticate now.
+    InitAnswered(Box<init::Answered>),
+    /// Responder: the peer has authenticated; the outside is asked for what the answer needs.
+    AuthAnswering(Box<auth::Answering>),
+    /// Both ends have authenticated.
+    Established(Box<Established>),
+    /// Over; only a repeated request of the peer is still answered.
+    Closed,
+    /// Over.
+    Gone,
+}
+
+impl IkeSa {
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.state, State::Gone)
+    }
+
+    /// True until both ends have authenticated: what counts against the half-open limits.
+    pub(crate) fn is_half_open(&self) -> bool {
+        !matches!(self.state, State::Established(_) | State::Closed | State::Gone)
+    }
+
+    /// Takes a message that carries our SPI.
+    pub(crate) fn handle_message(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) {
+        let header = &cleartext.message.header;
+        // RFC 7296 §3.1: the flag tells the roles apart, which keeps messages from being reflected.
+        if header.flags.initiator == (self.core.role == Role::Initiator) {
+            cx.counters.invalid += 1;
+            return;
+        }
+        if header.flags.response {
+            self.handle_response(cleartext, cx);
+        } else {
+            self.handle_request(cleartext, cx);
+        }
+    }
+
+    fn handle_response(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) {
+        let header = &cleartext.message.header;
+        if !self.core.window.awaits(header.message_id) {
+            debug!(target: "ike", "ignoring a response with message ID {}: not awaited", header.message_id);
+            return;
+        }
+        let exchange = header.exchange;
+        let result = match mem::replace(&mut self.state, State::Gone) {
+            State::InitSent(sent) => sent.handle_response(&mut self.core, cleartext, cx),
+            state => {
+                let Some(plaintext) = self.open(cleartext, cx) else {
+                    self.state = state;
+                    return;
+                };
+                match state {
+                    State::AuthSent(sent) if exchange == ExchangeType::IKE_AUTH => {
+                        self.core.settle();
+                        cx.counters.exchange(exchange).responses_in += 1;
+                        sent.handle_response(&mut self.core, &plaintext, cx)
+                    }
+                    State::Established(established) if established.awaits(exchange) => {
+                        self.core.settle();
+                        cx.counters.exchange(exchange).responses_in += 1;
+                        established.handle_response(&mut self.core, &plaintext, cx)
+                    }
+                    state => Ok(state), // a response of another exchange than the one that is open
+                }
+            }
+        };
+        self.settle(result, cx);
+    }
+
+    fn handle_request(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) {
+        let header = &cleartext.message.header;
+        let standing = self.core.window.standing(header.message_id);
+        if standing == Standing::OutOfWindow {
+            debug!(target: "ike", "ignoring a request with message ID {}: out of window", header.message_id);
+            return;
+        }
+        // The first message has no keys; the endpoint sees to its repetitions.
+        let Some(plaintext) = self.open(cleartext, cx) else { return };
+        if standing == Standing::Repeated {
+            // RFC 7296 §2.1: the response is sent again, to where the request came from.
+            debug!(target: "ike", "received retransmit of request with message ID {}, retransmitting response", header.message_id);
+            if let Some(answer) = self.core.window.last_answer() {
+                cx.transmit(cleartext.path, answer);
+            }
+            return;
+        }
+        let exchange = header.exchange;
+        let result = match mem::replace(&mut self.state, State::Gone) {
+            State::InitAnswered(answered) if exchange == ExchangeType::IKE_AUTH => {
+                cx.counters.exchange(exchange).requests_in += 1;
+                answered.handle_auth(&mut self.core, &plaintext, cx)
+            }
+            State::Established(established) => {
+                cx.counters.exchange(exchange).requests_in += 1;
+                established.handle_request(&mut self.core, &plaintext, cx)
+            }
+            state => Ok(state), // being answered, or out of its turn
+        };
+        self.settle(result, cx);
+    }
+
+    /// A message under our keys is a sign of life; one that is not changes nothing.
+    fn open(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) -> Option<Plaintext> {
+        let plaintext =
+            self.core.protection.as_ref().and_then(|protection| cleartext.open(&protection.opener));
+        if plaintext.is_some() {
+            self.core.heard = cx.now;
+        } else {
+            cx.counters.unauthentic += 1;
+            debug!(target: "ike", "dropping a message from {}: integrity check failed", cleartext.path.remote);
+        }
+        plaintext
+    }
+
+    pub(crate) fn handle_outcome(&mut self, id: ActionId, outcome: Outcome, cx: &mut Cx<'_>) {
+        let result = match mem::replace(&mut self.state, State::Gone) {
+            State::Preparing(preparing) => preparing.handle_outcome(&mut self.core, id, outcome, cx),
+            State::AuthAnswering(answering) => answering.handle_outcome(&mut self.core, id, outcome, cx),
+            State::Established(established) => established.handle_outcome(&mut self.core, id, outcome, cx),
+            state => Ok(state),
+        };
+        self.settle(result, cx);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
+        while let Some(timer) = self.core.timers.pop_due(cx.now) {
+            let result = match (timer, mem::replace(&mut self.state, State::Gone)) {
+                (Timer::Retransmit, state) => match self.core.retransmit(cx) {
+                    Ok(()) => Ok(state),
+                    Err(failure) => self.unanswered(state, failure, cx),
+                },
+                (Timer::HalfOpen, state) => {
+                    state.give_back(&self.core, cx);
+                    Err(Failure::HalfOpen)
+                }
+                (Timer::Linger, _) => Ok(State::Gone),
+                (timer, State::Established(established)) => {
+                    established.handle_timer(&mut self.core, timer, cx)
+                }
+                (_, state) => Ok(state), // armed only while established
+            };
+            self.settle(result, cx);
+        }
+    }
+
+    /// Every retransmission went unanswered.
+    fn unanswered(&mut self, state: State, failure: Failure, cx: &mut Cx<'_>) -> Result<State, Failure> {
+        self.core.settle();
+        match state {
+            State::InitSent(sent) => sent.try_again(&mut self.core, failure, cx),
+            State::AuthSent(sent) => sent.try_again(&mut self.core, failure, cx),
+            State::Established(mut established) => {
+                info!(target: "ike", "{failure}");
+                established.close(&mut self.core, ChildDown::PeerDead, &failure.to_string(), cx);
+                Ok(State::Gone)
+            }
+            _ => Err(failure),
+        }
+    }
+
+    /// Ends it at the order of an operator. `true` if the order is carried out already.
+    pub(crate) fn terminate(&mut self, request: RequestId, force: bool, cx: &mut Cx<'_>) {
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Established(mut established) => {
+                established.terminate(request, force);
+                let result = established.work(&mut self.core, cx);
+                self.settle(result, cx);
+            }
+            State::Closed => cx.tell(Event::Completed { request, result: Ok(()) }),
+            state => {
+                self.abandon(state, Failure::Ended("terminated before it was established"), cx);
+                cx.tell(Event::Completed { request, result: Ok(()) });
+            }
+        }
+    }
+
+    /// Starts it, as initiator.
+    pub(crate) fn initiate(
+        &mut self,
+        connection: Arc<Connection>,
+        child: Option<Arc<Child>>,
+        cx: &mut Cx<'_>,
+    ) {
+        let result = init::initiate(&mut self.core, connection, child, cx);
+        self.settle(result, cx);
+    }
+
+    /// Ends one of its children at the order of an operator.
+    pub(crate) fn terminate_child(&mut self, child_sa: ChildSaId, request: RequestId, cx: &mut Cx<'_>) {
+        self.established(cx, |established, _, _| established.terminate_child(child_sa, request));
+    }
+
+    /// A packet of one of its children came from elsewhere.
+    pub(crate) fn mapping_changed(&mut self, remote: SocketAddr, cx: &mut Cx<'_>) {
+        self.established(cx, |established, core, cx| established.mapping_changed(remote, core, cx));
+    }
+
+    /// The daemon is going down: the peer is told, and not waited for longer than it takes to answer.
+    pub(crate) fn shut_down(&mut self, cx: &mut Cx<'_>) {
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Established(mut established) => {
+                established.end();
+                let result = established.work(&mut self.core, cx);
+                self.settle(result, cx);
+            }
+            State::Closed => {}
+            state => self.abandon(state, Failure::Ended("shutting down"), cx),
+        }
+    }
+
+    pub(crate) fn has_child(&self, child_sa: ChildSaId) -> bool {
+        matches!(&self.state, State::Established(established) if established.child(child_sa).is_some())
+    }
+
+    /// Changes something about an established SA, and lets it work on.
+    fn established(
+        &mut self,
+        cx: &mut Cx<'_>,
+        change: impl FnOnce(&mut Established, &mut Core, &mut Cx<'_>),
+    ) {
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Established(mut established) => {
+                change(&mut established, &mut self.core, cx);
+                let result = established.work(&mut self.core, cx);
+                self.settle(result, cx);
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn settle(&mut self, result: Result<State, Failure>, cx: &mut Cx<'_>) {
+        match result {
+            Ok(state) => self.state = state,
+            Err(failure) => {
+                // What failed has put the state away; its children were never installed.
+                self.report(&failure, cx);
+                self.state = State::Gone;
+            }
+        }
+    }
+
+    fn abandon(&mut self, state: State, failure: Failure, cx: &mut Cx<'_>) {
+        state.give_back(&self.core, cx);
+        self.report(&failure, cx);
+    }
+
+    /// An IKE SA that was not established has failed.
+    fn report(&mut self, failure: &Failure, cx: &mut Cx<'_>) {
+        self.core.timers.clear();
+        info!(target: "ike", "establishing IKE_SA {}[{}] failed: {failure}", self.core.name(), self.core.id);
+        let mut requests = mem::take(&mut self.core.requests);
+        let status = Box::new(self.status(IkeSaState::Connecting));
+        cx.tell(Event::IkeSaDown { status, reason: failure.to_string() });
+        cx.complete(&mut requests, &Err(failure.to_string()));
+    }
+
+    /// As an operator sees it; `None` once it is over.
+    pub(crate) fn listing(&self) -> Option<IkeSaStatus> {
+        Some(match &self.state {
+            State::Closed | State::Gone => return None,
+            State::Established(established) => established.status(&self.core),
+            State::Preparing(_) => self.status(IkeSaState::Created),
+            State::InitSent(_) => IkeSaStatus {
+                tasks_active: vec!["IKE_INIT", "IKE_AUTH", "CHILD_CREATE"],
+                ..self.status(IkeSaState::Connecting)
+            },
+            State::AuthSent(_) => IkeSaStatus {
+                tasks_active: vec!["IKE_AUTH", "CHILD_CREATE"],
+                ..self.status(IkeSaState::Connecting)
+            },
+            State::InitAnswered(_) | State::AuthAnswering(_) => IkeSaStatus {
+                tasks_passive: vec!["IKE_AUTH", "CHILD_CREATE"],
+                ..self.status(IkeSaState::Connecting)
+            },
+        })
+    }
+
+    fn status(&self, state: IkeSaState) -> IkeSaStatus {
+        self.core.status(state)
+    }
+}
+
+impl State {
+    /// Gives back what was reserved for an SA that never came to stand.
+    fn give_back(self, core: &Core, cx: &mut Cx<'_>) {
+        match self {
+            Self::Preparing(preparing) => preparing.give_back(core, cx),
+            Self::InitSent(sent) => sent.give_back(core, cx),
+            Self::AuthSent(sent) => sent.give_back(core, cx),
+            Self::AuthAnswering(answering) => answering.give_back(core, cx),
+            Self::InitAnswered(_) | Self::Established(_) | Self::Closed | Self::Gone => {}
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn status(&self, state: IkeSaState) -> IkeSaStatus {
+        IkeSaStatus {
+            id: self.id,
+            connection: self.connection.as_ref().map(|connection| connection.name.clone()),
+            state,
+            local: self.path.local,
+            remote: self.path.remote,
+            local_id: self.local_id.clone(),
+            remote_id: self.remote_id.clone(),
+            is_initiator: self.role == Role::Initiator,
+            spi_i: self.spi_i,
+            spi_r: self.spi_r,
+            nat_local: self.nat.local_behind_nat,
+            nat_remote: self.nat.remote_behind_nat,
+            nat_fake: self.nat_fake,
+            suite: self.suite.clone(),
+            established: None,
+            expires: None,
+            local_vips: vec![],
+            remote_vips: vec![],
+            tasks_queued: vec![],
+            tasks_active: vec![],
+            tasks_passive: vec![],
+            children: vec![],
+        }
+    }
+
+    /// Answers a request with the notify of a failure, where there is one.
+    pub(crate) fn respond_failure(
+        &mut self,
+        plaintext: &Plaintext,
+        failure: &Failure,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Failure> {
+        let mut reply = PayloadWriter::new();
+        if let Some((kind, data)) = failure.notify() {
+            reply.notify(kind, &data);
+        }
+        self.respond(plaintext.header.exchange, plaintext.header.message_id, &reply, plaintext.path, cx)
+    }
+}

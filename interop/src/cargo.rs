@@ -1,0 +1,54 @@
+//! Cargo, run from a program cargo has run: in the same workspace, with the same target directory and profile.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The workspace's root.
+pub fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package).to_owned()
+}
+
+/// `cargo SUBCOMMAND`, with its output uncoloured and without standard input.
+pub(crate) fn command(subcommand: &str) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(cargo);
+    command.arg(subcommand).current_dir(workspace()).stdin(Stdio::null()).env("CARGO_TERM_COLOR", "never");
+    command
+}
+
+/// The target directory this program was built in.
+pub fn target_directory() -> Result<PathBuf> {
+    let profile = profile_directory()?;
+    Ok(profile.parent().context("a profile's directory lies in the target directory")?.to_owned())
+}
+
+/// Builds `ferryd` and `ferryctl` beside this program and gives the path of `ferryd`.
+///
+/// # Errors
+/// When they do not build; the error carries what cargo says.
+pub fn build_ferryd() -> Result<PathBuf> {
+    let directory = profile_directory()?;
+    let profile = match directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let output = command("build")
+        .args(["--quiet", "--package", "ferry-daemon", "--bins", "--profile", profile, "--target-dir"])
+        .arg(target_directory()?)
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("ferryd does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(directory.join("ferryd"))
+}
+
+/// Where cargo put this program.
+fn profile_directory() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    Ok(program.parent().context("a program lies in a directory")?.to_owned())
+}

@@ -1,0 +1,215 @@
+//! swanctl.conf to requests. The expected requests are those that `swanctl` 5.9.8 sends for the same files, but for the
+//! problems: it sends an undecodable secret as some other octets, and connections whose certificates it cannot decode.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its files has failed")]
+
+use std::path::Path;
+
+use ferry_vici::settings::{NoFiles, Settings};
+use ferry_vici::swanctl::{self, Step};
+use ferry_vici::{dump, message::Message};
+
+fn settings(text: &str) -> Settings {
+    Settings::parse(text, "swanctl.conf", &NoFiles).unwrap()
+}
+
+fn show(steps: &[Step]) -> Vec<String> {
+    let line = |step: &Step| match step {
+        Ok(request) => dump::raw(request.command(), &request.message),
+        Err(problem) => problem.to_string(),
+    };
+    steps.iter().map(line).collect()
+}
+
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, contents) in [
+        ("x509/ee.der", "ee"),
+        ("x509/sub/ignored", "x"),
+        ("x509/.hidden", "hidden"),
+        ("x509ca/ca.pem", "ca"),
+        ("x509crl/a.crl", "crl"),
+        ("pubkey/p.pem", "pub"),
+        ("private/k.pem", "-----BEGIN PRIVATE KEY-----"),
+        ("private/locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----"),
+        ("rsa/old.pem", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED"),
+        ("rsa/r.der", "key"),
+        ("pkcs8/locked.der", "0\u{1}0\u{2}\u{6}\u{9}"),
+        ("pkcs12/box.p12", "box"),
+    ] {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
+    }
+    let pbes2 = b"\x30\x20\x30\x10\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d\x30";
+    std::fs::write(directory.path().join("pkcs8/locked.der"), pbes2).unwrap();
+    directory
+}
+
+#[test]
+fn connections_with_lists_and_blobs() {
+    let text = r#"
+connections {
+  a {
+    remote { cacerts = ca.pem , 0x61
+      certs = 0sYWI=
+      cert-1 { file = /x/y.pem } }
+    version = 2
+    pools = "a 'b,c' d , \"x , y\" , 'un , z"
+    vips = ""
+    Local_Addrs = 'a'b, c , "e"
+    proposals = " lead , trail "
+    empty =
+    other = 1, 2
+    local { CERTS = ee.der, ee.der
+      pubkeys = p.pem }
+    children { lan { local_ts = 10.0.0.0/8 , dynamic[tcp/80] } }
+  }
+  gone { x = 1
+    local { certs = nope.pem } }
+  bad { local { certs = 0xzz } }
+}
+"#;
+    let directory = directory();
+    let steps = swanctl::connections(&settings(text), directory.path());
+    let path = directory.path().display();
+    assert_eq!(
+        show(&steps),
+        [
+            "load-conn {a {version=2 pools=[a 'b c' d x , y 'un z] vips=[] Local_Addrs=[a b c e] \
+             proposals=[lead trail] other=1, 2 remote {cacerts=[ca a] certs=[ab] cert-1 {file=/x/y.pem}} \
+             local {CERTS=[ee ee] pubkeys=[pub]} children {lan {local_ts=[10.0.0.0/8 dynamic[tcp/80]]}}}}"
+                .to_owned(),
+            format!(
+                "loading connection 'gone' failed: swanctl.conf:19:13: connections.gone.local.certs: \
+                 cannot read {path}/x509/nope.pem: No such file or directory (os error 2)"
+            ),
+            "loading connection 'bad' failed: swanctl.conf:20:17: connections.bad.local.certs: expected hexadecimal digits after '0x'"
+                .to_owned(),
+        ]
+    );
+    let lists = |name: &str| {
+        steps[0].as_ref().unwrap().message.section("a").and_then(|a| a.list(name)).map(<[_]>::len)
+    };
+    assert_eq!((lists("pools"), lists("vips"), lists("proposals")), (Some(5), Some(0), Some(2)));
+}
+
+#[test]
+fn inherited_connections_are_whole() {
+    let text = "defaults { remote_addrs = gw1, gw2\n children { lan { local_ts = dynamic\n } } }
+        connections { site : defaults { version = 2\n children { lan { mode = tunnel\n } } } }";
+    assert_eq!(
+        show(&swanctl::connections(&settings(text), Path::new(""))),
+        [
+            "load-conn {site {version=2 remote_addrs=[gw1 gw2] children {lan {mode=tunnel local_ts=[dynamic]}}}}"
+        ]
+    );
+}
+
+#[test]
+fn pools_and_authorities() {
+    let text = "pools { p1 { addrs = 10.0.0.0/24\n dns = 1.1.1.1, 2.2.2.2\n 25 = \"foo bar\"\n } empty { } }
+        authorities { au1 { cacert = ca.pem\n crl_uris = http://a , http://b\n ocsp_uris = x
+            cert_uri_base = http://foo/\n file = /a } au2 { cacert = nope.pem } au3 { slot = 1 } }";
+    let settings = settings(text);
+    let pools = swanctl::pools(&settings);
+    assert_eq!(
+        show(&pools),
+        ["load-pool {p1 {addrs=10.0.0.0/24 dns=[1.1.1.1 2.2.2.2] 25=[foo bar]}}", "load-pool {empty {}}"]
+    );
+    let directory = directory();
+    let authorities = swanctl::authorities(&settings, directory.path());
+    assert_eq!(
+        show(&authorities),
+        [
+            "load-authority {au1 {cacert=ca crl_uris=[http://a http://b] ocsp_uris=[x] cert_uri_base=http://foo/ file=/a}}"
+                .to_owned(),
+            format!(
+                "loading authority 'au2' failed: swanctl.conf:9:20: authorities.au2.cacert: cannot read {}/x509ca/nope.pem: \
+                 No such file or directory (os error 2)",
+                directory.path().display()
+            ),
+            "load-authority {au3 {slot=1}}".to_owned(),
+        ]
+    );
+    let objects: Vec<_> =
+        authorities.iter().map(|step| swanctl::object(step).name().unwrap().to_owned()).collect();
+    assert_eq!(objects, ["au1", "au2", "au3"]);
+}
+
+#[test]
+fn secrets_are_decoded_and_owned() {
+    let text = r#"secrets {
+ike-1 { secret = "x y"
+  id-a = left
+  id2 = right
+  other = 5 }
+eap-1 { secret = 0x6162 }
+ntlm-1 { secret = 0sYWJj }
+xauth { secret = 0x616 }
+ppk { secret = pp }
+ike-2 { secret = 0xzz }
+ike-3 { id = foo }
+ike-4 { secret = "" }
+IKE-5 { secret = a }
+private-1 { file = k.pem
+  secret = pass }
+token-1 { handle = ab
+  pin = 1234 }
+}"#;
+    let steps = swanctl::credentials(&settings(text), Path::new("/nonexistent"));
+    assert_eq!(
+        show(&steps),
+        [
+            "load-token {handle=ab pin=1234}",
+            "load-shared {id=ike-1 type=ike data=x y owners=[left right]}",
+            "load-shared {id=eap-1 type=eap data=ab owners=[]}",
+            "load-shared {id=ntlm-1 type=ntlm data=abc owners=[]}",
+            "load-shared {id=xauth type=xauth data=0x0616 owners=[]}",
+            "load-shared {id=ppk type=ppk data=pp owners=[]}",
+            "loading ike secret 'ike-2' failed: swanctl.conf:10:9: secrets.ike-2.secret: expected hexadecimal digits after '0x'",
+            "loading ike secret 'ike-3' failed: swanctl.conf:11:1: secrets.ike-3: expected a key 'secret'",
+            "loading ike secret 'ike-4' failed: swanctl.conf:12:9: secrets.ike-4.secret: expected a secret that is not empty",
+            "loading secret 'IKE-5' failed: swanctl.conf:13:1: secrets.IKE-5: expected a name that starts with one of eap xauth ntlm \
+             ike ppk private rsa ecdsa pkcs8 pkcs12 token",
+        ]
+    );
+}
+
+#[test]
+fn credential_files() {
+    let directory = directory();
+    let path = directory.path().display();
+    let steps = swanctl::credentials(&settings(""), directory.path());
+    let lines: Vec<_> = show(&steps).into_iter().map(|line| line.replace(&path.to_string(), "DIR")).collect();
+    assert_eq!(
+        lines,
+        [
+            "load-cert {type=X509 flag=NONE data=hidden}",
+            "load-cert {type=X509 flag=NONE data=ee}",
+            "load-cert {type=X509 flag=CA data=ca}",
+            "load-cert {type=X509_CRL data=crl}",
+            "load-cert {type=PUBKEY data=pub}",
+            "load-key {type=any data=-----BEGIN PRIVATE KEY-----}",
+            "loading private key from 'DIR/private/locked.pem' failed: \
+             the key is encrypted; expected one that needs no passphrase",
+            "loading rsa key from 'DIR/rsa/old.pem' failed: the key is encrypted; expected one that needs no passphrase",
+            "load-key {type=rsa data=key}",
+            "loading pkcs8 key from 'DIR/pkcs8/locked.der' failed: \
+             the key is encrypted; expected one that needs no passphrase",
+            "loading PKCS#12 container 'DIR/pkcs12/box.p12' failed: PKCS#12 is not read; \
+             expected certificate and key in files of their own",
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_there_to_load() {
+    let settings = settings("unrelated { x = 1 }");
+    let nowhere = Path::new("/nonexistent");
+    assert!(swanctl::connections(&settings, nowhere).is_empty());
+    assert!(swanctl::authorities(&settings, nowhere).is_empty());
+    assert!(swanctl::credentials(&settings, nowhere).is_empty());
+    assert!(swanctl::pools(&settings).is_empty());
+    assert_eq!(Message::new(), Message::default());
+}
