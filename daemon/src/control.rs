@@ -165,7 +165,8 @@ pub(crate) mod tests {
 
         async fn outcome(&self, told: Told) -> Result<(), String> {
             self.tell.send(told).unwrap();
-            let (is_slow, refusal) = (self.state().is_slow, self.state().refusal.clone());
+            let refusal = self.state().refusal.clone();
+            let is_slow = self.state().is_slow;
             if is_slow {
                 std::future::pending::<()>().await;
             }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use ferry_ike::config::Lease;
 use ferry_ike::identity::Identity;
 use ferry_ike::lease::{Attribute, Pool, Pools, parse_attribute};
-use ferry_vici::{Section, Value};
+use ferry_vici::Section;
 
 use crate::connections::{ConfigError, Item, Items};
 
@@ -155,31 +155,6 @@ fn base(addrs: &str) -> String {
     text.parse().map_or_else(|_| text.to_owned(), |address: IpAddr| address.to_string())
 }
 
-/// The reply of `get-pools`.
-pub(crate) fn render(pools: &[PoolStatus], with_leases: bool) -> Section {
-    let mut reply = Section::new();
-    for pool in pools {
-        let mut section = Section::new()
-            .with("base", &pool.base)
-            .with("size", pool.size)
-            .with("online", pool.online)
-            .with("offline", pool.offline);
-        if with_leases {
-            let mut leases = Section::new();
-            for (number, (address, identity, is_online)) in pool.leases.iter().enumerate() {
-                let lease = Section::new()
-                    .with("address", address.to_string())
-                    .with("identity", identity)
-                    .with("status", Value::from(if *is_online { "online" } else { "offline" }));
-                leases.push_section(number.to_string(), lease);
-            }
-            section.push_section("leases", leases);
-        }
-        reply.push_section(&pool.name, section);
-    }
-    reply
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,23 +210,26 @@ mod tests {
     }
 
     #[test]
-    fn the_reply_lists_leases_only_if_asked() {
+    fn leases_are_told_with_their_identities() {
         let leases = leases(&[("v4", "10.0.0.0/29")]);
         let address = leases.acquire(&["v4".to_owned()], &who("alice"), &[ANY4]).addresses[0];
         leases.acquire(&["v4".to_owned()], &who("bob"), &[ANY4]);
         leases.release(&who("alice"), &[address]);
-        let counted = Section::new().with("base", "10.0.0.0").with("size", "6").with("online", "1").with("offline", "1");
-        let short = Section::new().with_section("v4", counted.clone());
-        assert!(render(&leases.list(None, false), false) == short);
-        let lease = |address: &str, identity: &str, status: &str| {
-            Section::new().with("address", address).with("identity", identity).with("status", status)
+        let listed = leases.list(Some("v4"), true);
+        let expected = PoolStatus {
+            name: "v4".to_owned(),
+            base: "10.0.0.0".to_owned(),
+            size: 6,
+            online: 1,
+            offline: 1,
+            leases: vec![
+                ("10.0.0.1".parse().unwrap(), "alice".to_owned(), false),
+                ("10.0.0.2".parse().unwrap(), "bob".to_owned(), true),
+            ],
         };
-        let with = Section::new()
-            .with_section("0", lease("10.0.0.1", "alice", "offline"))
-            .with_section("1", lease("10.0.0.2", "bob", "online"));
-        let long = Section::new().with_section("v4", counted.with_section("leases", with));
-        assert!(render(&leases.list(Some("v4"), true), true) == long);
-        assert!(render(&leases.list(Some("v5"), true), true).is_empty());
+        assert_eq!(listed, [expected]);
+        assert_eq!(leases.list(None, false)[0].leases, []);
+        assert_eq!(leases.list(Some("v5"), true), []);
     }
 
     #[test]

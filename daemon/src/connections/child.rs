@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use ferry_ike::config::{Child, ChildAction, CopyDscp, Mode};
-use ferry_ike::proposal::Proposal;
 use ferry_ike::selector::SelectorPattern;
 use ferry_ike::wire::registry::ProtocolId;
 

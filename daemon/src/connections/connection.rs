@@ -424,8 +424,8 @@ mod tests {
                 "connections.gw.remote.auth = eap-mschapv2 is not supported yet: only psk is",
             ),
             (
-                psk().with_section("remote", Section::new().with_list("certs", [[0x30, 0x82]])),
-                "connections.gw.remote.certs = 0\u{5c}u{82} is not supported yet: \
+                psk().with_section("remote", Section::new().with_list("certs", [&[0x30, 0x82]])),
+                "connections.gw.remote.certs = (2 octets) is not supported yet: \
                  there is no authentication by certificates or public keys, only psk",
             ),
             (
@@ -434,12 +434,7 @@ mod tests {
             ),
         ];
         for (section, expected) in cases {
-            let error = error(section);
-            if !expected.contains("certs") {
-                assert_eq!(error, expected);
-            } else {
-                assert!(error.starts_with("connections.gw.remote.certs = (2 octets) is not supported yet"), "{error}");
-            }
+            assert_eq!(error(section), expected);
         }
     }
 

@@ -52,9 +52,13 @@ const TLS: &str = "there is no TLS";
 const KEYS: &[(&str, Standing)] = &[
     // Ours alone.
     ("shards", Honoured),
-    ("data_plane", Honoured),
+    ("dataplane", Honoured),
     ("tun_name", Honoured),
     ("pid_file", Honoured),
+    // Which of charon's plugins are loaded: ours are built in.
+    ("load", Charons),
+    ("load_modular", Charons),
+    ("plugins.*.load", Charons),
     // Network and transport.
     ("port", Honoured),
     ("port_nat_t", Honoured),
@@ -166,9 +170,6 @@ const KEYS: &[(&str, Standing)] = &[
     ("group", Honoured),
     ("threads", Charons),
     ("processor.**", Charons),
-    ("load", Charons),
-    ("load_modular", Charons),
-    ("plugins.*.load", Charons),
     ("dlopen_use_rtld_now", Charons),
     ("start-scripts.*", not_yet("", "no scripts are run")),
     ("stop-scripts.*", not_yet("", "no scripts are run")),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use ferry_ike::config::Ports;
 use ferry_ike::lease::Attribute;
-use ferry_vici::settings::{BadValue, Settings as Text, SettingsError};
+use ferry_vici::settings::{BadValue, NoFiles, Settings as Text, SettingsError};
 use thiserror::Error;
 
 use crate::logging::LogSettings;
@@ -132,7 +132,7 @@ pub(crate) fn load_from(path: &Path) -> Result<Loaded, LoadError> {
             if source.kind() == io::ErrorKind::NotFound =>
         {
             remarks.push(format!("there is no {}: everything has its default", path.display()));
-            Text::default()
+            Text::parse("", path, &NoFiles)?
         }
         Err(error) => return Err(error.into()),
     };

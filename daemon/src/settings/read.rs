@@ -110,7 +110,7 @@ fn ports(from: &Lookup<'_>) -> Result<Ports, BadValue> {
 }
 
 fn data_plane(from: &Lookup<'_>) -> Result<DataPlaneChoice, BadValue> {
-    let Some(setting) = from.setting("data_plane") else { return Ok(DataPlaneChoice::Auto) };
+    let Some(setting) = from.setting("dataplane") else { return Ok(DataPlaneChoice::Auto) };
     match setting.str() {
         Some("auto") => Ok(DataPlaneChoice::Auto),
         Some("kernel") => Ok(DataPlaneChoice::Kernel),
@@ -229,13 +229,13 @@ mod tests {
 
     #[test]
     fn our_own_keys() {
-        let loaded = parse("ferryd { shards = 3\n data_plane = userspace\n tun_name = esp7\n pid_file = /x }").unwrap();
+        let loaded = parse("ferryd { shards = 3\n dataplane = userspace\n tun_name = esp7\n pid_file = /x }").unwrap();
         assert_eq!(loaded.settings.shards, Some(3));
         assert_eq!(loaded.settings.data_plane, DataPlaneChoice::Userspace);
         assert_eq!(loaded.settings.tun_name, "esp7");
         assert_eq!(loaded.settings.pid_file, std::path::Path::new("/x"));
         assert_eq!(settings("").shards, None);
-        assert!(error("data_plane = fast").ends_with("expected auto, kernel or userspace"));
+        assert!(error("dataplane = fast").ends_with("expected auto, kernel or userspace"));
     }
 
     #[test]
