@@ -61,8 +61,8 @@ mod tests {
             "aead {AES_GCM_16=ferry CHACHA20_POLY1305=ferry}",
             "HMAC_SHA2_256_128=ferry HMAC_SHA2_384_192=ferry HMAC_SHA2_512_256=ferry",
             "PRF_HMAC_SHA1=ferry PRF_AES128_XCBC=ferry PRF_HMAC_SHA2_256=ferry",
-            "dh {MODP_2048=ferry MODP_3072=ferry MODP_4096=ferry ECP_256=ferry ECP_384=ferry ECP_521=ferry \
-             CURVE_25519=ferry}",
+            "dh {MODP_2048=ferry MODP_3072=ferry MODP_4096=ferry MODP_6144=ferry MODP_8192=ferry ECP_256=ferry ECP_384=ferry \
+             ECP_521=ferry CURVE_25519=ferry}",
             "nonce-gen {NONCE_GEN=ferry}",
         ] {
             assert!(listed.contains(expected), "{expected} in {listed}");
