@@ -192,7 +192,7 @@ fn tunnel_options(child: &Child) -> TunnelOptions {
             config::CopyDscp::Out => CopyDscp::Out,
             config::CopyDscp::In => CopyDscp::In,
             config::CopyDscp::Both => CopyDscp::Both,
-            config::CopyDscp::No => CopyDscp::Neither,
+            config::CopyDscp::No => CopyDscp::No,
         },
         ecn: if child.copy_ecn { Ecn::Propagate } else { Ecn::Off },
         copy_df: child.copy_df,
