@@ -6,11 +6,11 @@
 mod clients;
 mod handshake;
 mod refusal;
-mod roadwarrior;
+pub(crate) mod roadwarrior;
 mod site;
 mod suites;
 mod swanctl;
-mod topology;
+pub(crate) mod topology;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

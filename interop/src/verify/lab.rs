@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::{Tally, UnderTest, leftovers, logs, seconds, tail};
+use super::{Tally, leftovers, logs, seconds, tail};
 use crate::cargo;
 use crate::lab::{Deadline, Lab, Lifetime, Process};
 use crate::peer::Daemon;
@@ -21,7 +21,7 @@ use crate::scenarios::{self, Scenario};
 pub(super) const NAME: &str = "ferry-lab";
 
 /// Builds the daemon and plays the scenarios, `jobs` at a time.
-pub(super) fn run(scenarios: &[Scenario], daemon: UnderTest, jobs: usize) -> Result<Tally> {
+pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result<Tally> {
     for namespace in leftovers::clear_abandoned()? {
         println!("  cleared away {namespace}, left by a run that was ended");
     }
@@ -79,11 +79,11 @@ pub(super) fn play(name: &str, ours: Daemon) -> Result<bool> {
 }
 
 /// Starts this program again for one scenario and waits for it.
-fn play_apart(scenario: &Scenario, daemon: UnderTest) -> Result<()> {
+fn play_apart(scenario: &Scenario, daemon: Daemon) -> Result<()> {
     let said = logs()?.join(format!("{}.log", scenario.name));
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--play", &scenario.name, "--daemon"]);
-    command.arg(if daemon == UnderTest::Charon { "charon" } else { "ferryd" });
+    command.arg(daemon.to_string());
     command.env(leftovers::MARK, std::process::id().to_string());
     command.stdout(File::create(&said)?).stderr(File::options().append(true).open(&said)?);
     let mut process = Process::start(command, true)?;
