@@ -1,0 +1,241 @@
+//! Loading a swanctl.conf: what is in it is loaded, what the daemon has beyond it is unloaded.
+//!
+//! All files are read before the daemon hears of anything. A configuration that cannot be read or understood changes
+//! nothing. One object that cannot be loaded fails alone, as with swanctl: it keeps what the daemon has under its name,
+//! and its phase is the last one. Credentials never fail their phase.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use ferry_vici::swanctl::{self, Object, Step};
+use ferry_vici::{ClientError, Message, Settings};
+
+use crate::exit::{INVALID, NOT_CLEARED};
+use crate::options::{Load, Shared};
+use crate::output::{Format, print};
+use crate::session::{Session, Status};
+
+/// A part of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Credentials,
+    Authorities,
+    Pools,
+    Connections,
+}
+
+/// All parts, in the order in which later ones need earlier ones.
+pub(crate) const ALL: &[Phase] = &[Phase::Credentials, Phase::Authorities, Phase::Pools, Phase::Connections];
+
+pub(crate) fn load(phases: &[Phase], options: &Load, clear: bool, shared: &Shared) -> Result<ExitCode> {
+    let path = options.file.clone().unwrap_or_else(default_file);
+    if shared.debug >= 2 {
+        eprintln!("reading {}", path.display());
+    }
+    let settings = Settings::read(&path)?;
+    for warning in settings.warnings() {
+        eprintln!("ferryctl: warning: {warning}");
+    }
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let plan: Vec<_> = phases.iter().map(|phase| (*phase, phase.steps(&settings, directory))).collect();
+
+    let mut loading = Loading { session: Session::open(shared)? };
+    for (phase, steps) in &plan {
+        let is_done = match phase {
+            Phase::Credentials => loading.credentials(steps, clear)?,
+            Phase::Authorities | Phase::Pools | Phase::Connections => loading.objects(*phase, steps)?,
+        };
+        if let Err(code) = is_done {
+            return Ok(ExitCode::from(code));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn default_file() -> PathBuf {
+    let directory = std::env::var_os("SWANCTL_DIR").unwrap_or_else(|| "/etc/swanctl".into());
+    Path::new(&directory).join("swanctl.conf")
+}
+
+impl Phase {
+    fn steps(self, settings: &Settings, directory: &Path) -> Vec<Step> {
+        match self {
+            Self::Credentials => swanctl::credentials(settings, directory),
+            Self::Authorities => swanctl::authorities(settings, directory),
+            Self::Pools => swanctl::pools(settings),
+            Self::Connections => swanctl::connections(settings, directory),
+        }
+    }
+
+    /// What one object is called, and several of them.
+    fn nouns(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Credentials => ("credential", "credentials"),
+            Self::Authorities => ("authority", "authorities"),
+            Self::Pools => ("pool", "pools"),
+            Self::Connections => ("connection", "connections"),
+        }
+    }
+}
+
+/// A session in which objects are loaded.
+struct Loading {
+    session: Session,
+}
+
+/// How a phase ended: well, or with this exit code.
+type Ended = Result<(), u8>;
+
+impl Loading {
+    fn credentials(&mut self, steps: &[Step], clear: bool) -> Result<Ended> {
+        if clear {
+            let reply = self.request("clear-creds", &Message::new())?;
+            if let (Status::Failed(reason), Format::Human) = (Status::of(&reply), self.session.format) {
+                eprintln!("clear-creds failed: {reason}");
+                return Ok(Err(NOT_CLEARED));
+            }
+        }
+        let mut keys = names(&self.request("get-keys", &Message::new())?, "keys");
+        let mut secrets = names(&self.request("get-shared", &Message::new())?, "keys");
+        // The daemon names keys by their fingerprint, which a key that fails does not tell. It may be one of those that
+        // are there, so then none of them is unloaded.
+        let mut all_keys_known = true;
+        for step in steps {
+            let reply = self.object(step)?;
+            match (swanctl::object(step), reply) {
+                (Object::Key { .. } | Object::TokenKey(_), Some(reply)) => match reply.str("id") {
+                    Some(id) => keys.retain(|key| key != id),
+                    None => all_keys_known = false,
+                },
+                (Object::Key { .. } | Object::TokenKey(_) | Object::Container(_), None) => {
+                    all_keys_known = false;
+                }
+                (Object::Secret { name, .. }, _) => secrets.retain(|secret| secret != name),
+                (
+                    Object::Certificate(_)
+                    | Object::Container(_)
+                    | Object::UnknownSecret(_)
+                    | Object::Authority(_)
+                    | Object::Pool(_)
+                    | Object::Connection(_),
+                    _,
+                ) => {}
+            }
+        }
+        if all_keys_known {
+            for key in &keys {
+                self.unload("unload-key", "id", key, "private key")?;
+            }
+        }
+        for secret in &secrets {
+            self.unload("unload-shared", "id", secret, "shared secret")?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn objects(&mut self, phase: Phase, steps: &[Step]) -> Result<Ended> {
+        let (noun, nouns) = phase.nouns();
+        let present = match phase {
+            Phase::Connections => names(&self.request("get-conns", &Message::new())?, "conns"),
+            Phase::Authorities => names(&self.request("get-authorities", &Message::new())?, "authorities"),
+            Phase::Pools => {
+                let pools = self.request("get-pools", &Message::new())?;
+                pools.sections().map(|(name, _)| name.to_owned()).collect()
+            }
+            Phase::Credentials => Vec::new(),
+        };
+        let mut loaded = 0;
+        for step in steps {
+            loaded += usize::from(self.object(step)?.is_some());
+        }
+        let wanted: HashSet<_> = steps.iter().filter_map(|step| swanctl::object(step).name()).collect();
+        let mut unloaded = 0;
+        let command = match phase {
+            Phase::Connections => "unload-conn",
+            Phase::Authorities => "unload-authority",
+            Phase::Pools | Phase::Credentials => "unload-pool",
+        };
+        for name in present.iter().filter(|name| !wanted.contains(name.as_str())) {
+            unloaded += usize::from(self.unload(command, "name", name, noun)?);
+        }
+        let failed = steps.len() - loaded;
+        if failed > 0 {
+            if self.session.format == Format::Human {
+                eprintln!(
+                    "loaded {loaded} of {} {nouns}, {failed} failed to load, {unloaded} unloaded",
+                    steps.len()
+                );
+            }
+            return Ok(Err(INVALID));
+        }
+        if self.session.format == Format::Human {
+            let summary = if steps.is_empty() {
+                format!("no {nouns} found, {unloaded} unloaded\n")
+            } else {
+                format!("successfully loaded {loaded} {nouns}, {unloaded} unloaded\n")
+            };
+            print(&summary)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Loads one object and says how it went. The reply, if the daemon took it; in raw mode that is for others to judge.
+    fn object(&mut self, step: &Step) -> Result<Option<Message>> {
+        let request = match step {
+            Ok(request) => request,
+            Err(problem) => {
+                eprintln!("{problem}");
+                return Ok(None);
+            }
+        };
+        let reply = match self.request(request.command(), &request.message) {
+            Err(error) if matches!(error.downcast_ref(), Some(ClientError::Encode(_))) => {
+                eprintln!("loading {} failed: {error}", request.object);
+                return Ok(None);
+            }
+            reply => reply?,
+        };
+        if self.session.format != Format::Human {
+            return Ok(Some(reply));
+        }
+        match Status::of(&reply) {
+            Status::Success => {
+                let keyid = match request.object {
+                    Object::TokenKey(_) => format!(" [keyid: {}]", reply.str("id").unwrap_or_default()),
+                    _ => String::new(),
+                };
+                print(&format!("loaded {}{keyid}\n", request.object))?;
+                Ok(Some(reply))
+            }
+            Status::Failed(reason) => {
+                eprintln!("loading {} failed: {reason}", request.object);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Unloads one object; whether the daemon did.
+    fn unload(&mut self, command: &str, key: &str, name: &str, noun: &str) -> Result<bool> {
+        let reply = self.request(command, &Message::new().with(key, name))?;
+        match Status::of(&reply) {
+            Status::Success => Ok(true),
+            Status::Failed(reason) => {
+                if self.session.format == Format::Human {
+                    eprintln!("unloading {noun} '{name}' failed: {reason}");
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Requests a command; its reply is dumped where dumps are wanted.
+    fn request(&mut self, command: &str, arguments: &Message) -> Result<Message> {
+        self.session.show(command, arguments, |_| String::new())
+    }
+}
+
+fn names(reply: &Message, list: &str) -> Vec<String> {
+    reply.strs(list).map(str::to_owned).collect()
+}
