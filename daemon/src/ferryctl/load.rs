@@ -41,17 +41,8 @@ pub(crate) fn load(phases: &[Phase], options: &Load, clear: bool, shared: &Share
     let directory = path.parent().unwrap_or(Path::new(""));
     let plan: Vec<_> = phases.iter().map(|phase| (*phase, phase.steps(&settings, directory))).collect();
 
-    let mut loading = Loading { session: Session::open(shared)? };
-    for (phase, steps) in &plan {
-        let is_done = match phase {
-            Phase::Credentials => loading.credentials(steps, clear)?,
-            Phase::Authorities | Phase::Pools | Phase::Connections => loading.objects(*phase, steps)?,
-        };
-        if let Err(code) = is_done {
-            return Ok(ExitCode::from(code));
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let code = Loading { session: Session::open(shared)? }.phases(&plan, clear)?;
+    Ok(ExitCode::from(code))
 }
 
 fn default_file() -> PathBuf {
@@ -89,6 +80,20 @@ struct Loading {
 type Ended = Result<(), u8>;
 
 impl Loading {
+    /// Goes through the phases until one fails, and returns the exit code.
+    fn phases(&mut self, plan: &[(Phase, Vec<Step>)], clear: bool) -> Result<u8> {
+        for (phase, steps) in plan {
+            let ended = match phase {
+                Phase::Credentials => self.credentials(steps, clear)?,
+                Phase::Authorities | Phase::Pools | Phase::Connections => self.objects(*phase, steps)?,
+            };
+            if let Err(code) = ended {
+                return Ok(code);
+            }
+        }
+        Ok(0)
+    }
+
     fn credentials(&mut self, steps: &[Step], clear: bool) -> Result<Ended> {
         if clear {
             let reply = self.request("clear-creds", &Message::new())?;
@@ -238,4 +243,138 @@ impl Loading {
 
 fn names(reply: &Message, list: &str) -> Vec<String> {
     reply.strs(list).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use ferry_vici::dump;
+    use ferry_vici::settings::NoFiles;
+
+    use super::*;
+    use crate::session::fake;
+
+    /// Loads a text into a daemon that has one of each kind already and refuses what is called `bad`. Returns the exit
+    /// code and what the daemon was asked for.
+    fn load_text(text: &str, directory: &Path, clear: bool) -> (u8, Vec<String>) {
+        let settings = Settings::parse(text, "swanctl.conf", &NoFiles).unwrap();
+        let plan: Vec<_> = ALL.iter().map(|phase| (*phase, phase.steps(&settings, directory))).collect();
+        let (session, daemon) = fake::session(|command, arguments| match command {
+            "get-keys" => Message::new().with_list("keys", ["aa11", "bb22"]),
+            "get-shared" => Message::new().with_list("keys", ["ike-old", "ike-1"]),
+            "get-authorities" => Message::new().with_list("authorities", ["old"]),
+            "get-pools" => Message::new().with_section("old", Message::new()),
+            "get-conns" => Message::new().with_list("conns", ["old", "site", "bad", "broken"]),
+            "load-key" if arguments.str("data") == Some("key") => {
+                Message::new().with("success", "yes").with("id", "aa11")
+            }
+            _ if arguments.section("bad").is_some() || arguments.str("data") == Some("damaged") => {
+                Message::new().with("success", "no").with("errmsg", "no good")
+            }
+            _ => Message::new().with("success", "yes"),
+        });
+        let code = Loading { session }.phases(&plan, clear).unwrap();
+        let requests = daemon.join().unwrap();
+        (code, requests.iter().map(|(command, arguments)| dump::raw(command, arguments)).collect())
+    }
+
+    fn key_directory(contents: &str) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("private")).unwrap();
+        std::fs::write(directory.path().join("private/key.pem"), contents).unwrap();
+        directory
+    }
+
+    #[test]
+    fn what_the_file_has_is_loaded_and_the_rest_unloaded() {
+        let text = "connections { site { version = 2\n } }\n pools { clients { addrs = 10.0.0.0/24\n } }
+            secrets { ike-1 { secret = x\n } }";
+        let (code, requests) = load_text(text, key_directory("key").path(), true);
+        assert_eq!(code, 0);
+        assert_eq!(
+            requests,
+            [
+                "clear-creds {}",
+                "get-keys {}",
+                "get-shared {}",
+                "load-key {type=any data=key}",
+                "load-shared {id=ike-1 type=ike data=x owners=[]}",
+                "unload-key {id=bb22}",
+                "unload-shared {id=ike-old}",
+                "get-authorities {}",
+                "unload-authority {name=old}",
+                "get-pools {}",
+                "load-pool {clients {addrs=10.0.0.0/24}}",
+                "unload-pool {name=old}",
+                "get-conns {}",
+                "load-conn {site {version=2}}",
+                "unload-conn {name=old}",
+                "unload-conn {name=bad}",
+                "unload-conn {name=broken}",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_object_that_fails_keeps_what_is_there_and_ends_its_phase() {
+        let text = "connections { bad { }\n site { }\n broken { local { certs = gone.pem\n } } }";
+        let (code, requests) = load_text(text, Path::new("/nonexistent"), false);
+        assert_eq!(code, INVALID);
+        assert!(requests.contains(&"load-conn {site {}}".to_owned()));
+        let unloaded: Vec<_> = requests.iter().filter(|line| line.starts_with("unload-conn")).collect();
+        assert_eq!(unloaded, ["unload-conn {name=old}"]);
+
+        let (code, requests) = load_text("pools { bad { addrs = x\n } }", Path::new("/nonexistent"), false);
+        assert_eq!(code, INVALID);
+        assert!(!requests.contains(&"get-conns {}".to_owned()), "the phases after it are left alone");
+    }
+
+    #[test]
+    fn no_key_is_unloaded_while_one_is_unknown() {
+        for contents in ["damaged", "-----BEGIN ENCRYPTED PRIVATE KEY-----"] {
+            let (code, requests) = load_text("", key_directory(contents).path(), false);
+            assert_eq!(code, 0, "credentials never fail");
+            assert!(!requests.iter().any(|line| line.starts_with("unload-key")), "{requests:?}");
+            assert!(requests.contains(&"unload-shared {id=ike-1}".to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_secret_with_an_error_is_not_unloaded() {
+        let (code, requests) =
+            load_text("secrets { ike-1 { secret = 0xzz\n } }", Path::new("/nonexistent"), false);
+        assert_eq!(code, 0);
+        let about_secrets: Vec<_> = requests.iter().filter(|line| line.contains("-shared {i")).collect();
+        assert_eq!(about_secrets, ["unload-shared {id=ike-old}"]);
+    }
+
+    #[test]
+    fn names_that_vici_cannot_carry_fail_alone() {
+        let (code, requests) =
+            load_text("connections { caf\u{e9} { }\n site { } }", Path::new("/nonexistent"), false);
+        assert_eq!(code, INVALID);
+        assert!(requests.contains(&"load-conn {site {}}".to_owned()));
+    }
+
+    #[test]
+    fn a_file_in_error_is_noticed_before_the_daemon_is_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("swanctl.conf");
+        std::fs::write(&file, "connections {\n site { version 2 }").unwrap();
+        let options = crate::options::Options::try_parse_from([
+            "ferryctl".as_ref(),
+            "--load-all".as_ref(),
+            "--uri=unix:///nonexistent".as_ref(),
+            "--file".as_ref(),
+            file.as_os_str(),
+        ]);
+        let options = options.unwrap();
+        let Some(crate::options::Command::LoadAll(load_all)) = &options.command else { panic!() };
+        let shared = options.shared(&load_all.load.common);
+        let error = load(ALL, &load_all.load, load_all.clear, &shared).unwrap_err().to_string();
+        assert!(
+            error.ends_with("swanctl.conf:2:17: expected '=', '{' or ':' after 'version', found '2'"),
+            "{error}"
+        );
+    }
 }

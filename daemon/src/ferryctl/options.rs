@@ -279,7 +279,7 @@ pub(crate) struct ListPools {
 #[derive(Args)]
 pub(crate) struct FlushCerts {
     /// Certificates of this type: X509, X509_CRL, OCSP_RESPONSE ...
-    #[arg(long = "type", short, value_name = "TYPE", allow_hyphen_values = true)]
+    #[arg(long = "type", short = 't', value_name = "TYPE", allow_hyphen_values = true)]
     pub(crate) kind: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,

@@ -125,3 +125,44 @@ fn configured_uri() -> String {
     let uri = ["swanctl.socket", "swanctl.plugins.vici.socket"].iter().find_map(|path| settings.get(path));
     uri.unwrap_or(DEFAULT_URI).to_owned()
 }
+
+/// A session with a daemon in this process.
+#[cfg(test)]
+pub(crate) mod fake {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+    use std::thread::{self, JoinHandle};
+
+    use ferry_vici::{Frames, Packet};
+
+    use super::*;
+
+    /// Answers every request with what `answer` makes of it. When the session is dropped, the thread ends and returns
+    /// all requests.
+    pub(crate) fn session(
+        answer: impl Fn(&str, &Message) -> Message + Send + 'static,
+    ) -> (Session, JoinHandle<Vec<(String, Message)>>) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let daemon = thread::spawn(move || {
+            let (mut frames, mut requests) = (Frames::new(), Vec::new());
+            let mut buffer = [0; 4096];
+            loop {
+                let length = theirs.read(&mut buffer).unwrap();
+                if length == 0 {
+                    return requests;
+                }
+                frames.feed(&buffer[..length]);
+                while let Some(frame) = frames.take().unwrap() {
+                    let Ok(Packet::CommandRequest { name, body }) = Packet::decode(&frame) else { panic!() };
+                    let arguments = Message::decode(body).unwrap();
+                    let reply = answer(name, &arguments).encode().unwrap();
+                    let packet = Packet::CommandResponse { body: &reply };
+                    theirs.write_all(&packet.encode().unwrap()).unwrap();
+                    requests.push((name.to_owned(), arguments));
+                }
+            }
+        });
+        let client = Client::new(Connection::Unix(ours));
+        (Session { client, format: Format::Human, debug: 1 }, daemon)
+    }
+}
