@@ -1,4 +1,4 @@
-//! What must come true between ferryd and real peers: one function each, all of them in [`ALL`].
+//! What must come true between ferryd and real peers: one function each, all of them listed by [`all`].
 //!
 //! Every scenario takes the daemon under test as a parameter. With [`Daemon::Charon`] in its place a scenario runs
 //! strongSwan against itself, which shows that the scenario asks for nothing charon does not do.
