@@ -29,8 +29,13 @@ pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result
         println!("  no scenario can be played: {error:#}");
         return Ok(Tally { skipped: u64::try_from(scenarios.len())?, ..Tally::FAILED });
     }
-    let queue = Mutex::new(scenarios.iter());
-    let all = Mutex::new(Tally::default());
+    let (playable, others): (Vec<&Scenario>, Vec<_>) =
+        scenarios.iter().partition(|scenario| scenario.suits(daemon));
+    for scenario in &others {
+        println!("  {:32} skipped, it is about ferryd alone", scenario.name);
+    }
+    let queue = Mutex::new(playable.into_iter());
+    let all = Mutex::new(Tally { skipped: u64::try_from(others.len())?, ..Tally::default() });
     let next = || queue.lock().ok()?.next();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
