@@ -93,7 +93,7 @@ pub(crate) struct ShardConfig {
     pub(crate) settings: Settings,
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) dataplane: DataPlaneHandle,
-    pub(crate) leases: Arc<Leases>,
+    pub(crate) leases: Leases,
 }
 
 impl Shards {
