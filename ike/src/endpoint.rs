@@ -469,3 +469,18 @@ impl Endpoint {
         }
     }
 }
+
+#[cfg(feature = "sim")]
+impl Endpoint {
+    /// Opens a message that is addressed to one of our SAs, for a transcript. Nothing is changed by it.
+    pub(crate) fn overhear<T>(
+        &self,
+        spi: IkeSpi,
+        message: &wire::Message<'_>,
+        look: impl FnOnce(&wire::Payloads<'_>) -> T,
+    ) -> Option<T> {
+        let protection = self.sas.get(&spi)?.sa.core.protection.as_ref()?;
+        let opened = protection.opener.open(message.octets).ok()?;
+        wire::decode_payloads(opened.first, &opened.plaintext).ok().map(|payloads| look(&payloads))
+    }
+}
