@@ -39,11 +39,10 @@ fn every_corpus_file_is_survived() {
 
 #[test]
 fn every_corpus_has_a_target_and_every_target_a_corpus() {
-    let corpora: BTreeSet<String> = entries(&corpora())
-        .iter()
-        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    let targets: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let directories = entries(&corpora()).unwrap();
+    let corpora: BTreeSet<&str> =
+        directories.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    let targets: BTreeSet<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
     assert_eq!(corpora, targets);
     for name in targets {
         let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz_targets").join(format!("{name}.rs"));

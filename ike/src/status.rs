@@ -1,6 +1,7 @@
 //! SAs as an operator sees them: plain values, no secrets.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::AddAssign;
 use std::time::Instant;
 
 use crate::config::Mode;
@@ -165,6 +166,30 @@ pub struct Counters {
     pub create_child_sa: ExchangeCounters,
     /// As above.
     pub informational: ExchangeCounters,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        self.invalid += other.invalid;
+        self.invalid_spi += other.invalid_spi;
+        self.unauthentic += other.unauthentic;
+        self.dropped_half_open += other.dropped_half_open;
+        self.cookies_demanded += other.cookies_demanded;
+        self.retransmits += other.retransmits;
+        self.ike_sa_init += other.ike_sa_init;
+        self.ike_auth += other.ike_auth;
+        self.create_child_sa += other.create_child_sa;
+        self.informational += other.informational;
+    }
+}
+
+impl AddAssign for ExchangeCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.requests_in += other.requests_in;
+        self.responses_in += other.responses_in;
+        self.requests_out += other.requests_out;
+        self.responses_out += other.responses_out;
+    }
 }
 
 impl Counters {

@@ -1,1 +1,12 @@
 //! The lab: ferryd against real peers, and the commands that prove the project.
+//!
+//! [`lab`] builds hosts and cables from network namespaces, [`peer`] puts daemons on them, [`scenarios`] tells what must
+//! come true there. [`demo`] and [`verify`] are the commands `cargo demo` and `cargo verify`.
+
+pub mod cargo;
+pub mod demo;
+pub mod lab;
+pub mod machine;
+pub mod peer;
+pub mod scenarios;
+pub mod verify;

@@ -61,13 +61,16 @@ struct Exchange {
     channel: Channel,
     /// Of the last request sent.
     sequence: u32,
+    /// Of a dump that has not come to its end. The kernel refuses to begin another one before
+    /// (EBUSY), and goes on with it only while it is read.
+    open_dump: Option<u32>,
 }
 
 impl Handle {
     /// Opens a socket; inside a tokio runtime only.
     pub(crate) fn open(protocol: Protocol) -> Result<Self, Error> {
         let channel = Channel::open(protocol)?;
-        Ok(Self { exchange: Mutex::new(Exchange { channel, sequence: 0 }) })
+        Ok(Self { exchange: Mutex::new(Exchange { channel, sequence: 0, open_dump: None }) })
     }
 
     /// Sends a request and waits for its acknowledgement or its single answer.
@@ -101,8 +104,10 @@ impl Handle {
 impl Exchange {
     /// The answer's messages, and whether they are of one moment.
     async fn run(&mut self, mut request: Request) -> Result<(Vec<Reply>, bool), Failure> {
+        self.finish_open_dump().await?;
         self.sequence = self.sequence.wrapping_add(1);
         self.channel.send(request.numbered(self.sequence)).await.map_err(Failure::Socket)?;
+        self.open_dump = request.is_dump().then_some(self.sequence);
         let mut replies = Vec::new();
         let mut is_consistent = true;
         loop {
@@ -115,6 +120,7 @@ impl Exchange {
                     frame.flags & flags::DUMP_INTERRUPTED == 0 || matches!(frame.kind, control::ERROR);
                 match frame.kind {
                     control::ERROR | control::DONE => {
+                        self.open_dump = None;
                         return match frame.refusal()? {
                             Some(refusal) => Err(Failure::Refused(refusal)),
                             None => Ok((replies, is_consistent)),
@@ -131,6 +137,19 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// Reads away what is left of a dump whose caller went away.
+    async fn finish_open_dump(&mut self) -> Result<(), Failure> {
+        while let Some(sequence) = self.open_dump {
+            for frame in frames(self.channel.receive().await?) {
+                let frame = frame?;
+                if frame.sequence == sequence && matches!(frame.kind, control::ERROR | control::DONE) {
+                    self.open_dump = None;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -31,7 +31,8 @@ pub enum Family {
 pub enum Applied {
     /// It is set.
     Yes,
-    /// The kernel was built without XFRM: there is no policy to bypass, no ESP to take out.
+    /// The kernel has no XFRM, or nothing that could configure it: there is no policy to bypass, no
+    /// ESP to take out.
     NoXfrm,
 }
 

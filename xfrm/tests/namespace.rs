@@ -4,11 +4,12 @@
 //! through iproute2's `ip`: somebody else's reading of the kernel's state. Without root or `ip`
 //! a test says `SKIPPED:` and why, past the test harness's capture.
 
-#![expect(clippy::unwrap_used, reason = "a failing step fails the test, in its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a failing step fails the test, wherever it is")]
 
 use std::io::Write;
 use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
+use std::task::Poll;
 use std::time::Duration;
 
 use ferry_xfrm::socket_policy::{self, Applied, Family};
@@ -225,6 +226,37 @@ fn virtual_ips_and_changes() {
 }
 
 #[test]
+fn callers_may_go_away_midway() {
+    in_namespace(async || {
+        veth();
+        let v0 = index("v0").await;
+        let mut virtual_ips = Addresses::open(Underlay::default()).await.unwrap();
+        // More than the kernel puts into one datagram: a dump that is under way stays so.
+        let many = 1000;
+        for host in 0..many {
+            let address = std::net::Ipv4Addr::from_bits(0x0a80_0000 + host);
+            virtual_ips.add_virtual_ip(address.into(), v0).await.unwrap();
+        }
+        for polls in 0..8 {
+            let addresses = Addresses::open(Underlay::default()).await.unwrap();
+            let mut list = Box::pin(addresses.local_addresses());
+            for _ in 0..polls {
+                let once = std::future::poll_fn(|cx| Poll::Ready(list.as_mut().poll(cx)));
+                if once.await.is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            drop(list);
+            let listed =
+                addresses.local_addresses().await.unwrap_or_else(|e| panic!("after {polls} polls: {e}"));
+            assert!(listed.len() >= 1000, "after {polls} polls: {}", listed.len());
+        }
+        virtual_ips.shutdown().await.unwrap();
+    });
+}
+
+#[test]
 fn the_probe_answers_and_leaves_nothing() {
     in_namespace(async || {
         let answer = esp_support().await;
@@ -244,7 +276,9 @@ fn a_socket_bypasses_policies() {
         let around6 = UdpSocket::bind("[::1]:0").unwrap();
         let applied = socket_policy::bypass(&around, Family::V4).unwrap();
         assert_eq!(socket_policy::bypass(&around6, Family::V6).unwrap(), applied);
-        assert_eq!(socket_policy::decapsulate_esp(&around).unwrap(), applied);
+        // A kernel may have XFRM, so that this is taken, and nothing to understand policies.
+        let decapsulates = socket_policy::decapsulate_esp(&around).unwrap();
+        assert!(decapsulates == Applied::Yes || applied == Applied::NoXfrm);
         if applied == Applied::NoXfrm {
             skipped("the kernel has no XFRM policies to bypass");
             return;
@@ -279,7 +313,8 @@ fn a_missing_privilege_is_said() {
         let mut addresses = Addresses::open(Underlay::default()).await.unwrap();
         let error = addresses.add_virtual_ip(addr("10.9.0.5"), v0).await.unwrap_err();
         assert!(error.is_not_permitted() && error.to_string().contains(says), "{error}");
-        assert_eq!(esp_support().await, EspSupport::NotPermitted);
+        let answer = esp_support().await;
+        assert!(matches!(answer, EspSupport::NotPermitted | EspSupport::NoNetlink(_)), "{answer}");
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let error = socket_policy::set_mark(&socket, 1).unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
@@ -294,7 +329,8 @@ fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'stati
     if Command::new("ip").arg("-V").output().is_err() {
         return skipped("needs the ip command (package iproute2)");
     }
-    let thread = std::thread::spawn(|| {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let thread = std::thread::Builder::new().name(name).spawn(|| {
         // SAFETY: no file descriptor table is unshared; the namespace is this thread's alone.
         #[expect(unsafe_code, reason = "rustix calls every unshare unsafe for the sake of FILES")]
         let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) };
@@ -304,14 +340,14 @@ fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'stati
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(test());
     });
-    if let Err(panic) = thread.join() {
+    if let Err(panic) = thread.unwrap().join() {
         std::panic::resume_unwind(panic);
     }
 }
 
 /// Says that the test did not run. Not `eprintln!`, which the harness keeps to itself.
 fn skipped(why: &str) {
-    let test = std::thread::current().name().unwrap_or("a test in a network namespace").to_owned();
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
     // In one piece and on a line of its own, whatever the harness has begun to print.
     let line = format!("\nSKIPPED: {test}: {why}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();

@@ -11,7 +11,10 @@ use super::{HEADER_LENGTH, flags};
 const CAPACITY: usize = 4096;
 
 /// A finished request but for its sequence number, which the socket gives it.
-pub(crate) struct Request(Zeroizing<Vec<u8>>);
+pub(crate) struct Request {
+    octets: Zeroizing<Vec<u8>>,
+    is_dump: bool,
+}
 
 impl Request {
     /// A request of this type; `REQUEST` is added to the flags. `body` writes the fixed struct
@@ -27,19 +30,25 @@ impl Request {
         let mut octets = writer.0;
         let length = u32::try_from(octets.len()).expect("requests are shorter than 4 GiB");
         octets.splice(..4, length.to_ne_bytes());
-        Self(octets)
+        // In requests that create, the same two bits are REPLACE and EXCLUSIVE: never both.
+        Self { octets, is_dump: request_flags & flags::DUMP == flags::DUMP }
+    }
+
+    /// Whether the answer is a table, ended by DONE.
+    pub(crate) fn is_dump(&self) -> bool {
+        self.is_dump
     }
 
     /// The octets to send, numbered so that the answer can be told from others.
     pub(crate) fn numbered(&mut self, sequence: u32) -> &[u8] {
-        debug_assert!(self.0.len() >= HEADER_LENGTH, "the constructor writes a header");
-        self.0.splice(8..12, sequence.to_ne_bytes());
-        &self.0
+        debug_assert!(self.octets.len() >= HEADER_LENGTH, "the constructor writes a header");
+        self.octets.splice(8..12, sequence.to_ne_bytes());
+        &self.octets
     }
 
     #[cfg(test)]
     pub(crate) fn octets(&self) -> &[u8] {
-        &self.0
+        &self.octets
     }
 }
 

@@ -1,0 +1,177 @@
+//! The data plane: where CHILD_SAs live and packets are transformed.
+//!
+//! Two planes behind one trait: the kernel's, and our own in userspace on a TUN device. One steward task owns
+//! the plane, the routes and the virtual IPs, and does everything that concerns them in the order in which it
+//! was asked, so that an SA is never removed before it is installed.
+
+mod algorithms;
+mod routing;
+mod steward;
+mod userspace;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ferry_ike::output::{Action, ChildInstall, ChildSaId, Outcome, Path};
+use ferry_ike::wire::registry::Spi;
+use ferry_xfrm::EspSupport;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tracing::info;
+
+pub(crate) use self::routing::RoutingError;
+use self::routing::Routing;
+use self::steward::Steward;
+use self::userspace::Userspace;
+use crate::control::ChildUse;
+use crate::net::Sockets;
+use crate::settings::{self, DataPlaneChoice};
+
+/// What a data plane does. Calls come from one task, one after the other.
+pub(crate) trait DataPlane: Send + 'static {
+    /// Sets an inbound SPI aside.
+    fn reserve_spi(&mut self, child_sa: ChildSaId) -> Result<Spi, String>;
+    /// Makes both directions work.
+    fn install(&mut self, install: &ChildInstall) -> Result<(), String>;
+    /// Moves both directions to other outer addresses.
+    fn update(&mut self, child_sa: ChildSaId, path: Path) -> Result<(), String>;
+    /// Takes both directions down, or gives back what was set aside. One that is not there is no error.
+    fn remove(&mut self, child_sa: ChildSaId);
+    /// What CHILD_SAs have carried. Those that are gone are left out.
+    fn query(&self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse>;
+    /// The interface that routes into tunnels lead to; `None` where policies catch packets on any.
+    fn interface(&self) -> Option<u32>;
+}
+
+/// What a data plane tells of its own accord.
+pub(crate) enum PlaneEvent {
+    /// A packet that was verified came from elsewhere than before.
+    PeerMoved {
+        /// Which child's.
+        child_sa: ChildSaId,
+        /// Where it came from.
+        remote: SocketAddr,
+    },
+    /// A CHILD_SA can carry no more: its sequence numbers are used up.
+    Exhausted {
+        /// Which.
+        child_sa: ChildSaId,
+    },
+}
+
+/// Why there is no data plane: one sentence for the operator.
+#[derive(Debug, Error)]
+pub(crate) enum PlaneError {
+    /// It was asked for and is not there.
+    #[error("ferryd.dataplane = kernel, but the kernel data plane is not supported yet: set it to userspace or auto")]
+    KernelUnsupported,
+    /// The userspace plane does not start.
+    #[error("{0}")]
+    Userspace(#[from] ferry_esp::plane::PlaneError),
+    /// The device it made is not there.
+    #[error("the TUN device {device} cannot be used: {source}")]
+    Device { device: String, source: ferry_xfrm::Error },
+    /// Its sockets cannot be had.
+    #[error("the sockets of the NAT-T port cannot be shared with the data plane: {0}")]
+    Sockets(#[from] std::io::Error),
+    /// Routes and rules cannot be kept.
+    #[error("{0}")]
+    Routing(#[from] RoutingError),
+}
+
+/// How to reply to an action.
+pub(crate) type ReplyTo = Box<dyn FnOnce(Outcome) + Send>;
+
+/// Work for the steward.
+enum Order {
+    Act(Action, ReplyTo),
+    Query(Vec<ChildSaId>, oneshot::Sender<HashMap<ChildSaId, ChildUse>>),
+    SourceTowards(IpAddr, oneshot::Sender<Result<IpAddr, String>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// The way to the data plane. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct DataPlaneHandle {
+    orders: mpsc::UnboundedSender<Order>,
+    description: Arc<str>,
+}
+
+impl DataPlaneHandle {
+    /// Does what an IKE SA asked for, in the order of the calls, and replies.
+    pub(crate) fn act(&self, action: Action, reply: ReplyTo) {
+        // The steward ends last; what is lost then no longer matters.
+        let _ = self.orders.send(Order::Act(action, reply));
+    }
+
+    /// What CHILD_SAs have carried.
+    pub(crate) async fn query(&self, child_sas: Vec<ChildSaId>) -> HashMap<ChildSaId, ChildUse> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.orders.send(Order::Query(child_sas, sender));
+        receiver.await.unwrap_or_default()
+    }
+
+    /// Our address on the way to a peer.
+    pub(crate) async fn source_towards(&self, peer: IpAddr) -> Result<IpAddr, String> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.orders.send(Order::SourceTowards(peer, sender));
+        receiver.await.unwrap_or_else(|_| Err("the daemon is going down".into()))
+    }
+
+    /// Which plane runs and why, as one clause.
+    pub(crate) fn describe(&self) -> String {
+        self.description.to_string()
+    }
+
+    /// Takes back routes, rules and addresses, and ends the plane.
+    pub(crate) async fn stop(&self) {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.orders.send(Order::Stop(sender));
+        let _ = receiver.await;
+    }
+}
+
+/// What a plane is started with.
+pub(crate) struct PlaneConfig<'a> {
+    pub(crate) choice: DataPlaneChoice,
+    pub(crate) tun_name: &'a str,
+    pub(crate) spis: RangeInclusive<u32>,
+    pub(crate) routing: &'a settings::Routing,
+    pub(crate) sockets: &'a Sockets,
+}
+
+/// A plane that runs.
+pub(crate) struct Started {
+    pub(crate) handle: DataPlaneHandle,
+    /// ESP must go in UDP, with whomever.
+    pub(crate) needs_encapsulation: bool,
+}
+
+/// Chooses a plane and starts it and its steward.
+///
+/// `deliver` gets every IKE datagram that arrives on the NAT-T port, on the plane's own thread: it must not block.
+/// `events` gets what the plane tells.
+pub(crate) async fn start(
+    config: PlaneConfig<'_>,
+    deliver: impl Fn(&[u8], Path) + Send + Sync + 'static,
+    events: mpsc::UnboundedSender<PlaneEvent>,
+) -> Result<Started, PlaneError> {
+    let reason = match config.choice {
+        DataPlaneChoice::Kernel => return Err(PlaneError::KernelUnsupported),
+        DataPlaneChoice::Userspace => "as configured".to_owned(),
+        DataPlaneChoice::Auto => match ferry_xfrm::esp_support().await {
+            EspSupport::Yes => "the kernel could do ESP, but ferryd cannot drive it yet".to_owned(),
+            lacks => lacks.to_string(),
+        },
+    };
+    let routing = Routing::open(config.routing).await?;
+    let plane = Userspace::start(config.tun_name, config.spis, config.sockets, deliver, events).await?;
+    let description = format!("userspace ({reason})");
+    info!(target: "knl", "data plane: {description}, device {}", config.tun_name);
+    let (orders, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(Steward::new(plane, routing, receiver).run());
+    let handle = DataPlaneHandle { orders, description: description.into() };
+    Ok(Started { handle, needs_encapsulation: true })
+}

@@ -1,0 +1,212 @@
+//! Routes into tunnels (table 220), virtual IPs on interfaces, and the way to peers beneath them.
+
+use std::net::IpAddr;
+
+use ferry_ike::config::Lease;
+use ferry_ike::output::{ChildInstall, Path};
+use ferry_ike::selector::TrafficSelector;
+use ferry_xfrm::{AddressRange, Addresses, Links, NextHop, Route, Routes, RoutingTable, Underlay};
+use thiserror::Error;
+use tracing::{debug, warn};
+
+use crate::settings;
+
+/// Why routes and addresses cannot be kept: one sentence.
+#[derive(Debug, Error)]
+pub(crate) enum RoutingError {
+    /// The rule or the netlink socket is refused.
+    #[error("routes into tunnels cannot be installed in table {table}: {source}")]
+    Routes { table: u32, source: ferry_xfrm::Error },
+    /// Addresses cannot be read.
+    #[error("the addresses of this host cannot be read: {0}")]
+    Addresses(#[source] ferry_xfrm::Error),
+}
+
+/// Everything about routes and addresses that one daemon keeps.
+pub(super) struct Routing {
+    /// `None` with `install_routes = no`: not even the rule is there.
+    routes: Option<Routes>,
+    addresses: Addresses,
+    install_virtual_ip: bool,
+    virtual_ip_interface: Option<String>,
+}
+
+/// What was installed for one child.
+pub(super) struct Ways {
+    routes: Vec<Route>,
+    /// The peer's outer address, where a route would have caught it.
+    exempted: Option<IpAddr>,
+}
+
+impl Routing {
+    pub(super) async fn open(settings: &settings::Routing) -> Result<Self, RoutingError> {
+        let table = RoutingTable { id: settings.table, priority: settings.priority, mark: None };
+        let routes = if settings.install_routes {
+            let explain = |source| RoutingError::Routes { table: settings.table, source };
+            Some(Routes::open(table).await.map_err(explain)?)
+        } else {
+            None
+        };
+        let underlay = Underlay { ignored_tables: vec![settings.table], ..Underlay::default() };
+        let addresses = Addresses::open(underlay).await.map_err(RoutingError::Addresses)?;
+        Ok(Self {
+            routes,
+            addresses,
+            install_virtual_ip: settings.install_virtual_ip,
+            virtual_ip_interface: settings.virtual_ip_interface.clone(),
+        })
+    }
+
+    /// Our address on the way to a peer.
+    pub(super) async fn source_towards(&self, peer: IpAddr) -> Result<IpAddr, String> {
+        self.addresses.path_to(peer, None).await.map(|path| path.source).map_err(|error| error.to_string())
+    }
+
+    /// Leads the traffic of a child to an interface.
+    pub(super) async fn add(&mut self, install: &ChildInstall, interface: u32) -> Result<Ways, String> {
+        let mut ways = Ways { routes: Vec::new(), exempted: None };
+        let result = self.add_all(&mut ways, install, interface).await;
+        match result {
+            Ok(()) => Ok(ways),
+            Err(error) => {
+                self.remove(ways).await;
+                Err(format!("the routes of CHILD_SA {} cannot be installed: {error}", install.child.name))
+            }
+        }
+    }
+
+    async fn add_all(
+        &mut self,
+        ways: &mut Ways,
+        install: &ChildInstall,
+        interface: u32,
+    ) -> Result<(), ferry_xfrm::Error> {
+        if self.routes.is_none() {
+            return Ok(());
+        }
+        let peer = install.path.remote.ip();
+        if install.remote_ts.iter().any(|selector| selector.includes_address(peer)) {
+            self.exempt(ways, peer).await?;
+        }
+        for destination in install.remote_ts.iter().filter_map(range) {
+            let source = self.source_for(install, destination).await;
+            let route = Route::new(destination, NextHop::Interface(interface), source);
+            if let Some(routes) = &mut self.routes {
+                // What stands there in our own table is from a daemon that died.
+                routes.replace(&route).await?;
+                ways.routes.push(route);
+            }
+        }
+        Ok(())
+    }
+
+    async fn exempt(&mut self, ways: &mut Ways, peer: IpAddr) -> Result<(), ferry_xfrm::Error> {
+        let path = self.addresses.path_to(peer, None).await?;
+        if let Some(routes) = &mut self.routes {
+            routes.exempt_peer(peer, &path).await?;
+            ways.exempted = Some(peer);
+        }
+        Ok(())
+    }
+
+    /// An address of ours inside the local selectors, so that what this host sends matches the policy.
+    async fn source_for(&self, install: &ChildInstall, destination: AddressRange) -> Option<IpAddr> {
+        let is_v4 = destination.first().is_ipv4();
+        if let Some(vip) = install.virtual_ips.iter().find(|vip| vip.is_ipv4() == is_v4) {
+            return Some(*vip);
+        }
+        for selector in install.local_ts.iter().filter_map(range) {
+            if selector.first().is_ipv4() != is_v4 {
+                continue;
+            }
+            match self.addresses.local_inside(selector, Some(install.path.local.ip())).await {
+                Ok(Some(local)) => return Some(local.address),
+                Ok(None) => {}
+                Err(error) => debug!(target: "knl", "no source address for {destination}: {error}"),
+            }
+        }
+        None
+    }
+
+    /// A peer has another outer address now.
+    pub(super) async fn move_peer(&mut self, ways: &mut Ways, peer: IpAddr) -> Result<(), String> {
+        let Some(before) = ways.exempted.filter(|before| *before != peer) else { return Ok(()) };
+        self.exempt(ways, peer).await.map_err(|error| error.to_string())?;
+        if let Some(routes) = &mut self.routes
+            && let Err(error) = routes.release_peer(before).await
+        {
+            debug!(target: "knl", "{error}");
+        }
+        Ok(())
+    }
+
+    /// Takes back what was installed for a child.
+    pub(super) async fn remove(&mut self, ways: Ways) {
+        let Some(routes) = &mut self.routes else { return };
+        for route in ways.routes.iter().rev() {
+            if let Err(error) = routes.remove(route).await {
+                debug!(target: "knl", "{error}");
+            }
+        }
+        if let Some(peer) = ways.exempted
+            && let Err(error) = routes.release_peer(peer).await
+        {
+            debug!(target: "knl", "{error}");
+        }
+    }
+
+    /// Puts the addresses a gateway gave us on an interface: the configured one, or the one to the peer.
+    pub(super) async fn add_virtual_ips(
+        &mut self,
+        lease: &Lease,
+        path: Path,
+        tunnel: Option<u32>,
+    ) -> Result<(), String> {
+        if !self.install_virtual_ip {
+            return Ok(());
+        }
+        let interface = self.interface_for_vips(path, tunnel).await.map_err(|error| error.to_string())?;
+        for vip in &lease.addresses {
+            self.addresses.add_virtual_ip(*vip, interface).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    async fn interface_for_vips(&self, path: Path, tunnel: Option<u32>) -> Result<u32, ferry_xfrm::Error> {
+        if let Some(name) = &self.virtual_ip_interface {
+            return Ok(Links::open().await?.by_name(name).await?.index);
+        }
+        match tunnel {
+            Some(index) => Ok(index),
+            None => Ok(self.addresses.path_to(path.remote.ip(), Some(path.local.ip())).await?.interface),
+        }
+    }
+
+    /// Takes the addresses away again.
+    pub(super) async fn remove_virtual_ips(&mut self, lease: &Lease) {
+        if !self.install_virtual_ip {
+            return;
+        }
+        for vip in &lease.addresses {
+            if let Err(error) = self.addresses.remove_virtual_ip(*vip).await {
+                debug!(target: "knl", "{error}");
+            }
+        }
+    }
+
+    /// Takes back everything.
+    pub(super) async fn shutdown(self) {
+        if let Some(routes) = self.routes
+            && let Err(error) = routes.shutdown().await
+        {
+            warn!(target: "knl", "routes are left behind: {error}");
+        }
+        if let Err(error) = self.addresses.shutdown().await {
+            warn!(target: "knl", "virtual IPs are left behind: {error}");
+        }
+    }
+}
+
+fn range(selector: &TrafficSelector) -> Option<AddressRange> {
+    AddressRange::new(selector.start_addr, selector.end_addr).ok()
+}

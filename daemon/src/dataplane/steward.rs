@@ -1,0 +1,105 @@
+//! The steward: owns the plane, the routes and the virtual IPs.
+
+use std::collections::HashMap;
+
+use ferry_ike::output::{Action, ChildInstall, ChildSaId, Outcome};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+use super::routing::{Ways, Routing};
+use super::{DataPlane, Order};
+
+/// Does orders one after the other. It ends with [`Order::Stop`], or when nobody can order any more; dropped
+/// midway it leaves routes behind, which the next start takes over.
+pub(super) struct Steward<P> {
+    plane: P,
+    routing: Routing,
+    orders: mpsc::UnboundedReceiver<Order>,
+    /// The routes of every installed child, to take them back.
+    ways: HashMap<ChildSaId, Ways>,
+}
+
+impl<P: DataPlane> Steward<P> {
+    pub(super) fn new(plane: P, routing: Routing, orders: mpsc::UnboundedReceiver<Order>) -> Self {
+        Self { plane, routing, orders, ways: HashMap::new() }
+    }
+
+    pub(super) async fn run(mut self)
+    where
+        P: Sync,
+    {
+        while let Some(order) = self.orders.recv().await {
+            match order {
+                Order::Act(action, reply) => {
+                    let outcome = self.act(action).await.unwrap_or_else(Outcome::Failed);
+                    reply(outcome);
+                }
+                // Whoever asked may be gone.
+                Order::Query(child_sas, reply) => {
+                    let _ = reply.send(self.plane.query(&child_sas));
+                }
+                Order::SourceTowards(peer, reply) => {
+                    let _ = reply.send(self.routing.source_towards(peer).await);
+                }
+                Order::Stop(reply) => {
+                    self.routing.shutdown().await;
+                    let _ = reply.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn act(&mut self, action: Action) -> Result<Outcome, String> {
+        match action {
+            Action::ReserveSpi { child_sa } => self.plane.reserve_spi(child_sa).map(Outcome::Spi),
+            Action::InstallChild(install) => self.install(&install).await.map(|()| Outcome::Done),
+            Action::UpdateChild { child_sa, path } => {
+                self.plane.update(child_sa, path)?;
+                if let Some(ways) = self.ways.get_mut(&child_sa) {
+                    self.routing.move_peer(ways, path.remote.ip()).await?;
+                }
+                Ok(Outcome::Done)
+            }
+            Action::RemoveChild { child_sa } => {
+                if let Some(ways) = self.ways.remove(&child_sa) {
+                    self.routing.remove(ways).await;
+                }
+                self.plane.remove(child_sa);
+                Ok(Outcome::Done)
+            }
+            Action::QueryInbound { child_sas } => {
+                let usage = self.plane.query(&child_sas);
+                Ok(Outcome::LastInbound(usage.values().filter_map(|used| used.last_in).min()))
+            }
+            Action::InstallVirtualIps { path, lease, .. } => {
+                self.routing.add_virtual_ips(&lease, path, self.plane.interface()).await?;
+                Ok(Outcome::Done)
+            }
+            Action::RemoveVirtualIps { lease, .. } => {
+                self.routing.remove_virtual_ips(&lease).await;
+                Ok(Outcome::Done)
+            }
+            Action::Lease { .. } | Action::ReleaseLease { .. } | Action::CheckUnique { .. } => {
+                Err("this is not the data plane's to do".into())
+            }
+        }
+    }
+
+    /// SAs first, then the routes that lead to them.
+    async fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
+        self.plane.install(install)?;
+        let Some(interface) = self.plane.interface() else { return Ok(()) };
+        match self.routing.add(install, interface).await {
+            Ok(ways) => {
+                self.ways.insert(install.child_sa, ways);
+                Ok(())
+            }
+            Err(error) => {
+                warn!(target: "knl", "{error}");
+                self.plane.remove(install.child_sa);
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The UDP sockets of IKE: ports 500 and 4500, IPv4 and IPv6.
+
+mod socket;
+mod steering;
+
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use ferry_ike::{Path, Transmit};
+use ferry_ike::config::Ports;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tracing::{debug, warn};
+
+pub(crate) use self::socket::BindError;
+use self::socket::IkeSocket;
+pub(crate) use self::steering::Steering;
+
+/// The sockets, by port and family.
+pub(crate) struct Sockets {
+    ike: Vec<IkeSocket>,
+    nat_t: Vec<IkeSocket>,
+    ports: Ports,
+}
+
+impl Sockets {
+    /// Takes both ports of the families that are wanted. IPv6 may be missing from the kernel; that is said.
+    pub(crate) fn bind(ports: Ports, v4: bool, v6: bool) -> Result<Self, BindError> {
+        let (ike, ike_port) = bind_port(ports.ike, v4, v6)?;
+        let (nat_t, nat_t_port) = bind_port(ports.nat_t, v4, v6)?;
+        Ok(Self { ike, nat_t, ports: Ports { ike: ike_port, nat_t: nat_t_port } })
+    }
+
+    /// The ports as they were bound.
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    /// Handles to the sockets of the NAT-T port, for a data plane that reads them.
+    pub(crate) fn nat_t_duplicates(&self) -> io::Result<Vec<UdpSocket>> {
+        self.nat_t.iter().map(IkeSocket::duplicate).collect()
+    }
+
+    /// Sends a datagram by the socket of its local port. What cannot be sent is lost; IKE sends again.
+    pub(crate) fn send(&self, transmit: &Transmit) {
+        let Path { local, remote } = transmit.path;
+        let sockets = if local.port() == self.ports.nat_t { &self.nat_t } else { &self.ike };
+        let socket = sockets.iter().find(|socket| socket.is_ipv6() == local.is_ipv6());
+        match socket.map(|socket| socket.send(&transmit.datagram, transmit.path)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => warn!(target: "net", "sending to {remote} from {local} failed: {error}"),
+            None => warn!(target: "net", "no socket to send to {remote} from {local}"),
+        }
+    }
+
+    /// Reads the IKE port until the daemon ends, and gives every datagram away with its way.
+    ///
+    /// Dropping the future loses nothing but what the kernel holds.
+    pub(crate) async fn read_ike(self: Arc<Self>, deliver: impl Fn(&[u8], Path) + Send + Sync + Clone) {
+        let reads = self.ike.iter().map(|socket| read(socket, deliver.clone()));
+        futures_util::future::join_all(reads).await;
+    }
+}
+
+fn bind_port(port: u16, v4: bool, v6: bool) -> Result<(Vec<IkeSocket>, u16), BindError> {
+    let mut sockets = Vec::new();
+    let mut bound = port;
+    if v4 {
+        let socket = IkeSocket::bind(false, port)?;
+        bound = socket.port(); // the same number for both families, where any would do
+        sockets.push(socket);
+    }
+    if v6 {
+        match IkeSocket::bind(true, bound) {
+            Ok(socket) => {
+                bound = socket.port();
+                sockets.push(socket);
+            }
+            Err(BindError::Other { source, .. })
+                if source.raw_os_error() == Some(nix::libc::EAFNOSUPPORT) && v4 =>
+            {
+                warn!(target: "net", "this kernel has no IPv6: IKE listens on IPv4 alone");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((sockets, bound))
+}
+
+async fn read(socket: &IkeSocket, deliver: impl Fn(&[u8], Path)) {
+    let socket = match AsyncFd::with_interest(socket, Interest::READABLE) {
+        Ok(socket) => socket,
+        Err(error) => {
+            warn!(target: "net", "cannot wait for datagrams: {error}");
+            return;
+        }
+    };
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        let Ok(mut ready) = socket.readable().await else { return };
+        // All that waits, before waiting again.
+        loop {
+            match socket.get_ref().receive(&mut buffer) {
+                Ok((datagram, path)) => deliver(datagram, path),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready.clear_ready();
+                    break;
+                }
+                // An ICMP error of some peer shows up here; it is of no meaning to the others.
+                Err(error) => {
+                    debug!(target: "net", "receiving failed: {error}");
+                    break;
+                }
+            }
+        }
+    }
+}

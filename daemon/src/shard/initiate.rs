@@ -1,0 +1,59 @@
+//! From where to where an IKE SA is opened.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ferry_ike::Path;
+use ferry_ike::config::{AddressPattern, Connection, Ports};
+
+use crate::dataplane::DataPlaneHandle;
+
+/// The addresses a connection is opened between: the first of the peer's that is one, and ours that leads there.
+pub(super) async fn path(
+    connection: &Connection,
+    ports: Ports,
+    dataplane: &DataPlaneHandle,
+) -> Result<Path, String> {
+    let name = &connection.name;
+    let configured = first_address(&connection.local_addrs, None).await;
+    let remote = first_address(&connection.remote_addrs, configured).await.ok_or_else(|| {
+        format!("connections.{name}.remote_addrs has no address to initiate to, expected an address or a name that resolves")
+    })?;
+    let local = match first_address(&connection.local_addrs, Some(remote)).await {
+        Some(local) => local,
+        None => dataplane.source_towards(remote).await?,
+    };
+    let local_port = if connection.local_port == 0 { ports.ike } else { connection.local_port };
+    if local_port != ports.ike && local_port != ports.nat_t {
+        return Err(format!(
+            "connections.{name}.local_port = {local_port}: ferryd listens on {} and {} only",
+            ports.ike, ports.nat_t
+        ));
+    }
+    Ok(Path {
+        local: SocketAddr::new(local, local_port),
+        remote: SocketAddr::new(remote, connection.remote_port),
+    })
+}
+
+/// The first single address, of the family of `like` if that is given; names are looked up.
+async fn first_address(patterns: &[AddressPattern], like: Option<IpAddr>) -> Option<IpAddr> {
+    let fits = |address: &IpAddr| like.is_none_or(|like| like.is_ipv4() == address.is_ipv4());
+    for pattern in patterns {
+        let found = match pattern {
+            AddressPattern::Host(address) => Some(*address).filter(fits),
+            AddressPattern::Name(name, _) => {
+                let addresses = tokio::net::lookup_host((name.as_str(), 0)).await;
+                addresses.ok().and_then(|mut addresses| addresses.map(|a| a.ip()).find(fits))
+            }
+            AddressPattern::Any
+            | AddressPattern::AnyV4
+            | AddressPattern::AnyV6
+            | AddressPattern::Subnet(..)
+            | AddressPattern::Range(..) => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}

@@ -1,0 +1,169 @@
+//! One shard's task, and what it does with what its endpoint gives out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ferry_ike::{Action, ActionId, Endpoint, Event, Outcome, Output, Path};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::registry::{Registry, Verdict};
+use super::{Input, Shards};
+use crate::pools::Leases;
+use crate::dataplane::{DataPlaneHandle, ReplyTo};
+use crate::net::Sockets;
+
+/// Datagrams handled before orders and timers get their turn again.
+const BATCH: usize = 64;
+
+/// Everything an endpoint's outputs go to.
+pub(super) struct Outside {
+    pub(super) shards: Shards,
+    pub(super) shard: usize,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) dataplane: DataPlaneHandle,
+    pub(super) leases: Arc<Leases>,
+    pub(super) registry: Arc<Registry>,
+}
+
+/// Runs one endpoint. It owns the endpoint and is the only caller of its outputs; it ends when all senders are
+/// gone, with the daemon. Dropped midway, it loses what was queued: peers repeat their requests.
+pub(super) async fn run(
+    mut endpoint: Endpoint,
+    mut datagrams: mpsc::Receiver<(Vec<u8>, Path)>,
+    mut inputs: mpsc::UnboundedReceiver<Input>,
+    outside: Outside,
+) {
+    loop {
+        let wake = endpoint.poll_timeout();
+        tokio::select! {
+            biased;
+            input = inputs.recv() => match input {
+                Some(input) => handle_input(&mut endpoint, input),
+                None => return,
+            },
+            () = sleep_until(wake) => endpoint.handle_timeout(Instant::now()),
+            datagram = datagrams.recv() => {
+                let mut next = datagram;
+                for _ in 0..BATCH {
+                    let Some((octets, path)) = next else { break };
+                    endpoint.handle_datagram(&octets, path, Instant::now());
+                    next = datagrams.try_recv().ok();
+                }
+                if let Some((octets, path)) = next {
+                    endpoint.handle_datagram(&octets, path, Instant::now());
+                }
+            }
+        }
+        outside.drain(&mut endpoint);
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn handle_input(endpoint: &mut Endpoint, input: Input) {
+    let now = Instant::now();
+    // Whoever asked may be gone; then nobody is told.
+    match input {
+        Input::Outcome(id, outcome) => endpoint.handle_outcome(id, outcome, now),
+        Input::Command(command, reply) => {
+            let _ = reply.send(endpoint.handle_command(command, now));
+        }
+        Input::List(reply) => {
+            let _ = reply.send(endpoint.ike_sas());
+        }
+        Input::Count(reply) => {
+            let _ = reply.send(endpoint.counters());
+        }
+    }
+}
+
+impl Outside {
+    fn drain(&self, endpoint: &mut Endpoint) {
+        while let Some(output) = endpoint.poll_output() {
+            match output {
+                Output::Transmit(transmit) => self.sockets.send(&transmit),
+                Output::Event(event) => self.announce(event),
+                Output::Action(id, action) => {
+                    if let Some(outcome) = self.act(id, action) {
+                        endpoint.handle_outcome(id, outcome, Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what can be done at once, and passes on what takes time.
+    fn act(&self, id: ActionId, action: Action) -> Option<Outcome> {
+        match action {
+            Action::Lease { pools, identity, requested } => {
+                Some(Outcome::Lease(self.leases.acquire(&pools, &identity, &requested)))
+            }
+            Action::ReleaseLease { identity, addresses, .. } => {
+                self.leases.release(&identity, &addresses);
+                Some(Outcome::Done)
+            }
+            Action::CheckUnique { ike_sa, connection, local_id, remote_id, initial_contact } => {
+                match self.registry.admit(ike_sa, connection.unique, local_id, remote_id, initial_contact) {
+                    Verdict::Allowed => Some(Outcome::Unique { is_allowed: true }),
+                    Verdict::Refused => Some(Outcome::Unique { is_allowed: false }),
+                    Verdict::InPlaceOf(others) => {
+                        self.end(others, id);
+                        None
+                    }
+                }
+            }
+            Action::ReserveSpi { .. }
+            | Action::InstallChild(_)
+            | Action::UpdateChild { .. }
+            | Action::RemoveChild { .. }
+            | Action::QueryInbound { .. }
+            | Action::InstallVirtualIps { .. }
+            | Action::RemoveVirtualIps { .. } => {
+                self.dataplane.act(action, self.reply_to(id));
+                None
+            }
+        }
+    }
+
+    fn reply_to(&self, id: ActionId) -> ReplyTo {
+        let inbox = self.shards.inner.inboxes.get(self.shard).cloned();
+        Box::new(move |outcome| {
+            if let Some(inbox) = inbox {
+                let _ = inbox.inputs.send(Input::Outcome(id, outcome)); // gone with the daemon
+            }
+        })
+    }
+
+    /// The older IKE SAs go first, so that their addresses are free for the new one.
+    fn end(&self, others: Vec<ferry_ike::output::IkeSaId>, id: ActionId) {
+        let shards = self.shards.clone();
+        let reply = self.reply_to(id);
+        tokio::spawn(async move {
+            for other in others {
+                if let Err(error) = shards.terminate_ike(other, true).await {
+                    debug!(target: "ike", "the older IKE_SA #{other} is gone already: {error}");
+                }
+            }
+            reply(Outcome::Unique { is_allowed: true });
+        });
+    }
+
+    fn announce(&self, event: Event) {
+        match &event {
+            Event::Completed { request, result } => {
+                self.shards.inner.requests.complete(*request, result.clone());
+                return;
+            }
+            Event::IkeSaUp(status) => self.registry.insert(status),
+            Event::IkeSaDown { status, .. } => self.registry.remove(status.id),
+            Event::IkeSaMoved { .. } | Event::ChildSaUp { .. } | Event::ChildSaDown { .. } => {}
+        }
+        let _ = self.shards.inner.events.send(Arc::new(event)); // nobody may be listening
+    }
+}

@@ -1,0 +1,206 @@
+//! The lab: hosts in network namespaces, cables between them, daemons on them.
+//!
+//! [`Lab`] owns everything a scenario builds, so that all of it is still there to be looked at when the scenario has
+//! failed, and all of it is gone afterwards. Start reading at [`Lab`], then [`Host`], then [`crate::peer`].
+
+mod capture;
+mod host;
+mod link;
+mod log;
+mod nat;
+mod process;
+mod sys;
+mod transfer;
+mod wait;
+mod wire;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+
+pub use host::Host;
+pub(crate) use link::ip;
+pub use log::{Log, Mark};
+pub use nat::{lose_outgoing, masquerade};
+pub use process::{Output, Process};
+pub use transfer::round_trip;
+pub use wait::{Deadline, until};
+pub use wire::{Seen, only_ipsec};
+
+use capture::Capture;
+
+use crate::peer::{Daemon, Peer, Settings, SwanctlConf};
+
+/// What describes a host when something has gone wrong on it.
+const DESCRIPTION: [&[&str]; 7] = [
+    &["ip", "-s", "address"],
+    &["ip", "rule"],
+    &["ip", "route", "show", "table", "all"],
+    &["ip", "-6", "rule"],
+    &["ip", "-6", "route", "show", "table", "all"],
+    &["nft", "list", "ruleset"],
+    &["cat", "/proc/net/udp", "/proc/net/udp6", "/proc/net/snmp"],
+];
+
+/// Whether what a lab starts ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Everything ends with the lab, and at the latest with the process that made it.
+    Scoped,
+    /// Everything stays when the lab is dropped.
+    Kept,
+}
+
+/// One scenario's world.
+///
+/// Fields are dropped in order: captures, then daemons, then the hosts they run on.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    directory: PathBuf,
+    ferryd: PathBuf,
+    lifetime: Lifetime,
+    made: Cell<u32>,
+    captures: RefCell<BTreeMap<String, Capture>>,
+    peers: RefCell<Vec<Rc<Peer>>>,
+    hosts: RefCell<Vec<Rc<Host>>>,
+}
+
+impl Lab {
+    /// A lab whose files lie in `directory` (emptied first), with the daemon under test at the path `ferryd`.
+    ///
+    /// Its namespaces are called `NAME-PID-NUMBER-ROLE`.
+    pub fn new(name: &str, directory: &Path, ferryd: &Path, lifetime: Lifetime) -> Result<Self> {
+        if directory.exists() {
+            fs::remove_dir_all(directory).with_context(|| format!("cannot empty {}", directory.display()))?;
+        }
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        Ok(Self {
+            name: name.to_owned(),
+            directory: directory.canonicalize()?,
+            ferryd: ferryd.to_owned(),
+            lifetime,
+            made: Cell::new(0),
+            captures: RefCell::default(),
+            peers: RefCell::default(),
+            hosts: RefCell::default(),
+        })
+    }
+
+    /// A new host with nothing but its loopback interface.
+    pub fn host(&self, role: &str) -> Result<Rc<Host>> {
+        let number = self.made.replace(self.made.get() + 1);
+        let namespace = format!("{}-{}-{number}-{role}", self.name, std::process::id());
+        let host = Host::new(role, namespace, self.directory.join(role), self.lifetime == Lifetime::Scoped);
+        let host = Rc::new(host.with_context(|| format!("cannot make the host {role}"))?);
+        self.hosts.borrow_mut().push(Rc::clone(&host));
+        Ok(host)
+    }
+
+    /// Connects an interface of one host with an interface of another, making both.
+    pub fn cable(&self, a: (&Host, &str), b: (&Host, &str)) -> Result<()> {
+        link::cable(a.0, a.1, b.0, b.1)
+    }
+
+    /// Makes a switch in `host`, to be used like an interface, and plugs in a cable to the interface `wire` of each of
+    /// `others`.
+    pub fn switch(&self, host: &Host, name: &str, others: &[(&Host, &str)]) -> Result<()> {
+        link::switch(host, name)?;
+        for (number, (other, wire)) in others.iter().enumerate() {
+            let port = format!("{name}{number}");
+            link::cable(host, &port, other, wire)?;
+            link::plug(host, &port, name)?;
+        }
+        Ok(())
+    }
+
+    /// Records what passes `interface` of `host`. The recording is kept if the scenario fails.
+    pub fn record(&self, host: &Rc<Host>, interface: &str) -> Result<()> {
+        let capture = Capture::start(host, interface)?;
+        self.captures.borrow_mut().insert(format!("{} {interface}", host.role()), capture);
+        Ok(())
+    }
+
+    /// Ends a recording begun with [`Lab::record`] and gives its file.
+    pub fn recorded(&self, host: &Host, interface: &str) -> Result<PathBuf> {
+        let capture = self.captures.borrow_mut().remove(&format!("{} {interface}", host.role()));
+        capture.with_context(|| format!("nothing was recorded on {interface} of {}", host.role()))?.finish()
+    }
+
+    /// Starts a daemon on `host`, configured and answering, with its connections loaded.
+    pub fn peer(&self, host: &Rc<Host>, daemon: Daemon, conf: &SwanctlConf) -> Result<Rc<Peer>> {
+        self.peer_with(host, daemon, conf, &Settings::new())
+    }
+
+    /// Like [`Lab::peer`], with settings for `strongswan.conf`.
+    pub fn peer_with(
+        &self,
+        host: &Rc<Host>,
+        daemon: Daemon,
+        conf: &SwanctlConf,
+        settings: &Settings,
+    ) -> Result<Rc<Peer>> {
+        let peer = Rc::new(Peer::new(Rc::clone(host), daemon, self.binary(daemon), settings)?);
+        self.peers.borrow_mut().push(Rc::clone(&peer));
+        peer.start()?;
+        peer.load(conf)?;
+        Ok(peer)
+    }
+
+    /// The program of a daemon.
+    pub fn binary(&self, daemon: Daemon) -> PathBuf {
+        match daemon {
+            Daemon::Charon => PathBuf::from("/usr/sbin/charon-systemd"),
+            Daemon::Ferryd => self.ferryd.clone(),
+        }
+    }
+
+    /// Writes down what can be seen of every host, for whoever wants to know why the scenario failed, and says where.
+    pub fn describe(&self) -> &Path {
+        // Best effort: a host may be in any state here, and each answer stands in the host's commands.log.
+        for host in self.hosts.borrow().iter() {
+            for command in DESCRIPTION {
+                let _answer = host.output(command);
+            }
+        }
+        for peer in self.peers.borrow().iter() {
+            peer.describe();
+        }
+        for (_, capture) in std::mem::take(&mut *self.captures.borrow_mut()) {
+            let _kept = capture.finish();
+        }
+        &self.directory
+    }
+
+    /// Ends a scenario that went well: every daemon still running must end properly when asked to. Leaves no file.
+    pub fn close(self) -> Result<()> {
+        for peer in self.peers.borrow().iter() {
+            peer.stop()?;
+        }
+        fs::remove_dir_all(&self.directory)?;
+        Ok(())
+    }
+
+    /// Leaves everything as it is and running. Gives the hosts, each with the process id of its daemon if it has one.
+    pub fn leave(self) -> Vec<(Rc<Host>, Option<u32>)> {
+        let daemons: Vec<_> = self
+            .peers
+            .take()
+            .into_iter()
+            .map(|peer| (peer.host().namespace().to_owned(), peer.release()))
+            .collect();
+        let daemon_of =
+            |host: &Host| daemons.iter().find(|(on, _)| on == host.namespace()).and_then(|(_, id)| *id);
+        let hosts = self.hosts.take().into_iter();
+        hosts.inspect(|host| host.release()).map(|host| (Rc::clone(&host), daemon_of(&host))).collect()
+    }
+
+    /// Where the lab's files lie.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}

@@ -1,0 +1,56 @@
+//! What a host needs from the kernel beyond starting programs: its namespaces and its mounts.
+//!
+//! Namespaces belong to threads. Everything here acts on the calling thread only, and on the programs it starts.
+
+#![expect(unsafe_code, reason = "entering a mount namespace and preparing a child have no safe interface")]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+
+/// Moves the calling thread into the network namespace that `ip netns add` made under `name`.
+pub(super) fn enter_network_namespace(name: &str) -> io::Result<()> {
+    let namespace = File::open(Path::new("/run/netns").join(name))?;
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+    Ok(())
+}
+
+/// Gives the calling thread mounts of its own: an empty `/run`, the `/sys` of its network namespace, and each pair's
+/// first path in place of the second.
+pub(super) fn enter_private_mounts<'a>(
+    binds: impl IntoIterator<Item = (&'a Path, &'a Path)>,
+) -> io::Result<()> {
+    // SAFETY: only the mount namespace is unshared (and with it the working directory, which nothing here relies
+    // on); the table of open files, whose unsharing is what makes the call unsafe, stays shared.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
+    // A slave hears of unmounts outside, so that no namespace is kept alive by a forgotten copy of its mount.
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
+    for (source, target) in binds {
+        rustix::mount::mount_bind(source, target)?;
+    }
+    let strict = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount("sysfs", "/sys", "sysfs", strict, None)?;
+    rustix::mount::mount("tmpfs", "/run", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
+    Ok(())
+}
+
+/// Hides `target` from the calling thread's programs behind an empty directory.
+pub(super) fn hide_directory(target: &Path) -> io::Result<()> {
+    rustix::mount::mount("tmpfs", target, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
+    Ok(())
+}
+
+/// Makes the kernel kill `command`'s program when the thread that starts it ends, however that comes about.
+pub(super) fn die_with_spawner(command: &mut Command) {
+    // SAFETY: the closure runs between fork and exec and makes one system call; it neither allocates nor locks.
+    unsafe {
+        command.pre_exec(|| set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from));
+    }
+}

@@ -1,0 +1,224 @@
+//! What a capture shows: whether anything but IPsec passed between two gateways.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+const IKE: u16 = 500;
+const NAT_TRAVERSAL: u16 = 4500;
+
+/// Longest packet tcpdump records.
+const SNAPLEN: usize = 262_144;
+
+/// What passed, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// IKE messages, on either port.
+    pub ike: u64,
+    /// ESP packets in UDP.
+    pub esp: u64,
+    /// Octets of ESP packets, without their UDP headers.
+    pub esp_bytes: u64,
+    /// NAT keepalives.
+    pub keepalives: u64,
+    /// Packets that concern the link itself: ARP, neighbour discovery, multicast listener reports.
+    pub link: u64,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ike, esp, esp_bytes, keepalives, link } = self;
+        write!(
+            f,
+            "{ike} IKE messages, {esp} ESP packets ({esp_bytes} octets), {keepalives} keepalives, \
+             {link} packets of the link itself"
+        )
+    }
+}
+
+/// Goes through the capture at `path` and wants nothing in it but IKE and ESP in UDP between the addresses `ends`, and
+/// `marker`, a piece of the plaintext, in no packet at all.
+///
+/// # Errors
+/// Names the first packet that has no business there.
+pub fn only_ipsec(path: &Path, ends: [IpAddr; 2], marker: &[u8]) -> Result<Seen> {
+    let mut capture = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let header: [u8; 24] = read(&mut capture)?.context("the capture is empty")?;
+    let [a, b, c, d, ..] = header;
+    ensure!(u32::from_ne_bytes([a, b, c, d]) == 0xa1b2_c3d4, "{} is not a capture", path.display());
+    let mut seen = Seen::default();
+    let mut number = 0_u64;
+    while let Some(header) = read::<16>(&mut capture)? {
+        number += 1;
+        let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = header;
+        let length = usize::try_from(u32::from_ne_bytes([a, b, c, d]))?;
+        ensure!(length <= SNAPLEN, "packet {number} claims {length} octets");
+        let mut frame = vec![0; length];
+        capture.read_exact(&mut frame)?;
+        ensure!(
+            marker.is_empty() || !frame.windows(marker.len()).any(|window| window == marker),
+            "packet {number} of {} carries the plaintext",
+            path.display()
+        );
+        count(&frame, ends, &mut seen)
+            .with_context(|| format!("packet {number} of {} has no business there", path.display()))?;
+    }
+    Ok(seen)
+}
+
+/// Ethernet II, then IPv4, IPv6 or ARP.
+fn count(frame: &[u8], ends: [IpAddr; 2], seen: &mut Seen) -> Result<()> {
+    let (ethernet, packet) = frame.split_at_checked(14).context("shorter than an Ethernet header")?;
+    let (source, destination, protocol, payload) = match ethernet {
+        [.., 0x08, 0x00] => ipv4(packet)?,
+        [.., 0x86, 0xdd] => ipv6(packet)?,
+        [.., 0x08, 0x06] => {
+            seen.link += 1;
+            return Ok(());
+        }
+        _ => bail!("neither IP nor ARP"),
+    };
+    if protocol != 17 {
+        let of_the_link = stays_on_link(destination) || is_neighbour_discovery(protocol, payload);
+        ensure!(of_the_link, "protocol {protocol} from {source} to {destination}");
+        seen.link += 1;
+        return Ok(());
+    }
+    if stays_on_link(destination) {
+        seen.link += 1;
+        return Ok(());
+    }
+    let &[s1, s2, d1, d2, _, _, _, _, ref datagram @ ..] = payload else { bail!("no room for a UDP header") };
+    let ports = [u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2])];
+    ensure!(
+        ends.contains(&source) && ends.contains(&destination),
+        "UDP from {source}:{} to {destination}:{}",
+        ports[0],
+        ports[1]
+    );
+    // Behind a NAT only one of the two ports is IKE's own.
+    if ports.contains(&NAT_TRAVERSAL) {
+        match datagram {
+            [0, 0, 0, 0, ..] => seen.ike += 1,
+            [0xff] => seen.keepalives += 1,
+            _ => {
+                seen.esp += 1;
+                seen.esp_bytes += u64::try_from(datagram.len())?;
+            }
+        }
+    } else if ports.contains(&IKE) {
+        seen.ike += 1;
+    } else {
+        bail!("UDP from {source}:{} to {destination}:{}", ports[0], ports[1]);
+    }
+    Ok(())
+}
+
+fn stays_on_link(destination: IpAddr) -> bool {
+    matches!(destination, IpAddr::V6(to) if to.is_multicast() || to.is_unicast_link_local())
+}
+
+type Packet<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
+
+fn ipv4(packet: &[u8]) -> Result<Packet<'_>> {
+    let &[first, _, _, _, _, _, f1, f2, _, protocol, _, _, ref rest @ ..] = packet else {
+        bail!("a cut packet")
+    };
+    ensure!(u16::from_be_bytes([f1, f2]) & 0x3fff == 0, "a fragment");
+    let &[s1, s2, s3, s4, d1, d2, d3, d4, ..] = rest else { bail!("a cut packet") };
+    let header = usize::from(first & 0x0f) * 4;
+    let payload = packet.get(header..).context("a cut packet")?;
+    let (source, destination) = (Ipv4Addr::new(s1, s2, s3, s4), Ipv4Addr::new(d1, d2, d3, d4));
+    Ok((source.into(), destination.into(), protocol, payload))
+}
+
+fn ipv6(packet: &[u8]) -> Result<Packet<'_>> {
+    let (header, payload) = packet.split_at_checked(40).context("a cut packet")?;
+    let address = |at: std::ops::Range<usize>| -> Result<IpAddr> {
+        let octets: [u8; 16] = header.get(at).context("a cut packet")?.try_into()?;
+        Ok(Ipv6Addr::from(octets).into())
+    };
+    let next = *header.get(6).context("a cut packet")?;
+    Ok((address(8..24)?, address(24..40)?, next, payload))
+}
+
+/// ICMPv6 router and neighbour solicitation and advertisement (RFC 4861 §4).
+fn is_neighbour_discovery(protocol: u8, payload: &[u8]) -> bool {
+    protocol == 58 && matches!(payload.first(), Some(133..=136))
+}
+
+/// The next `N` octets, or nothing at the end of the file (or in the middle of a record, where tcpdump was stopped).
+fn read<const N: usize>(from: &mut impl Read) -> Result<Option<[u8; N]>> {
+    let mut octets = [0; N];
+    match from.read_exact(&mut octets) {
+        Ok(()) => Ok(Some(octets)),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENDS: [IpAddr; 2] =
+        [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
+
+    fn frame(protocol: u8, ports: [u16; 2], payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; 12];
+        frame.extend([0x08, 0x00, 0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
+        frame.extend([192, 0, 2, 1, 192, 0, 2, 2]);
+        frame.extend(ports.iter().flat_map(|port| port.to_be_bytes()));
+        frame.extend([0, 0, 0, 0]);
+        frame.extend(payload);
+        frame
+    }
+
+    fn capture(frames: &[Vec<u8>]) -> tempfile::NamedTempFile {
+        let mut bytes = 0xa1b2_c3d4_u32.to_ne_bytes().to_vec();
+        bytes.resize(24, 0);
+        for frame in frames {
+            let length = u32::try_from(frame.len()).unwrap().to_ne_bytes();
+            bytes.extend([0; 8]);
+            bytes.extend(length);
+            bytes.extend(length);
+            bytes.extend(frame);
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn ike_and_esp_are_counted() {
+        let file = capture(&[
+            frame(17, [500, 1033], b"ike"),
+            frame(17, [4500, 1044], &[0, 0, 0, 0, 1]),
+            frame(17, [4500, 4500], &[1, 2, 3, 4, 5]),
+            frame(17, [1044, 4500], &[0xff]),
+        ]);
+        let seen = only_ipsec(file.path(), ENDS, b"secret").unwrap();
+        assert_eq!(seen, Seen { ike: 2, esp: 1, esp_bytes: 5, keepalives: 1, link: 0 });
+    }
+
+    #[test]
+    fn anything_else_is_named() {
+        let others = [
+            (frame(1, [0, 0], b""), "protocol 1 from 192.0.2.1 to 192.0.2.2"),
+            (frame(6, [80, 80], b""), "protocol 6"),
+            (frame(17, [53, 53], b""), "UDP from 192.0.2.1:53"),
+            (frame(17, [4500, 4500], b"a secret"), "plaintext"),
+        ];
+        for (frame, complaint) in others {
+            let file = capture(&[frame]);
+            let error = format!("{:#}", only_ipsec(file.path(), ENDS, b"secret").unwrap_err());
+            assert!(error.contains(complaint), "{error}");
+        }
+        let elsewhere = capture(&[frame(17, [4500, 4500], &[1])]);
+        assert!(only_ipsec(elsewhere.path(), [ENDS[0], ENDS[0]], b"").is_err());
+    }
+}

@@ -1,0 +1,242 @@
+//! What must come true between ferryd and real peers: one function each, all of them listed by [`all`].
+//!
+//! Every scenario takes the daemon under test as a parameter. With [`Daemon::Charon`] in its place a scenario runs
+//! strongSwan against itself, which shows that the scenario asks for nothing charon does not do.
+
+mod badinput;
+mod clients;
+mod handshake;
+mod refusal;
+pub(crate) mod roadwarrior;
+mod site;
+mod suites;
+mod swanctl;
+pub(crate) mod topology;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::lab::Lab;
+use crate::peer::Daemon;
+
+/// Something that must come true in the lab.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Its name on the command line and of its folder.
+    pub name: String,
+    /// What it proves, in one sentence.
+    pub claim: &'static str,
+    /// How long it may take on a busy machine.
+    pub limit: Duration,
+    run: Run,
+}
+
+/// Who plays which part.
+#[derive(Clone, Copy, Debug)]
+struct Roles {
+    initiator: Daemon,
+    responder: Daemon,
+}
+
+type WithOurs = fn(&Lab, Daemon) -> Result<()>;
+type WithRoles = fn(&Lab, Roles) -> Result<()>;
+type Alone = fn(&Lab) -> Result<()>;
+
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    /// The scenario gives the daemon under test its part.
+    Once(WithOurs),
+    /// The daemon under test initiates to strongSwan.
+    Initiating(WithRoles),
+    /// strongSwan initiates to the daemon under test.
+    Responding(WithRoles),
+    /// The scenario is about ferryd, and about nothing charon claims.
+    FerrydAlone(Alone),
+}
+
+impl Scenario {
+    /// Plays the scenario in `lab` with `ours` as the daemon under test.
+    ///
+    /// # Errors
+    /// When it did not come true; the error says what was found instead and where to look.
+    pub fn play(&self, lab: Lab, ours: Daemon) -> Result<()> {
+        let play = || match self.run {
+            Run::Once(run) => run(&lab, ours),
+            Run::Initiating(run) => run(&lab, Roles { initiator: ours, responder: Daemon::Charon }),
+            Run::FerrydAlone(run) => run(&lab),
+            Run::Responding(run) => run(&lab, Roles { initiator: Daemon::Charon, responder: ours }),
+        };
+        let result = match catch_unwind(AssertUnwindSafe(play)) {
+            Ok(result) => result,
+            Err(panic) => Err(anyhow!("it panicked: {}", panic_text(panic.as_ref()))),
+        };
+        match result {
+            Ok(()) => lab.close(),
+            Err(error) => Err(error.context(format!("what was seen lies in {}", lab.describe().display()))),
+        }
+    }
+
+    /// Whether the scenario can be played with `ours` as the daemon under test.
+    pub fn suits(&self, ours: Daemon) -> bool {
+        ours == Daemon::Ferryd || !matches!(self.run, Run::FerrydAlone(_))
+    }
+
+    fn new(name: String, claim: &'static str, run: Run) -> Self {
+        Self { name, claim, limit: Duration::from_secs(180), run }
+    }
+}
+
+/// A scenario's name, its claim, and how it is played.
+type Entry<Play> = (&'static str, &'static str, Play);
+
+/// Scenarios with a part for the daemon under test.
+const ONCE: &[Entry<WithOurs>] = &[
+    (
+        "two-behind-one-nat",
+        "Two clients behind one NAT have an address and a working tunnel each.",
+        clients::two_behind_one_nat,
+    ),
+    (
+        "killed-gateway",
+        "A gateway killed without warning starts again over what it left behind, and serves its client again.",
+        clients::killed_gateway,
+    ),
+    (
+        "stopped-gateway",
+        "A gateway that is stopped deletes its SAs with its peers, removes its routes and exits with 0.",
+        clients::stopped_gateway,
+    ),
+    (
+        "cut-line",
+        "Liveness checks keep an idle SA and end one whose peer is gone, with its lease and route.",
+        clients::cut_line,
+    ),
+    (
+        "swanctl-load-all",
+        "swanctl --load-all prints and returns what it does with charon.",
+        swanctl::load_all,
+    ),
+    (
+        "swanctl-list-conns",
+        "swanctl --list-conns and --list-pools show a configuration as they do with charon.",
+        swanctl::list_configuration,
+    ),
+    (
+        "swanctl-inform",
+        "swanctl --list-algs, --stats, --version and --log work and tell the truth.",
+        swanctl::inform,
+    ),
+    ("site-with-itself", "Two gateways of one make join networks of both IP versions.", site::with_itself),
+];
+
+/// Scenarios to be played twice, with the daemon under test as initiator and as responder.
+const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
+    (
+        "road-warrior",
+        "A client behind a NAT gets a virtual address and DNS from the gateway's pool, traffic flows both ways, and \
+         after a break it gets the same address again.",
+        roadwarrior::behind_nat,
+    ),
+    (
+        "road-warrior-ipv6",
+        "A client gets virtual addresses of both IP versions and reaches the LAN with either.",
+        roadwarrior::with_both_families,
+    ),
+    ("site", "Two gateways join their networks, and either end may begin and end it.", site::to_site),
+    ("ipv6-outside", "Gateways that speak IPv6 join networks of both IP versions.", site::ipv6_outside),
+    ("ipv6-inside", "Gateways that speak IPv4 join IPv6 networks.", site::ipv6_inside),
+    (
+        "narrowing",
+        "Where one end asks for more than the other gives, both use what they share.",
+        site::narrows,
+    ),
+    (
+        "wrong-key",
+        "A wrong pre-shared key is refused and both logs say so; the right one then works.",
+        refusal::wrong_key,
+    ),
+    (
+        "no-common-ike-proposal",
+        "Without a common IKE proposal nothing is set up; one log tells both sides' proposals, the other the refusal.",
+        refusal::no_common_ike_proposal,
+    ),
+    (
+        "no-common-esp-proposal",
+        "Without a common ESP proposal the IKE SA stays without a child, and both logs say why.",
+        refusal::no_common_esp_proposal,
+    ),
+    (
+        "wrong-identity",
+        "A client that expects another gateway than the one answering gets nowhere.",
+        refusal::wrong_identity,
+    ),
+    (
+        "cookie",
+        "A gateway with half-open SAs asks for a cookie, and a client that returns it gets in.",
+        handshake::cookie,
+    ),
+    (
+        "invalid-ke",
+        "A key exchange method guessed wrong is corrected by INVALID_KE_PAYLOAD.",
+        handshake::invalid_ke,
+    ),
+    (
+        "killed-client",
+        "A client killed without warning comes back, gets the same address, and its old SA is gone.",
+        clients::killed_client,
+    ),
+    (
+        "swanctl-list-sas",
+        "swanctl --list-sas shows one SA in the same lines at its charon end and at its other end.",
+        swanctl::list_sas,
+    ),
+    ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
+];
+
+/// Scenarios about ferryd alone.
+const FERRYD_ALONE: &[Entry<Alone>] = &[
+    (
+        "garbage",
+        "Garbage on both ports, however well it imitates an SA's packets, is counted and harms nothing.",
+        badinput::garbage,
+    ),
+    (
+        "unusable-configuration",
+        "ferryctl names file and line, or the full key, of what it cannot use, and changes nothing.",
+        badinput::unusable_configuration,
+    ),
+    (
+        "occupied-port",
+        "An occupied port is one clear sentence and a non-zero exit status.",
+        badinput::occupied_port,
+    ),
+    (
+        "missing-tun",
+        "A missing TUN device is one clear sentence and a non-zero exit status.",
+        badinput::missing_tun,
+    ),
+    (
+        "missing-privilege",
+        "Missing privileges are one clear sentence and a non-zero exit status.",
+        badinput::missing_privilege,
+    ),
+];
+
+/// Every scenario.
+pub fn all() -> Vec<Scenario> {
+    let once = ONCE.iter().map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::Once(run)));
+    let twice = IN_BOTH_ROLES.iter().flat_map(|&(name, claim, run)| {
+        [("initiator", Run::Initiating(run)), ("responder", Run::Responding(run))]
+            .map(|(role, run)| Scenario::new(format!("{name}-{role}"), claim, run))
+    });
+    let alone = FERRYD_ALONE.iter();
+    let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
+    twice.chain(once).chain(alone).collect()
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
+}

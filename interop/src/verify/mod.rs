@@ -1,0 +1,217 @@
+//! `cargo verify`: everything that proves the project, in one command.
+//!
+//! It runs in parts, each told and timed. The last line counts all of them together: a test counts one, a scenario of
+//! the lab counts one, and so does each check that passes or fails as a whole.
+
+mod checks;
+mod lab;
+mod leftovers;
+mod tests;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+
+use crate::peer::Daemon;
+use crate::{cargo, machine, scenarios};
+
+/// Runs everything that proves the project and counts it.
+#[derive(Debug, Parser)]
+#[command(name = "cargo verify", disable_version_flag = true)]
+pub struct Options {
+    /// Run only this part, or only the scenarios whose names begin so (may be repeated)
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// List the parts and the scenarios
+    #[arg(long)]
+    list: bool,
+    /// How many scenarios run at a time
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
+    jobs: u8,
+    /// The daemon the scenarios put to the test; charon shows that they ask for nothing charon does not do
+    #[arg(long, value_enum, default_value_t = Daemon::Ferryd)]
+    daemon: Daemon,
+    /// Play one scenario in this process (what the lab starts for each)
+    #[arg(long, hide = true, value_name = "SCENARIO")]
+    play: Option<String>,
+}
+
+/// The parts, in the order they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Format,
+    Lint,
+    Tests,
+    Docs,
+    Lab,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [Self::Format, Self::Lint, Self::Tests, Self::Docs, Self::Lab];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Lint => "lint",
+            Self::Tests => "tests",
+            Self::Docs => "docs",
+            Self::Lab => "lab",
+        }
+    }
+
+    fn claim(self) -> &'static str {
+        match self {
+            Self::Format => "the code is formatted (cargo fmt)",
+            Self::Lint => "no warnings in any target (cargo clippy)",
+            Self::Tests => "unit tests, stories, chaos and the fuzz corpora (cargo test)",
+            Self::Docs => "the documentation builds without warnings (cargo doc)",
+            Self::Lab => "ferryd against real peers in network namespaces",
+        }
+    }
+}
+
+/// What ran, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl Tally {
+    const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+    const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// Runs what `options` ask for. `Ok(false)` when something failed.
+///
+/// # Errors
+/// When the machine cannot be made ready, before anything has run.
+pub fn run(options: &Options) -> Result<bool> {
+    if options.list {
+        list();
+        return Ok(true);
+    }
+    if let Some(name) = &options.play {
+        return lab::play(name, options.daemon);
+    }
+    let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| options.wants(*part)).collect();
+    ensure!(!parts.is_empty(), "no part or scenario is called {}; see --list", options.only.join(" or "));
+    machine::prepare("cargo verify", |what| println!("{what}"))?;
+    let mut all = Tally::default();
+    for part in parts {
+        println!("{}: {}", part.name(), part.claim());
+        let begun = Instant::now();
+        let tally = match part {
+            Part::Format => checks::format(),
+            Part::Lint => checks::lint(),
+            Part::Tests => tests::run(),
+            Part::Docs => checks::docs(),
+            Part::Lab => lab::run(&options.scenarios(), options.daemon, usize::from(options.jobs)),
+        };
+        let tally = tally.unwrap_or_else(|error| {
+            println!("  {error:#}");
+            Tally::FAILED
+        });
+        println!("{}: {tally}, {}\n", part.name(), seconds(begun.elapsed()));
+        all.add(tally);
+    }
+    println!("{all}");
+    Ok(all.failed == 0)
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        let named = |only: &String| only == part.name();
+        self.only.is_empty()
+            || self.only.iter().any(named)
+            || part == Part::Lab && !self.scenarios().is_empty()
+    }
+
+    /// The scenarios asked for: all, unless some are named.
+    fn scenarios(&self) -> Vec<scenarios::Scenario> {
+        let all = self.only.is_empty() || self.only.iter().any(|only| only == Part::Lab.name());
+        let named = |name: &str| self.only.iter().any(|only| name.starts_with(only.as_str()));
+        scenarios::all().into_iter().filter(|scenario| all || named(&scenario.name)).collect()
+    }
+}
+
+fn list() {
+    for part in Part::ALL {
+        println!("{:32} {}", part.name(), part.claim());
+    }
+    for scenario in scenarios::all() {
+        println!("  {:30} {}", scenario.name, scenario.claim);
+    }
+}
+
+/// Where logs of parts and scenarios lie.
+fn logs() -> Result<PathBuf> {
+    let logs = cargo::target_directory()?.join("lab");
+    std::fs::create_dir_all(&logs)?;
+    Ok(logs)
+}
+
+/// The last lines of a text, indented, for a reader who wants to know what went wrong.
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    let last = all.get(all.len().saturating_sub(lines)..).unwrap_or_default();
+    last.iter().map(|line| format!("    {line}\n")).collect()
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod self_tests {
+    use super::*;
+
+    fn options(only: &[&str]) -> Options {
+        Options::parse_from(["verify"].into_iter().chain(only.iter().flat_map(|only| ["--only", only])))
+    }
+
+    #[test]
+    fn only_selects_parts_and_scenarios() {
+        let wanted =
+            |options: &Options| Part::ALL.into_iter().filter(|part| options.wants(*part)).collect::<Vec<_>>();
+        assert_eq!(wanted(&options(&[])), Part::ALL);
+        assert_eq!(wanted(&options(&["lint", "docs"])), [Part::Lint, Part::Docs]);
+        let suites = options(&["suites"]);
+        assert_eq!(wanted(&suites), [Part::Lab]);
+        assert_eq!(suites.scenarios().len(), 2);
+        assert_eq!(options(&["lab"]).scenarios().len(), scenarios::all().len());
+        assert!(wanted(&options(&["no such thing"])).is_empty());
+    }
+
+    #[test]
+    fn scenarios_have_names_of_their_own() {
+        let mut names: Vec<String> = scenarios::all().into_iter().map(|scenario| scenario.name).collect();
+        let number = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), number);
+        assert!(Part::ALL.iter().all(|part| !names.iter().any(|name| name == part.name())));
+    }
+
+    #[test]
+    fn the_tail_is_the_end() {
+        assert_eq!(tail("a\nb\nc\n", 2), "    b\n    c\n");
+        assert_eq!(tail("a\n", 2), "    a\n");
+    }
+}
