@@ -13,7 +13,7 @@ use crate::crypto::{
 };
 use crate::natt;
 use crate::proposal::Proposal;
-use crate::selector::TrafficSelector;
+use crate::selector::{SelectorPattern, TrafficSelector};
 use crate::wire::registry::{
     AuthMethod, ExchangeType, IkeSpi, KeMethod, MessageId, NotifyType, PayloadType, ProtocolId, Spi,
 };
@@ -280,9 +280,6 @@ fn without_marker(datagram: &Datagram) -> &[u8] {
 }
 
 fn selector(text: &str) -> TrafficSelector {
-    match crate::selector::SelectorPattern::parse(text) {
-        Ok(crate::selector::SelectorPattern::Fixed(selector)) => selector,
-        // What is dynamic or does not parse has no place in a message.
-        _ => TrafficSelector::ANY_V4,
-    }
+    let pattern = SelectorPattern::parse(text).expect("the story's selector parses");
+    pattern.resolve(&[]).pop().expect("what stands in a message is not dynamic")
 }
