@@ -1,10 +1,11 @@
 //! The endpoint: four doors in, two ways out.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ring::digest;
 use tracing::{debug, info, info_span};
 
 use crate::command::{Command, CommandError};
@@ -30,8 +31,9 @@ pub struct Endpoint {
     /// By the SPI we chose.
     sas: HashMap<IkeSpi, Held>,
     by_id: HashMap<IkeSaId, IkeSpi>,
-    /// IKE SAs that peers opened and that wait for IKE_AUTH, by what names them until then (RFC 7296 §2.1).
-    half_open_sas: HashMap<(IkeSpi, SocketAddr), IkeSpi>,
+    /// IKE SAs that peers opened, by the message that did it (RFC 7296 §2.1): two peers behind a NAT may choose
+    /// the same SPI.
+    by_first_message: HashMap<FirstMessage, IkeSpi>,
     deadlines: BTreeSet<(Instant, IkeSpi)>,
     /// Established IKE SAs by the name of their connection.
     standing: HashMap<String, usize>,
@@ -49,10 +51,23 @@ struct Held {
     deadline: Option<Instant>,
     /// What it counts for among the half-open SAs.
     half_open_from: Option<IpAddr>,
-    /// Its entry in `half_open_sas`, and the request that made it.
-    opened_by: Option<(IkeSpi, SocketAddr, Vec<u8>)>,
+    /// Its entry in `by_first_message`.
+    opened_by: Option<FirstMessage>,
     /// It counts among `standing`.
     stands: bool,
+}
+
+/// An IKE_SA_INIT request, known again by its hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct FirstMessage([u8; 32]);
+
+impl FirstMessage {
+    fn new(octets: &[u8]) -> Self {
+        let hash = digest::digest(&digest::SHA256, octets);
+        let mut first_message = Self([0; 32]);
+        first_message.0.iter_mut().zip(hash.as_ref()).for_each(|(octet, hashed)| *octet = *hashed);
+        first_message
+    }
 }
 
 impl Endpoint {
@@ -66,7 +81,7 @@ impl Endpoint {
             house: House::new(config, crypto),
             sas: HashMap::new(),
             by_id: HashMap::new(),
-            half_open_sas: HashMap::new(),
+            by_first_message: HashMap::new(),
             deadlines: BTreeSet::new(),
             standing: HashMap::new(),
             cookies: None,
@@ -253,8 +268,9 @@ impl Endpoint {
     fn handle_first_message(&mut self, cleartext: &Cleartext<'_>, now: Instant) {
         let header = &cleartext.message.header;
         let source = cleartext.path.remote;
-        if let Some(spi) = self.half_open_sas.get(&(header.spi_i, source)).copied() {
-            self.repeat_first_answer(spi, cleartext, now);
+        let first_message = FirstMessage::new(cleartext.message.octets);
+        if let Some(spi) = self.by_first_message.get(&first_message).copied() {
+            self.with_sa(spi, now, |sa, cx| sa.repeat_init_answer(cleartext.path, cx));
             return;
         }
         if self.house.settings.initiator_only || self.is_going_down {
@@ -282,8 +298,7 @@ impl Endpoint {
         let mut cx = self.house.cx(now);
         match sa::answer_init(id, spi_r, cleartext, &mut cx) {
             Ok((core, state)) => {
-                let request = cleartext.message.octets.to_vec();
-                self.insert(IkeSa { core, state }, Some((header.spi_i, source, request)));
+                self.insert(IkeSa { core, state }, Some(first_message));
                 self.with_sa(spi_r, now, |_, _| {});
             }
             Err(failure) => {
@@ -293,23 +308,6 @@ impl Endpoint {
                 }
             }
         }
-    }
-
-    /// The same first message again gets the same answer; another with the same SPI gets none.
-    fn repeat_first_answer(&mut self, spi: IkeSpi, cleartext: &Cleartext<'_>, now: Instant) {
-        let is_same = self.sas.get(&spi).is_some_and(|held| {
-            held.opened_by.as_ref().is_some_and(|(_, _, request)| request == cleartext.message.octets)
-        });
-        if !is_same {
-            debug!(target: "ike", "ignoring another IKE_SA_INIT with the same SPI from {}", cleartext.path.remote);
-            return;
-        }
-        self.with_sa(spi, now, |sa, cx| {
-            if let Some(answer) = sa.core.window.last_answer() {
-                debug!(target: "ike", "received retransmit of IKE_SA_INIT, retransmitting response");
-                cx.transmit(cleartext.path, answer);
-            }
-        });
     }
 
     /// Whether a stranger is heard, or must show first that it receives at its address.
@@ -378,10 +376,10 @@ impl Endpoint {
         }
     }
 
-    fn insert(&mut self, sa: IkeSa, opened_by: Option<(IkeSpi, SocketAddr, Vec<u8>)>) {
+    fn insert(&mut self, sa: IkeSa, opened_by: Option<FirstMessage>) {
         let spi = sa.core.own_spi();
-        if let Some((spi_i, source, _)) = &opened_by {
-            self.half_open_sas.insert((*spi_i, *source), spi);
+        if let Some(first_message) = opened_by {
+            self.by_first_message.insert(first_message, spi);
         }
         self.by_id.insert(sa.core.id, spi);
         self.sas.insert(spi, Held { sa, deadline: None, half_open_from: None, opened_by, stands: false });
@@ -422,9 +420,6 @@ impl Endpoint {
             }
             _ => {}
         }
-        if !is_half_open && let Some((spi_i, source, _)) = held.opened_by.take() {
-            self.half_open_sas.remove(&(spi_i, source));
-        }
         let stands = matches!(held.sa.state, State::Established(_));
         if stands != held.stands {
             held.stands = stands;
@@ -443,6 +438,9 @@ impl Endpoint {
             held.deadline = deadline;
         }
         if is_gone {
+            if let Some(first_message) = held.opened_by {
+                self.by_first_message.remove(&first_message);
+            }
             self.by_id.remove(&held.sa.core.id);
             self.finish_shutdown();
         } else {

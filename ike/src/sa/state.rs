@@ -23,7 +23,7 @@ use crate::config::{Child, Connection};
 use crate::context::Cx;
 use crate::crypto::Role;
 use crate::error::Failure;
-use crate::output::{ActionId, ChildDown, ChildSaId, Event, Outcome, RequestId};
+use crate::output::{ActionId, ChildDown, ChildSaId, Event, Outcome, Path, RequestId};
 use crate::status::{IkeSaState, IkeSaStatus};
 use crate::timer::Timer;
 use crate::wire::PayloadWriter;
@@ -76,6 +76,17 @@ impl IkeSa {
             self.handle_response(cleartext, cx);
         } else {
             self.handle_request(cleartext, cx);
+        }
+    }
+
+    /// The message that opened it has come again. It gets the same answer, and once IKE_AUTH has been received, none
+    /// (RFC 7296 §2.1).
+    pub(crate) fn repeat_init_answer(&mut self, path: Path, cx: &mut Cx<'_>) {
+        if matches!(self.state, State::InitAnswered(_))
+            && let Some(answer) = self.core.window.last_answer()
+        {
+            debug!(target: "ike", "received retransmit of IKE_SA_INIT, retransmitting response");
+            cx.transmit(path, answer);
         }
     }
 

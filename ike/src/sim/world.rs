@@ -59,6 +59,15 @@ impl World {
         }
     }
 
+    /// A world with a client and a gateway; the client is first.
+    #[must_use]
+    pub fn of(client: Setup, gateway: Setup) -> (Self, HostId, HostId) {
+        let mut world = Self::new(7);
+        let client = world.add(client);
+        let gateway = world.add(gateway);
+        (world, client, gateway)
+    }
+
     // What there is.
 
     /// Adds a host.
@@ -181,6 +190,19 @@ impl World {
         self.command(host, Command::Initiate { request, connection, child, path })
             .expect("nothing speaks against initiating");
         request
+    }
+
+    /// Initiates the child of that name, lets it come to stand, and forgets the events of that.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come to stand.
+    pub fn connect(&mut self, client: HostId, gateway: HostId, name: &str) {
+        self.initiate(client, name);
+        self.run();
+        self.assert_connected(client, gateway);
+        self.events(client);
+        self.events(gateway);
     }
 
     /// Ends an IKE SA.
