@@ -19,7 +19,7 @@ use crate::sa::{self, Cleartext, Core, IkeSa, State};
 use crate::status::{Counters, IkeSaStatus};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::header::{Flags, Header, HeaderFields};
-use crate::wire::registry::{ExchangeType, IkeSpi, NotifyType};
+use crate::wire::registry::{ExchangeType, IkeSpi, MessageId, NotifyType};
 use crate::wire::{self, PayloadWriter};
 
 /// A set of IKE SAs and everything that happens to them.
@@ -268,6 +268,17 @@ impl Endpoint {
     fn handle_first_message(&mut self, cleartext: &Cleartext<'_>, now: Instant) {
         let header = &cleartext.message.header;
         let source = cleartext.path.remote;
+        // RFC 7296 §2.2, §3.1.
+        if header.spi_i.is_zero() || header.message_id != MessageId(0) {
+            self.house.counters.invalid += 1;
+            return;
+        }
+        if self.sas.get(&header.spi_i).is_some_and(|held| held.sa.core.role == Role::Initiator) {
+            // Our own request: without this, whoever sends our messages back could make us talk to ourselves.
+            self.house.counters.invalid += 1;
+            debug!(target: "net", "ignoring IKE_SA_INIT from {source}: it is our own, reflected");
+            return;
+        }
         let first_message = FirstMessage::new(cleartext.message.octets);
         if let Some(spi) = self.by_first_message.get(&first_message).copied() {
             self.with_sa(spi, now, |sa, cx| sa.repeat_init_answer(cleartext.path, cx));

@@ -7,10 +7,10 @@ mod s2_1;
 
 /// What the messages of a plain handshake between `client()` and `gateway()` say.
 mod said {
-    pub const INIT: &str = "rw --> gw: HDR, SAi1, KEi, Ni, N(NAT_DETECTION_*)";
-    pub const INIT_ANSWER: &str = "gw --> rw: HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*)";
-    pub const AUTH: &str = "rw --> gw: HDR, SK {IDi, N(INITIAL_CONTACT), IDr, AUTH, SAi2, TSi, TSr}";
-    pub const AUTH_ANSWER: &str = "gw --> rw: HDR, SK {IDr, AUTH, SAr2, TSi, TSr}";
+    pub(crate) const INIT: &str = "rw --> gw: HDR, SAi1, KEi, Ni, N(NAT_DETECTION_*)";
+    pub(crate) const INIT_ANSWER: &str = "gw --> rw: HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*)";
+    pub(crate) const AUTH: &str = "rw --> gw: HDR, SK {IDi, N(INITIAL_CONTACT), IDr, AUTH, SAi2, TSi, TSr}";
+    pub(crate) const AUTH_ANSWER: &str = "gw --> rw: HDR, SK {IDr, AUTH, SAr2, TSi, TSr}";
 }
 
 use std::time::Duration;
