@@ -240,7 +240,7 @@ impl Endpoint {
     /// IKE SAs that are not established yet, in both roles.
     #[must_use]
     pub fn half_open(&self) -> usize {
-        self.half_open.count()
+        self.sas.values().filter(|held| held.sa.is_half_open()).count()
     }
 
     fn initiate(
@@ -417,8 +417,8 @@ impl Endpoint {
     fn keep_books(&mut self, spi: IkeSpi, now: Instant) {
         let Some(mut held) = self.sas.remove(&spi) else { return };
         let is_gone = held.sa.is_gone();
-        // Half open or not any more.
-        let is_half_open = held.sa.is_half_open();
+        // Half open or not any more. What we open ourselves says nothing about strangers.
+        let is_half_open = held.sa.is_half_open() && held.sa.core.role == Role::Responder;
         match held.half_open_from {
             None if is_half_open => {
                 let source = held.sa.core.path.remote.ip();
