@@ -180,6 +180,7 @@ impl IkeSa {
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         while let Some(timer) = self.core.timers.pop_due(cx.now) {
             let result = match (timer, mem::replace(&mut self.state, State::Gone)) {
+                (Timer::Retransmit, State::InitSent(sent)) => sent.retransmit(&mut self.core, cx),
                 (Timer::Retransmit, state) => match self.core.retransmit(cx) {
                     Ok(()) => Ok(state),
                     Err(failure) => self.unanswered(state, failure, cx),
@@ -202,7 +203,6 @@ impl IkeSa {
     fn unanswered(&mut self, state: State, failure: Failure, cx: &mut Cx<'_>) -> Result<State, Failure> {
         self.core.settle();
         match state {
-            State::InitSent(sent) => sent.try_again(&mut self.core, failure, cx),
             State::AuthSent(sent) => sent.try_again(&mut self.core, failure, cx),
             State::Established(mut established) => {
                 info!(target: "ike", "{failure}");

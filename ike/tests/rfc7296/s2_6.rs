@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferry_ike::sim::{HostId, PSK, Puppet, Setup, World, client, gateway};
+use ferry_ike::sim::{HostId, Puppet, Setup, World, client, gateway};
 use ferry_ike::wire::registry::{KeMethod, NotifyType};
 
 use crate::{said, seconds};
@@ -20,14 +20,13 @@ fn wary() -> Setup {
 }
 
 /// Opens an IKE SA at the gateway and leaves it half open.
-fn crowd(world: &mut World, gw: HostId, from: &str, seed: u64) -> Puppet {
+fn crowd(world: &mut World, gw: HostId, from: &str, seed: u64) {
     let mut puppet = Puppet::initiator(from, GATEWAY, OFFER, seed);
     let request = puppet.init_request(None, |_| {});
     let count = world.ike_sas(gw).len();
     world.inject(request);
     assert_eq!(world.ike_sas(gw).len(), count + 1);
     let _ = world.take();
-    puppet
 }
 
 #[test]
@@ -158,19 +157,17 @@ fn a_cookie_that_is_not_accepted_is_replaced() {
     world.initiate(rw, "net");
     assert_eq!(world.deliver(), said::INIT);
     assert_eq!(world.deliver(), COOKIE_ANSWER);
-    let stale = world.take();
-    assert_eq!(stale.to, GATEWAY.parse().unwrap());
+    let _ = world.take();
     // Held up until it is too old, while the initiator sends it again, also in vain.
     world.wait(seconds(4));
     let _ = world.take();
-    world.wait(seconds(7));
-    let again = world.take();
-    world.wait(seconds(2));
-    world.inject(again);
+    world.wait(seconds(8));
+    assert_eq!(world.deliver(), INIT_WITH_COOKIE);
     assert_eq!(world.deliver(), COOKIE_ANSWER);
     assert_eq!(world.in_air(), Vec::<&str>::new());
-    world.wait_for_deadline();
+    assert_eq!(world.wait_for_deadline(), seconds(1));
     assert_eq!(world.deliver(), INIT_WITH_COOKIE);
+    assert_eq!(world.deliver(), said::INIT_ANSWER);
     world.run();
     world.assert_connected(rw, gw);
 }
@@ -236,7 +233,7 @@ fn initiating_does_not_make_an_endpoint_wary() {
 #[test]
 fn a_half_open_ike_sa_is_forgotten_in_time() {
     let (mut world, _, gw) = World::of(client(), gateway());
-    let mut puppet = crowd(&mut world, gw, PUPPET, 1);
+    crowd(&mut world, gw, PUPPET, 1);
     assert_eq!(world.due(gw), Some(seconds(30) - Duration::from_millis(10)));
     world.run_for(seconds(30));
     assert_eq!(
@@ -244,5 +241,4 @@ fn a_half_open_ike_sa_is_forgotten_in_time() {
         ["IKE_SA (unnamed) down: the peer did not finish establishing the IKE_SA in time"]
     );
     world.assert_nothing_left();
-    let _ = (puppet.init_request(None, |_| {}), PSK);
 }
