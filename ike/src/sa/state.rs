@@ -98,7 +98,9 @@ impl IkeSa {
         }
         let exchange = header.exchange;
         let result = match mem::replace(&mut self.state, State::Gone) {
-            State::InitSent(sent) => sent.handle_response(&mut self.core, cleartext, cx),
+            State::InitSent(sent) if exchange == ExchangeType::IKE_SA_INIT => {
+                sent.handle_response(&mut self.core, cleartext, cx)
+            }
             state => {
                 let Some(plaintext) = self.open(cleartext, cx) else {
                     self.state = state;
