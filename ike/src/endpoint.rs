@@ -355,15 +355,22 @@ impl Endpoint {
         }
     }
 
-    /// RFC 7296 §2.5: a request of a later major version is answered with ours; §1.5, §2.21.1 allow silence
-    /// towards everything else.
+    /// Most of what does not parse is met with silence, as RFC 7296 §2.21.1 allows. Two things a stranger is told.
     fn answer_undecodable(&mut self, octets: &[u8], error: &DecodeError, path: Path, now: Instant) {
-        let DecodeError::UnsupportedMajorVersion(3..) = error else { return };
         let mut reader = Reader::new(wire::codec::Part::Header, octets);
         let Ok(header) = Header::read(&mut reader) else { return };
-        if header.flags.response {
-            return;
-        }
+        let is_first =
+            header.exchange == ExchangeType::IKE_SA_INIT && header.spi_r.is_zero() && header.flags.initiator;
+        let (kind, data) = match error {
+            _ if header.flags.response => return,
+            // RFC 7296 §2.5: who speaks a later version is told ours.
+            DecodeError::UnsupportedMajorVersion(3..) => (NotifyType::INVALID_MAJOR_VERSION, vec![]),
+            // The same section: who insists on a payload is told that it is not understood.
+            DecodeError::UnsupportedCriticalPayload(kind) if is_first => {
+                (NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind.0])
+            }
+            _ => return,
+        };
         let fields = HeaderFields {
             spi_i: header.spi_i,
             spi_r: header.spi_r,
@@ -372,7 +379,7 @@ impl Endpoint {
             message_id: header.message_id,
         };
         let mut reply = PayloadWriter::new();
-        reply.notify(NotifyType::INVALID_MAJOR_VERSION, &[]);
+        reply.notify(kind, &data);
         let message = wire::build(fields, &reply);
         let mut cx = self.house.cx(now);
         cx.transmit(path, &message);

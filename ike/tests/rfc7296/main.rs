@@ -4,6 +4,7 @@
 
 mod s1_2;
 mod s2_1;
+mod s2_5;
 mod s2_6;
 
 /// What the messages of a plain handshake between `client()` and `gateway()` say.

@@ -106,8 +106,7 @@ fn cookie_in(octets: &[u8]) -> Vec<u8> {
 #[test]
 fn a_cookie_goes_with_every_further_request_of_the_attempt() {
     let choosy = wary().ike(&["aes128gcm16-prfsha256-modp2048"]);
-    let (mut world, rw, gw) =
-        World::of(client().ike(&["aes128gcm16-prfsha256-x25519-modp2048"]), choosy);
+    let (mut world, rw, gw) = World::of(client().ike(&["aes128gcm16-prfsha256-x25519-modp2048"]), choosy);
     let mut puppet = Puppet::initiator(PUPPET, GATEWAY, "aes128gcm16-prfsha256-modp2048", 1);
     let request = puppet.init_request(None, |_| {});
     world.inject(request);
