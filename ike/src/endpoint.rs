@@ -1,10 +1,11 @@
 //! The endpoint: four doors in, two ways out.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use ring::digest;
 use tracing::{debug, info, info_span};
 
 use crate::command::{Command, CommandError};
@@ -18,7 +19,7 @@ use crate::sa::{self, Cleartext, Core, IkeSa, State};
 use crate::status::{Counters, IkeSaStatus};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::header::{Flags, Header, HeaderFields};
-use crate::wire::registry::{ExchangeType, IkeSpi, NotifyType};
+use crate::wire::registry::{ExchangeType, IkeSpi, MessageId, NotifyType};
 use crate::wire::{self, PayloadWriter};
 
 /// A set of IKE SAs and everything that happens to them.
@@ -30,8 +31,9 @@ pub struct Endpoint {
     /// By the SPI we chose.
     sas: HashMap<IkeSpi, Held>,
     by_id: HashMap<IkeSaId, IkeSpi>,
-    /// IKE SAs that peers opened and that wait for IKE_AUTH, by what names them until then (RFC 7296 §2.1).
-    half_open_sas: HashMap<(IkeSpi, SocketAddr), IkeSpi>,
+    /// IKE SAs that peers opened, by the message that did it (RFC 7296 §2.1): two peers behind a NAT may choose
+    /// the same SPI.
+    by_first_message: HashMap<FirstMessage, IkeSpi>,
     deadlines: BTreeSet<(Instant, IkeSpi)>,
     /// Established IKE SAs by the name of their connection.
     standing: HashMap<String, usize>,
@@ -49,10 +51,23 @@ struct Held {
     deadline: Option<Instant>,
     /// What it counts for among the half-open SAs.
     half_open_from: Option<IpAddr>,
-    /// Its entry in `half_open_sas`, and the request that made it.
-    opened_by: Option<(IkeSpi, SocketAddr, Vec<u8>)>,
+    /// Its entry in `by_first_message`.
+    opened_by: Option<FirstMessage>,
     /// It counts among `standing`.
     stands: bool,
+}
+
+/// An IKE_SA_INIT request, known again by its hash.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct FirstMessage([u8; 32]);
+
+impl FirstMessage {
+    fn new(octets: &[u8]) -> Self {
+        let hash = digest::digest(&digest::SHA256, octets);
+        let mut first_message = Self([0; 32]);
+        first_message.0.iter_mut().zip(hash.as_ref()).for_each(|(octet, hashed)| *octet = *hashed);
+        first_message
+    }
 }
 
 impl Endpoint {
@@ -66,7 +81,7 @@ impl Endpoint {
             house: House::new(config, crypto),
             sas: HashMap::new(),
             by_id: HashMap::new(),
-            half_open_sas: HashMap::new(),
+            by_first_message: HashMap::new(),
             deadlines: BTreeSet::new(),
             standing: HashMap::new(),
             cookies: None,
@@ -225,7 +240,7 @@ impl Endpoint {
     /// IKE SAs that are not established yet, in both roles.
     #[must_use]
     pub fn half_open(&self) -> usize {
-        self.half_open.count()
+        self.sas.values().filter(|held| held.sa.is_half_open()).count()
     }
 
     fn initiate(
@@ -253,8 +268,20 @@ impl Endpoint {
     fn handle_first_message(&mut self, cleartext: &Cleartext<'_>, now: Instant) {
         let header = &cleartext.message.header;
         let source = cleartext.path.remote;
-        if let Some(spi) = self.half_open_sas.get(&(header.spi_i, source)).copied() {
-            self.repeat_first_answer(spi, cleartext, now);
+        // RFC 7296 §2.2, §3.1.
+        if header.spi_i.is_zero() || header.message_id != MessageId(0) {
+            self.house.counters.invalid += 1;
+            return;
+        }
+        if self.sas.get(&header.spi_i).is_some_and(|held| held.sa.core.role == Role::Initiator) {
+            // Our own request: without this, whoever sends our messages back could make us talk to ourselves.
+            self.house.counters.invalid += 1;
+            debug!(target: "net", "ignoring IKE_SA_INIT from {source}: it is our own, reflected");
+            return;
+        }
+        let first_message = FirstMessage::new(cleartext.message.octets);
+        if let Some(spi) = self.by_first_message.get(&first_message).copied() {
+            self.with_sa(spi, now, |sa, cx| sa.repeat_init_answer(cleartext.path, cx));
             return;
         }
         if self.house.settings.initiator_only || self.is_going_down {
@@ -282,8 +309,7 @@ impl Endpoint {
         let mut cx = self.house.cx(now);
         match sa::answer_init(id, spi_r, cleartext, &mut cx) {
             Ok((core, state)) => {
-                let request = cleartext.message.octets.to_vec();
-                self.insert(IkeSa { core, state }, Some((header.spi_i, source, request)));
+                self.insert(IkeSa { core, state }, Some(first_message));
                 self.with_sa(spi_r, now, |_, _| {});
             }
             Err(failure) => {
@@ -293,23 +319,6 @@ impl Endpoint {
                 }
             }
         }
-    }
-
-    /// The same first message again gets the same answer; another with the same SPI gets none.
-    fn repeat_first_answer(&mut self, spi: IkeSpi, cleartext: &Cleartext<'_>, now: Instant) {
-        let is_same = self.sas.get(&spi).is_some_and(|held| {
-            held.opened_by.as_ref().is_some_and(|(_, _, request)| request == cleartext.message.octets)
-        });
-        if !is_same {
-            debug!(target: "ike", "ignoring another IKE_SA_INIT with the same SPI from {}", cleartext.path.remote);
-            return;
-        }
-        self.with_sa(spi, now, |sa, cx| {
-            if let Some(answer) = sa.core.window.last_answer() {
-                debug!(target: "ike", "received retransmit of IKE_SA_INIT, retransmitting response");
-                cx.transmit(cleartext.path, answer);
-            }
-        });
     }
 
     /// Whether a stranger is heard, or must show first that it receives at its address.
@@ -346,15 +355,22 @@ impl Endpoint {
         }
     }
 
-    /// RFC 7296 §2.5: a request of a later major version is answered with ours; §1.5, §2.21.1 allow silence
-    /// towards everything else.
+    /// Most of what does not parse is met with silence, as RFC 7296 §2.21.1 allows. Two things a stranger is told.
     fn answer_undecodable(&mut self, octets: &[u8], error: &DecodeError, path: Path, now: Instant) {
-        let DecodeError::UnsupportedMajorVersion(3..) = error else { return };
         let mut reader = Reader::new(wire::codec::Part::Header, octets);
         let Ok(header) = Header::read(&mut reader) else { return };
-        if header.flags.response {
-            return;
-        }
+        let is_first =
+            header.exchange == ExchangeType::IKE_SA_INIT && header.spi_r.is_zero() && header.flags.initiator;
+        let (kind, data) = match error {
+            _ if header.flags.response => return,
+            // RFC 7296 §2.5: who speaks a later version is told ours.
+            DecodeError::UnsupportedMajorVersion(3..) => (NotifyType::INVALID_MAJOR_VERSION, vec![]),
+            // The same section: who insists on a payload is told that it is not understood.
+            DecodeError::UnsupportedCriticalPayload(kind) if is_first => {
+                (NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind.0])
+            }
+            _ => return,
+        };
         let fields = HeaderFields {
             spi_i: header.spi_i,
             spi_r: header.spi_r,
@@ -363,7 +379,7 @@ impl Endpoint {
             message_id: header.message_id,
         };
         let mut reply = PayloadWriter::new();
-        reply.notify(NotifyType::INVALID_MAJOR_VERSION, &[]);
+        reply.notify(kind, &data);
         let message = wire::build(fields, &reply);
         let mut cx = self.house.cx(now);
         cx.transmit(path, &message);
@@ -378,10 +394,10 @@ impl Endpoint {
         }
     }
 
-    fn insert(&mut self, sa: IkeSa, opened_by: Option<(IkeSpi, SocketAddr, Vec<u8>)>) {
+    fn insert(&mut self, sa: IkeSa, opened_by: Option<FirstMessage>) {
         let spi = sa.core.own_spi();
-        if let Some((spi_i, source, _)) = &opened_by {
-            self.half_open_sas.insert((*spi_i, *source), spi);
+        if let Some(first_message) = opened_by {
+            self.by_first_message.insert(first_message, spi);
         }
         self.by_id.insert(sa.core.id, spi);
         self.sas.insert(spi, Held { sa, deadline: None, half_open_from: None, opened_by, stands: false });
@@ -408,8 +424,8 @@ impl Endpoint {
     fn keep_books(&mut self, spi: IkeSpi, now: Instant) {
         let Some(mut held) = self.sas.remove(&spi) else { return };
         let is_gone = held.sa.is_gone();
-        // Half open or not any more.
-        let is_half_open = held.sa.is_half_open();
+        // Half open or not any more. What we open ourselves says nothing about strangers.
+        let is_half_open = held.sa.is_half_open() && held.sa.core.role == Role::Responder;
         match held.half_open_from {
             None if is_half_open => {
                 let source = held.sa.core.path.remote.ip();
@@ -421,9 +437,6 @@ impl Endpoint {
                 self.half_open.closed(source, now);
             }
             _ => {}
-        }
-        if !is_half_open && let Some((spi_i, source, _)) = held.opened_by.take() {
-            self.half_open_sas.remove(&(spi_i, source));
         }
         let stands = matches!(held.sa.state, State::Established(_));
         if stands != held.stands {
@@ -443,6 +456,9 @@ impl Endpoint {
             held.deadline = deadline;
         }
         if is_gone {
+            if let Some(first_message) = held.opened_by {
+                self.by_first_message.remove(&first_message);
+            }
             self.by_id.remove(&held.sa.core.id);
             self.finish_shutdown();
         } else {
@@ -467,5 +483,20 @@ impl Endpoint {
         if is_empty && let Some(request) = self.shutdown.take() {
             self.house.outputs.tell(Event::Completed { request, result: Ok(()) });
         }
+    }
+}
+
+#[cfg(feature = "sim")]
+impl Endpoint {
+    /// Opens a message that is addressed to one of our SAs, for a transcript. Nothing is changed by it.
+    pub(crate) fn overhear<T>(
+        &self,
+        spi: IkeSpi,
+        message: &wire::Message<'_>,
+        look: impl FnOnce(&wire::Payloads<'_>) -> T,
+    ) -> Option<T> {
+        let protection = self.sas.get(&spi)?.sa.core.protection.as_ref()?;
+        let opened = protection.opener.open(message.octets).ok()?;
+        wire::decode_payloads(opened.first, &opened.plaintext).ok().map(|payloads| look(&payloads))
     }
 }

@@ -16,6 +16,8 @@ pub mod output;
 pub mod proposal;
 mod sa;
 pub mod selector;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod status;
 mod timer;
 pub mod wire;

@@ -1,7 +1,7 @@
 //! NAT detection (RFC 7296 §2.23), and what shares UDP port 4500 (RFC 3948).
 //!
-//! Each end tells the other a hash of the addresses it believes a message has. Where the receiver sees other addresses,
-//! something between them changed the packet.
+//! Each end tells the other a hash of the addresses it believes a message has. Where the receiver sees other
+//! addresses, something between them changed the packet.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -18,8 +18,9 @@ pub const KEEPALIVE: [u8; 1] = [0xff];
 /// Octets of a NAT detection hash.
 pub const HASH_LEN: usize = 20;
 
-/// The data of a NAT_DETECTION_SOURCE_IP or NAT_DETECTION_DESTINATION_IP notify in a message with these SPIs in its
-/// header, for the address and port it is sent from or to. The responder's SPI is zero in the first message.
+/// The data of a NAT_DETECTION_SOURCE_IP or NAT_DETECTION_DESTINATION_IP notify in a message with these SPIs
+/// in its header, for the address and port it is sent from or to. The responder's SPI is zero in the first
+/// message.
 #[must_use]
 pub fn detection_hash(spi_i: IkeSpi, spi_r: IkeSpi, addr: SocketAddr) -> [u8; HASH_LEN] {
     // SHA-1 is what the RFC says here; nothing rests on its strength.
@@ -39,8 +40,8 @@ pub fn detection_hash(spi_i: IkeSpi, spi_r: IkeSpi, addr: SocketAddr) -> [u8; HA
     octets
 }
 
-/// The data of a NAT_DETECTION_SOURCE_IP notify that fits no packet, so that the peer sees a NAT and encapsulates
-/// (`encap = yes`). `local` only tells the family.
+/// The data of a NAT_DETECTION_SOURCE_IP notify that fits no packet, so that the peer sees a NAT and
+/// encapsulates (`encap = yes`). `local` only tells the family.
 #[must_use]
 pub fn forced_nat_hash(spi_i: IkeSpi, spi_r: IkeSpi, local: IpAddr) -> [u8; HASH_LEN] {
     let unspecified = match local {
@@ -60,8 +61,9 @@ pub struct NatSituation {
 }
 
 impl NatSituation {
-    /// Compares the hashes in a message received with the addresses it was received with. The SPIs are those of its
-    /// header. There may be several source hashes, from a peer that does not know which of its addresses is used.
+    /// Compares the hashes in a message received with the addresses it was received with. The SPIs are those
+    /// of its header. There may be several source hashes, from a peer that does not know which of its
+    /// addresses is used.
     ///
     /// `None` if there is no source or no destination hash: the peer does not do NAT traversal.
     #[must_use]

@@ -64,7 +64,7 @@ impl ChildSaState {
 }
 
 /// One IKE SA.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IkeSaStatus {
     /// Its number.
     pub id: IkeSaId,
@@ -113,7 +113,7 @@ pub struct IkeSaStatus {
 }
 
 /// One CHILD_SA.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildSaStatus {
     /// Its number.
     pub id: ChildSaId,

@@ -1,8 +1,10 @@
 //! Cargo, run from a program cargo has run: in the same workspace, with the same target directory and profile.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -18,6 +20,23 @@ pub(crate) fn command(subcommand: &str) -> Command {
     let mut command = Command::new(cargo);
     command.arg(subcommand).current_dir(workspace()).stdin(Stdio::null()).env("CARGO_TERM_COLOR", "never");
     command
+}
+
+/// Runs `command`, writes all it says to the file `log` and shows each line to `read` as it comes.
+pub(crate) fn follow(mut command: Command, log: &Path, mut read: impl FnMut(&str)) -> Result<ExitStatus> {
+    let mut log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let (output, input) = std::io::pipe()?;
+    command.stdout(input.try_clone()?).stderr(input);
+    let mut child = command.spawn().context("cannot run cargo")?;
+    // The command holds the pipe's other ends, and the output's end is when all of them are closed.
+    drop(command);
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        writeln!(log, "{line}")?;
+        read(&line);
+    }
+    Ok(child.wait()?)
 }
 
 /// The target directory this program was built in.

@@ -4,6 +4,7 @@
 //! come true there. [`demo`] and [`verify`] are the commands `cargo demo` and `cargo verify`.
 
 pub mod cargo;
+pub mod demo;
 pub mod lab;
 pub mod machine;
 pub mod peer;

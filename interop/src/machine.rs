@@ -17,7 +17,7 @@ const PACKAGES: [(&str, &str); 11] = [
     ("/usr/bin/tcpdump", "tcpdump"),
     ("/usr/bin/ping", "iputils-ping"),
     ("/usr/bin/curl", "curl"),
-    ("/usr/bin/python3", "python3-minimal"),
+    ("/usr/bin/python3", "python3"),
 ];
 
 /// The unit Debian's package starts on a machine with systemd.

@@ -8,6 +8,7 @@
 mod initiate;
 mod registry;
 mod task;
+mod tunnels;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -92,7 +93,7 @@ pub(crate) struct ShardConfig {
     pub(crate) settings: Settings,
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) dataplane: DataPlaneHandle,
-    pub(crate) leases: Arc<Leases>,
+    pub(crate) leases: Leases,
 }
 
 impl Shards {

@@ -52,17 +52,18 @@ pub enum DropReason {
     TooManyHalfOpen,
 }
 
-/// How long cookies are still demanded after there were enough half-open SAs to demand them. strongSwan's number: an
-/// attack that pauses does not get its first requests of the next wave for nothing.
+/// How long cookies are still demanded after there were enough half-open SAs to demand them. strongSwan's
+/// number: an attack that pauses does not get its first requests of the next wave for nothing.
 const COOKIE_HOLD: Duration = Duration::from_secs(10);
 
-/// Of addresses that had many half-open SAs only this many groups are remembered, however many addresses there were.
+/// Of addresses that had many half-open SAs only this many groups are remembered, however many addresses
+/// there were.
 const BUCKETS: usize = 32;
 
 /// Counts half-open IKE SAs, those being set up, in total and per address.
 ///
-/// An address is remembered while it has a half-open SA, so there are no more of them than of SAs; requests that are
-/// only asked for a cookie leave no trace.
+/// An address is remembered while it has a half-open SA, so there are no more of them than of SAs; requests
+/// that are only asked for a cookie leave no trace.
 pub struct HalfOpen {
     limits: HalfOpenLimits,
     key: [u8; 16],
@@ -97,8 +98,8 @@ impl HalfOpen {
         self.note_crowds(source, now);
     }
 
-    /// An IKE SA that began with a peer at this address is established, or given up. The address is the one given to
-    /// [`opened`](Self::opened), wherever the peer is now.
+    /// An IKE SA that began with a peer at this address is established, or given up. The address is the one
+    /// given to [`opened`](Self::opened), wherever the peer is now.
     pub fn closed(&mut self, source: IpAddr, now: Instant) {
         let source = source.to_canonical();
         self.note_crowds(source, now);

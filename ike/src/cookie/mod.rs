@@ -1,7 +1,7 @@
 //! Keeping strangers from spending our memory and time (RFC 7296 §2.6).
 //!
-//! [`HalfOpen`] counts how many IKE SAs wait for a peer that has proven nothing yet, and decides when a request must
-//! carry a cookie; [`CookieJar`] bakes and recognises cookies without remembering any.
+//! [`HalfOpen`] counts how many IKE SAs wait for a peer that has proven nothing yet, and decides when a
+//! request must carry a cookie; [`CookieJar`] bakes and recognises cookies without remembering any.
 //!
 //! ```text
 //! HDR(A,0), SAi1, KEi, Ni  -->
@@ -35,8 +35,8 @@ const MAC_LEN: usize = 16;
 
 /// How long a secret bakes cookies. strongSwan's number.
 const SECRET_USE: Duration = Duration::from_secs(120);
-/// How long a cookie is good. strongSwan's number: an initiator answers within a round trip, and one whose answer is
-/// lost gets a new cookie.
+/// How long a cookie is good. strongSwan's number: an initiator answers within a round trip, and one whose
+/// answer is lost gets a new cookie.
 const COOKIE_LIFETIME: u32 = 10;
 
 /// Bakes cookies and recognises its own, of the current secret and of the one before.
@@ -59,8 +59,8 @@ impl CookieJar {
         Self { epoch: now, current, previous: None }
     }
 
-    /// The cookie to demand of whoever sent this nonce and SPI from this address. Takes a new secret from `random` when
-    /// the old one has been used for two minutes.
+    /// The cookie to demand of whoever sent this nonce and SPI from this address. Takes a new secret from
+    /// `random` when the old one has been used for two minutes.
     pub fn bake(
         &mut self,
         nonce: &[u8],
@@ -87,8 +87,8 @@ impl CookieJar {
         cookie
     }
 
-    /// True if we baked this cookie for just this nonce, address and SPI, in the last ten seconds. Any other cookie is
-    /// to be ignored, as if it were not there (RFC 7296 §2.6).
+    /// True if we baked this cookie for just this nonce, address and SPI, in the last ten seconds. Any other
+    /// cookie is to be ignored, as if it were not there (RFC 7296 §2.6).
     #[must_use]
     pub fn accepts(&self, cookie: &[u8], nonce: &[u8], source: IpAddr, spi_i: IkeSpi, now: Instant) -> bool {
         let Some((head, mac)) = cookie.split_first_chunk::<HEAD_LEN>() else { return false };

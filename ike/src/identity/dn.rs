@@ -19,8 +19,8 @@ const IA5_STRING: u8 = 0x16;
 /// Parts a text may have. strongSwan's limit too.
 const MAX_RDNS: usize = 20;
 
-/// Attribute types by their names in text and the contents of their OIDs. Of several names for one type the first is
-/// the one shown.
+/// Attribute types by their names in text and the contents of their OIDs. Of several names for one type the
+/// first is the one shown.
 #[rustfmt::skip]
 const ATTRIBUTE_TYPES: &[(&str, &[u8])] = &[
     ("ND", &[0x02, 0x82, 0x06, 0x01, 0x0a, 0x07, 0x14]),
@@ -192,7 +192,8 @@ fn element(input: &[u8], expected: u8) -> Option<(&[u8], &[u8])> {
     (tag == expected).then_some((contents, rest))
 }
 
-/// Tag and contents of the element at the start, and what follows it. Tags of one octet, lengths of up to four.
+/// Tag and contents of the element at the start, and what follows it. Tags of one octet, lengths of up to
+/// four.
 fn tag_and_contents(input: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = input.split_first()?;
     let (&first, rest) = rest.split_first()?;

@@ -16,8 +16,9 @@ impl Identity {
 
     /// How well `self`, an exact identity, fits `pattern`; `None` if it does not.
     ///
-    /// 20 is the same identity, letters of either case being the same in names; 2 to 19 fit with wildcards, the
-    /// more the fewer or narrower they are; 1 is a fit with "any". Between several patterns the highest wins.
+    /// 20 is the same identity, letters of either case being the same in names; 2 to 19 fit with wildcards,
+    /// the more the fewer or narrower they are; 1 is a fit with "any". Between several patterns the highest
+    /// wins.
     #[must_use]
     pub fn matches(&self, pattern: &Self) -> Option<u8> {
         if pattern.is_any() {

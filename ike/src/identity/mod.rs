@@ -1,7 +1,9 @@
-//! Identities (RFC 7296 §3.5): who the ends of an IKE SA say they are, and the patterns they are compared with.
+//! Identities (RFC 7296 §3.5): who the ends of an IKE SA say they are, and the patterns they are compared
+//! with.
 //!
-//! The same type serves for both: an identity a peer sends is exact, one in a configuration may have wildcards.
-//! Text becomes an identity in `text`, names of X.500 are read and written in `dn`, and `matching` compares.
+//! The same type serves for both: an identity a peer sends is exact, one in a configuration may have
+//! wildcards. Text becomes an identity in `text`, names of X.500 are read and written in `dn`, and `matching`
+//! compares.
 
 mod dn;
 mod matching;
@@ -14,8 +16,8 @@ use crate::wire::registry::IdType;
 
 pub use text::IdentityError;
 
-/// Identification Type of a URI: from the range for private use, as strongSwan keeps it. RFC 7296 has no type for it
-/// outside a GeneralName.
+/// Identification Type of a URI: from the range for private use, as strongSwan keeps it. RFC 7296 has no type
+/// for it outside a GeneralName.
 const URI: IdType = IdType(201);
 
 /// Who a peer says it is: the type and the octets of an Identification payload.
@@ -113,8 +115,8 @@ fn mask_length(mask: IpAddr) -> Option<u32> {
     (ones + zeros == bits).then_some(ones)
 }
 
-/// As charon and `swanctl` show it. Octets that are not printable ASCII become `?`, so that what a stranger sends
-/// cannot write on a terminal or into a log.
+/// As charon and `swanctl` show it. Octets that are not printable ASCII become `?`, so that what a stranger
+/// sends cannot write on a terminal or into a log.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = match self.id_type {

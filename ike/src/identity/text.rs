@@ -72,14 +72,14 @@ const PREFIXES: &[(&str, IdType)] = &[
 impl Identity {
     /// Parses an identity as swanctl.conf has it.
     ///
-    /// The type follows from the form: `%any`, addresses, subnets and ranges, `C=XX, O=Lab, CN=gw`, `gw.example.org`,
-    /// `user@example.org`, `@name` for a name that looks like something else, `@@user` for an address of mail without
-    /// domain, `@#1f2e` for a key ID. A prefix such as `keyid:` says it outright and takes what follows as it is, or
-    /// in hexadecimal after `#`; `{11}:` gives the type's number.
+    /// The type follows from the form: `%any`, addresses, subnets and ranges, `C=XX, O=Lab, CN=gw`,
+    /// `gw.example.org`, `user@example.org`, `@name` for a name that looks like something else, `@@user` for
+    /// an address of mail without domain, `@#1f2e` for a key ID. A prefix such as `keyid:` says it outright
+    /// and takes what follows as it is, or in hexadecimal after `#`; `{11}:` gives the type's number.
     ///
     /// # Errors
-    /// If what follows a prefix or `#` cannot be the data of that type, if an address' prefix is too long or a range
-    /// runs backwards. Everything else is an identity of some type.
+    /// If what follows a prefix or `#` cannot be the data of that type, if an address' prefix is too long or
+    /// a range runs backwards. Everything else is an identity of some type.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
         if let Some((prefix, data)) = text.split_once(':') {
             if prefix.eq_ignore_ascii_case("xmppaddr") {

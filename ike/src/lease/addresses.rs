@@ -61,7 +61,8 @@ impl Addresses {
         })?;
         let addresses = distance(block.start_addr, block.end_addr).unwrap_or_default() + 1;
         let skipped = distance(block.start_addr, given).unwrap_or_default();
-        // The first of a network names it, the last is its broadcast address; a block of two has neither (RFC 3021).
+        // The first of a network names it, the last is its broadcast address; a block of two has neither (RFC
+        // 3021).
         let (skipped, kept) = match addresses {
             1 | 2 => (skipped, addresses - skipped),
             _ => (skipped.max(1), addresses - 1 - skipped.max(1)),

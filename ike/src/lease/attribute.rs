@@ -1,4 +1,5 @@
-//! What a Configuration payload carries beside addresses (RFC 7296 §3.15.1), from the text of a pool's configuration.
+//! What a Configuration payload carries beside addresses (RFC 7296 §3.15.1), from the text of a pool's
+//! configuration.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,17 +10,16 @@ use crate::wire::registry::CfgAttributeType;
 /// An attribute: type, and value as on the wire.
 pub type Attribute = (CfgAttributeType, Vec<u8>);
 
-const IP6_NBNS: CfgAttributeType = CfgAttributeType::INTERNAL_IP6_NBNS;
 const P_CSCF_IP4_ADDRESS: CfgAttributeType = CfgAttributeType(20);
 const P_CSCF_IP6_ADDRESS: CfgAttributeType = CfgAttributeType(21);
 const UNITY_SPLIT_INCLUDE: CfgAttributeType = CfgAttributeType(28676);
 const UNITY_LOCAL_LAN: CfgAttributeType = CfgAttributeType(28678);
 
-/// Types by name, for IPv4 and IPv6, and whether values are networks.
+/// Names, and the types they stand for with IPv4 and with IPv6 values.
 const NAMES: &[(&str, CfgAttributeType, Option<CfgAttributeType>)] = &[
     ("address", CfgAttributeType::INTERNAL_IP4_ADDRESS, Some(CfgAttributeType::INTERNAL_IP6_ADDRESS)),
     ("dns", CfgAttributeType::INTERNAL_IP4_DNS, Some(CfgAttributeType::INTERNAL_IP6_DNS)),
-    ("nbns", CfgAttributeType::INTERNAL_IP4_NBNS, Some(IP6_NBNS)),
+    ("nbns", CfgAttributeType::INTERNAL_IP4_NBNS, Some(CfgAttributeType::INTERNAL_IP6_NBNS)),
     ("dhcp", CfgAttributeType::INTERNAL_IP4_DHCP, Some(CfgAttributeType::INTERNAL_IP6_DHCP)),
     ("netmask", CfgAttributeType::INTERNAL_IP4_NETMASK, None),
     ("server", CfgAttributeType::INTERNAL_IP4_SERVER, Some(CfgAttributeType::INTERNAL_IP6_SERVER)),
@@ -29,8 +29,9 @@ const NAMES: &[(&str, CfgAttributeType, Option<CfgAttributeType>)] = &[
     ("split_exclude", UNITY_LOCAL_LAN, None),
 ];
 
-/// Parses one value of one attribute: `dns = 192.0.2.53, 2001:db8::53` is two calls with the name `dns`. The value is
-/// an address or, where the attribute is about networks, a prefix. Under a number instead of a name it may be any text.
+/// Parses one value of one attribute: `dns = 192.0.2.53, 2001:db8::53` is two calls with the name `dns`. The
+/// value is an address or, where the attribute is about networks, a prefix. Under a number instead of a name
+/// it may be any text.
 ///
 /// # Errors
 /// If there is no such attribute, or it cannot have this value.

@@ -1,7 +1,8 @@
-//! Virtual IPs for clients (RFC 7296 §2.19): pools of addresses, who has which, and what else clients are told.
+//! Virtual IPs for clients (RFC 7296 §2.19): pools of addresses, who has which, and what else clients are
+//! told.
 //!
-//! An address stays its client's after it is gone, and goes to somebody else only when no other is left. So clients
-//! come back to the address they had, as long as there are more addresses than clients.
+//! An address stays its client's after it is gone, and goes to somebody else only when no other is left. So
+//! clients come back to the address they had, as long as there are more addresses than clients.
 
 mod addresses;
 mod attribute;
@@ -86,9 +87,9 @@ pub struct Pool {
 impl Pool {
     /// A pool of the addresses in `addrs`: a prefix or `from-to`.
     ///
-    /// Of a prefix with more than two addresses the first and the last are left out, and those below the address
-    /// given, if it is not the first: `10.3.0.100/24` begins at 10.3.0.100. At most 2^31 addresses of a prefix are
-    /// used.
+    /// Of a prefix with more than two addresses the first and the last are left out, and those below the
+    /// address given, if it is not the first: `10.3.0.100/24` begins at 10.3.0.100. At most 2^31 addresses of
+    /// a prefix are used.
     ///
     /// # Errors
     /// If the text is something else, or no address is left.
@@ -108,8 +109,8 @@ impl Pool {
         self
     }
 
-    /// An address for `identity`: one it had and does not use now, or a new one, or one that another had. `requested`
-    /// is what the client asks for, if anything; it gets it, if it was its own or nobody's.
+    /// An address for `identity`: one it had and does not use now, or a new one, or one that another had.
+    /// `requested` is what the client asks for, if anything; it gets it, if it was its own or nobody's.
     ///
     /// `None` if all addresses are in use.
     pub fn acquire(&mut self, identity: &Identity, requested: Option<IpAddr>) -> Option<IpAddr> {

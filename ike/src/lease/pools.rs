@@ -13,8 +13,8 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Adds a pool, or puts it in the place of the one of the same name. With the same addresses the leases stay and
-    /// the attributes change.
+    /// Adds a pool, or puts it in the place of the one of the same name. With the same addresses the leases
+    /// stay and the attributes change.
     ///
     /// # Errors
     /// If the addresses are others and some of the old ones are in use; then nothing changes.
@@ -47,8 +47,8 @@ impl Pools {
         Ok(())
     }
 
-    /// An address for `identity` from the pools of these names; names of none are passed over. An address it had in
-    /// any of them comes before a new one from the first, and that before one that another had.
+    /// An address for `identity` from the pools of these names; names of none are passed over. An address it
+    /// had in any of them comes before a new one from the first, and that before one that another had.
     ///
     /// `requested` tells the family, and the address if it is not the unspecified one (`0.0.0.0`, `::`).
     pub fn acquire(
@@ -81,7 +81,8 @@ impl Pools {
         })
     }
 
-    /// What a client with these addresses is told: the attributes of those of the pools that an address is from.
+    /// What a client with these addresses is told: the attributes of those of the pools that an address is
+    /// from.
     #[must_use]
     pub fn attributes(&self, names: &[impl AsRef<str>], addresses: &[IpAddr]) -> Vec<Attribute> {
         names
@@ -98,8 +99,8 @@ impl Pools {
         self.pools.iter().find(|pool| pool.name == name)
     }
 
-    /// A pool of another name that has an address in common with `pool`. Such an address may be leased twice: worth a
-    /// warning, though not an error, as a pool that is renamed is loaded before the old one goes.
+    /// A pool of another name that has an address in common with `pool`. Such an address may be leased twice:
+    /// worth a warning, though not an error, as a pool that is renamed is loaded before the old one goes.
     #[must_use]
     pub fn overlapping(&self, pool: &Pool) -> Option<&Pool> {
         self.pools.iter().find(|other| other.name != pool.name && other.addresses.overlaps(&pool.addresses))

@@ -1,18 +1,21 @@
 //! What is offered and accepted when a configuration says nothing: strongSwan's default proposals.
 //!
-//! The order is that of strongSwan 5.9.8 as Debian builds it, so that a peer that has talked to charon is offered the
-//! same. Weak algorithms are left to explicit configuration: key exchange below 112 bits of security, HMAC-MD5.
+//! The order is that of strongSwan 5.9.8 as Debian builds it, so that a peer that has talked to charon is
+//! offered the same. Weak algorithms are left to explicit configuration: key exchange below 112 bits of
+//! security, HMAC-MD5.
 
 use super::{Proposal, Transform, number};
 use crate::wire::registry::{EncrId, EsnId, IntegId, KeMethod, PrfId, ProtocolId};
 
-/// strongSwan's default for IKE, as far as `supports` allows: classic ciphers, then combined-mode ones. Numbered.
+/// strongSwan's default for IKE, as far as `supports` allows: classic ciphers, then combined-mode ones.
+/// Numbered.
 #[must_use]
 pub fn default_ike(supports: impl Fn(Transform) -> bool) -> Vec<Proposal> {
     supported(&ike(), supports)
 }
 
-/// strongSwan's default for ESP, as far as `supports` allows: combined-mode ciphers, then classic ones. Numbered.
+/// strongSwan's default for ESP, as far as `supports` allows: combined-mode ciphers, then classic ones.
+/// Numbered.
 #[must_use]
 pub fn default_esp(supports: impl Fn(Transform) -> bool) -> Vec<Proposal> {
     supported(&[esp_aead(), esp_classic()], supports)

@@ -1,8 +1,8 @@
 //! Proposals and the transforms in them (RFC 7296 §3.3), and the choice between two offers.
 //!
-//! `text` reads what a configuration says with the words of `keywords`, `defaults` is what is offered when it says
-//! nothing, and `select` holds the decisions: the responder's choice, the initiator's check of it, and what to tell
-//! the operator when there was nothing to choose.
+//! `text` reads what a configuration says with the words of `keywords`, `defaults` is what is offered when it
+//! says nothing, and `select` holds the decisions: the responder's choice, the initiator's check of it, and
+//! what to tell the operator when there was nothing to choose.
 
 mod defaults;
 mod keywords;
@@ -171,7 +171,8 @@ impl Proposal {
             .map(|transform| IntegId(transform.id))
     }
 
-    /// The key exchange method of a chosen proposal, or the preferred one of an offer; `None` if there is none.
+    /// The key exchange method of a chosen proposal, or the preferred one of an offer; `None` if there is
+    /// none.
     #[must_use]
     pub fn ke(&self) -> Option<KeMethod> {
         self.of(TransformType::KE)

@@ -1,4 +1,5 @@
-//! The responder's choice among what the initiator offers, and the initiator's check of it (RFC 7296 §2.7, §3.3.6).
+//! The responder's choice among what the initiator offers, and the initiator's check of it (RFC 7296 §2.7,
+//! §3.3.6).
 
 use std::fmt;
 
@@ -20,7 +21,8 @@ pub enum Prefer {
 pub struct SelectContext<'a> {
     /// Leave key exchange out of account, as for the CHILD_SA of IKE_AUTH, which has none.
     pub ignore_ke: bool,
-    /// Allow IDs from the range for private use: the peer is known to mean by them what we mean, or the operator says so.
+    /// Allow IDs from the range for private use: the peer is known to mean by them what we mean, or the
+    /// operator says so.
     pub allow_private: bool,
     /// Key exchange methods not to choose.
     pub excluded_ke: &'a [KeMethod],
@@ -37,8 +39,8 @@ impl SelectContext<'_> {
     }
 }
 
-/// The responder's choice: of one of the peer's proposals, one transform of each kind that one of ours allows. It has
-/// the peer's proposal number and no SPI. `None` means NO_PROPOSAL_CHOSEN.
+/// The responder's choice: of one of the peer's proposals, one transform of each kind that one of ours
+/// allows. It has the peer's proposal number and no SPI. `None` means NO_PROPOSAL_CHOSEN.
 #[must_use]
 pub fn select(
     ours: &[Proposal],
@@ -63,8 +65,8 @@ pub fn select(
     })
 }
 
-/// One transform of each kind, or the kinds without a common one. The kinds answered are those of `offer`, which is
-/// one of the two.
+/// One transform of each kind, or the kinds without a common one. The kinds answered are those of `offer`,
+/// which is one of the two.
 fn combine(
     preferred: &Proposal,
     other: &Proposal,
@@ -119,8 +121,8 @@ fn kinds(proposals: &[&Proposal]) -> Vec<TransformType> {
 }
 
 impl Proposal {
-    /// The initiator's check of the responder's answer: number and protocol of a proposal of `offer`, and of each kind
-    /// in it one transform as offered. If not, the exchange has failed (RFC 7296 §3.3.6).
+    /// The initiator's check of the responder's answer: number and protocol of a proposal of `offer`, and of
+    /// each kind in it one transform as offered. If not, the exchange has failed (RFC 7296 §3.3.6).
     #[must_use]
     pub fn is_answer_to(&self, offer: &[Self]) -> bool {
         offer
@@ -145,8 +147,8 @@ impl Proposal {
     }
 }
 
-/// Why there was no choice: where the two nearest proposals differ. `Display` gives a clause for a log line, such as
-/// `no common KE: ours ECP_384, theirs MODP_1024`.
+/// Why there was no choice: where the two nearest proposals differ. `Display` gives a clause for a log line,
+/// such as `no common KE: ours ECP_384, theirs MODP_1024`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mismatch {
     /// The kinds without a common transform. None, if there were not two proposals for the same protocol.
@@ -188,21 +190,25 @@ pub fn explain(ours: &[Proposal], theirs: &[Proposal], context: SelectContext<'_
     Mismatch { differences: differences.unwrap_or_default() }
 }
 
+/// What a log line should hold, of kinds and of the transforms of each; a peer may offer hundreds.
+const SHOWN_KINDS: usize = 4;
+const SHOWN_TRANSFORMS: usize = 16;
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.differences.is_empty() {
             return f.write_str("no proposals for the same protocol");
         }
-        write_list(f, &self.differences, "; ")
+        let shown = self.differences.get(..SHOWN_KINDS).unwrap_or(&self.differences);
+        write_list(f, shown, "; ")?;
+        if shown.len() < self.differences.len() { f.write_str("; ...") } else { Ok(()) }
     }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// What a log line should hold; a peer may offer hundreds.
-        const SHOWN: usize = 16;
         let side = |f: &mut fmt::Formatter<'_>, transforms: &[Transform]| {
-            let shown = transforms.get(..SHOWN).unwrap_or(transforms);
+            let shown = transforms.get(..SHOWN_TRANSFORMS).unwrap_or(transforms);
             match shown {
                 [] => f.write_str("nothing"),
                 _ if shown.len() < transforms.len() => {
@@ -339,7 +345,8 @@ mod tests {
         let ours = offer(ProtocolId::ESP, &["aes128gcm16"]);
         assert_eq!(select(&ours, &[], Prefer::Ours, STRICT), None);
         let empty = Proposal { transforms: Vec::new(), ..ours[0].clone() };
-        assert_eq!(select(std::slice::from_ref(&empty), &[empty.clone()], Prefer::Ours, STRICT), None);
+        let empty = std::slice::from_ref(&empty);
+        assert_eq!(select(empty, empty, Prefer::Ours, STRICT), None);
         let ike = Proposal { protocol: ProtocolId::IKE, ..ours[0].clone() };
         assert_eq!(select(&ours, &[ike], Prefer::Ours, STRICT), None);
     }
@@ -432,6 +439,9 @@ mod tests {
         let many = (0..100).map(|id| Transform { kind: TransformType::ENCR, id, key_length: None });
         let many = vec![Proposal { transforms: many.collect(), ..esp[0].clone() }];
         assert!(explain(&esp, &many, STRICT).to_string().len() < 400);
+        let odd = (0..=255).map(|kind| Transform { kind: TransformType(kind), id: 9, key_length: None });
+        let odd = vec![Proposal { transforms: odd.collect(), ..esp[0].clone() }];
+        assert!(explain(&esp, &odd, STRICT).to_string().ends_with("; ..."));
     }
 
     fn any_proposal() -> impl Strategy<Value = Proposal> {

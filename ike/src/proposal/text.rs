@@ -60,15 +60,15 @@ fn suggestion(nearest: Option<&str>) -> String {
 }
 
 impl Proposal {
-    /// Parses one element of `proposals`, `esp_proposals` or `ah_proposals` of swanctl.conf: names of algorithms with
-    /// dashes between them, such as `aes256gcm16-prfsha384-ecp384`.
+    /// Parses one element of `proposals`, `esp_proposals` or `ah_proposals` of swanctl.conf: names of
+    /// algorithms with dashes between them, such as `aes256gcm16-prfsha384-ecp384`.
     ///
-    /// Several of a kind are alternatives, the first preferred. What goes without saying is added: for IKE the PRFs of
-    /// the integrity algorithms, for ESP and AH sequence numbers of 32 bits. What the protocol or the cipher has no
-    /// use for is left out.
+    /// Several of a kind are alternatives, the first preferred. What goes without saying is added: for IKE
+    /// the PRFs of the integrity algorithms, for ESP and AH sequence numbers of 32 bits. What the protocol or
+    /// the cipher has no use for is left out.
     ///
-    /// The word `default` alone gives strongSwan's default proposals, whole: use [`Proposal::supported`] on them.
-    /// Numbers count from one; where several texts make one offer, [`number`] counts through.
+    /// The word `default` alone gives strongSwan's default proposals, whole: use [`Proposal::supported`] on
+    /// them. Numbers count from one; where several texts make one offer, [`number`] counts through.
     ///
     /// # Errors
     /// For unknown words and for proposals that are incomplete or cannot be.
@@ -153,7 +153,7 @@ fn complete(
         }
         let aead = ciphers().find(|cipher| cipher.is_aead());
         let classic = ciphers().find(|cipher| !cipher.is_aead());
-        match (aead, classic) {
+        let is_aead = match (aead, classic) {
             (Some(aead), Some(classic)) => {
                 return Err(ProposalError::MixedModes {
                     text: text.to_owned(),
@@ -161,11 +161,11 @@ fn complete(
                     classic: classic.to_string(),
                 });
             }
-            (Some(_), None) => transforms.retain(|transform| transform.kind != TransformType::INTEG),
-            (None, _) => {}
-        }
-        let is_aead = aead_only(&transforms);
-        if protocol == ProtocolId::IKE && !is_aead && !has(&transforms, TransformType::INTEG) {
+            (aead, _) => aead.is_some(),
+        };
+        if is_aead {
+            transforms.retain(|transform| transform.kind != TransformType::INTEG);
+        } else if protocol == ProtocolId::IKE && !has(&transforms, TransformType::INTEG) {
             return Err(incomplete("an integrity algorithm, for example sha256, or a combined-mode cipher"));
         }
     }
@@ -180,10 +180,6 @@ fn complete(
         transforms.push(Transform::esn(EsnId::NONE));
     }
     Ok(transforms)
-}
-
-fn aead_only(transforms: &[Transform]) -> bool {
-    transforms.iter().filter(|transform| transform.kind == TransformType::ENCR).all(|cipher| cipher.is_aead())
 }
 
 /// The PRF of the hash function or cipher an integrity algorithm is made of.

@@ -23,7 +23,7 @@ use crate::config::{Child, Connection};
 use crate::context::Cx;
 use crate::crypto::Role;
 use crate::error::Failure;
-use crate::output::{ActionId, ChildDown, ChildSaId, Event, Outcome, RequestId};
+use crate::output::{ActionId, ChildDown, ChildSaId, Event, Outcome, Path, RequestId};
 use crate::status::{IkeSaState, IkeSaStatus};
 use crate::timer::Timer;
 use crate::wire::PayloadWriter;
@@ -79,6 +79,17 @@ impl IkeSa {
         }
     }
 
+    /// The message that opened it has come again. It gets the same answer, and once IKE_AUTH has been received, none
+    /// (RFC 7296 §2.1).
+    pub(crate) fn repeat_init_answer(&mut self, path: Path, cx: &mut Cx<'_>) {
+        if matches!(self.state, State::InitAnswered(_))
+            && let Some(answer) = self.core.window.last_answer()
+        {
+            debug!(target: "ike", "received retransmit of IKE_SA_INIT, retransmitting response");
+            cx.transmit(path, answer);
+        }
+    }
+
     fn handle_response(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) {
         let header = &cleartext.message.header;
         if !self.core.window.awaits(header.message_id) {
@@ -87,7 +98,9 @@ impl IkeSa {
         }
         let exchange = header.exchange;
         let result = match mem::replace(&mut self.state, State::Gone) {
-            State::InitSent(sent) => sent.handle_response(&mut self.core, cleartext, cx),
+            State::InitSent(sent) if exchange == ExchangeType::IKE_SA_INIT => {
+                sent.handle_response(&mut self.core, cleartext, cx)
+            }
             state => {
                 let Some(plaintext) = self.open(cleartext, cx) else {
                     self.state = state;
@@ -169,6 +182,7 @@ impl IkeSa {
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         while let Some(timer) = self.core.timers.pop_due(cx.now) {
             let result = match (timer, mem::replace(&mut self.state, State::Gone)) {
+                (Timer::Retransmit, State::InitSent(sent)) => sent.retransmit(&mut self.core, cx),
                 (Timer::Retransmit, state) => match self.core.retransmit(cx) {
                     Ok(()) => Ok(state),
                     Err(failure) => self.unanswered(state, failure, cx),
@@ -191,7 +205,6 @@ impl IkeSa {
     fn unanswered(&mut self, state: State, failure: Failure, cx: &mut Cx<'_>) -> Result<State, Failure> {
         self.core.settle();
         match state {
-            State::InitSent(sent) => sent.try_again(&mut self.core, failure, cx),
             State::AuthSent(sent) => sent.try_again(&mut self.core, failure, cx),
             State::Established(mut established) => {
                 info!(target: "ike", "{failure}");

@@ -1,7 +1,8 @@
 //! Traffic selectors (RFC 7296 §2.9, §3.13) and how they are narrowed.
 //!
-//! [`TrafficSelector`] is what peers exchange; [`SelectorPattern`] is what a configuration says, where `dynamic` waits
-//! for the addresses of the SA. Text is read and written in `text`; `narrow` holds the decision between two peers.
+//! [`TrafficSelector`] is what peers exchange; [`SelectorPattern`] is what a configuration says, where
+//! `dynamic` waits for the addresses of the SA. Text is read and written in `text`; `narrow` holds the
+//! decision between two peers.
 
 mod names;
 mod narrow;
@@ -112,21 +113,18 @@ impl Family {
 
 impl TrafficSelector {
     /// All packets of all of IPv4.
-    pub const ANY_V4: Self = Self {
-        protocol: 0,
-        start_port: 0,
-        end_port: u16::MAX,
-        start_addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        end_addr: IpAddr::V4(Ipv4Addr::BROADCAST),
-    };
+    #[must_use]
+    pub const fn any_v4() -> Self {
+        let end_addr = IpAddr::V4(Ipv4Addr::BROADCAST);
+        Self { end_addr, ..Self::host(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) }
+    }
+
     /// All packets of all of IPv6.
-    pub const ANY_V6: Self = Self {
-        protocol: 0,
-        start_port: 0,
-        end_port: u16::MAX,
-        start_addr: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        end_addr: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
-    };
+    #[must_use]
+    pub const fn any_v6() -> Self {
+        let end_addr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
+        Self { end_addr, ..Self::host(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) }
+    }
 
     /// All packets of one address.
     #[must_use]
@@ -134,8 +132,8 @@ impl TrafficSelector {
         Self { protocol: 0, start_port: 0, end_port: u16::MAX, start_addr: addr, end_addr: addr }
     }
 
-    /// All packets of a network; bits of `addr` behind the prefix are cleared. `None` if the prefix is longer than an
-    /// address of the family.
+    /// All packets of a network; bits of `addr` behind the prefix are cleared. `None` if the prefix is longer
+    /// than an address of the family.
     #[must_use]
     pub fn from_prefix(addr: IpAddr, prefix: u8) -> Option<Self> {
         let family = Family::of(addr);
@@ -308,8 +306,8 @@ pub(super) mod tests {
             assert_eq!(format!("{net}/{prefix}"), text);
             assert_eq!(TrafficSelector::from_prefix(net, prefix), Some(selector));
         }
-        assert_eq!(ts("0.0.0.0/0"), TrafficSelector::ANY_V4);
-        assert_eq!(ts("::/0"), TrafficSelector::ANY_V6);
+        assert_eq!(ts("0.0.0.0/0"), TrafficSelector::any_v4());
+        assert_eq!(ts("::/0"), TrafficSelector::any_v6());
         assert_eq!(TrafficSelector::from_prefix([10, 0, 0, 7].into(), 33), None);
         assert_eq!(TrafficSelector::from_prefix([0; 16].into(), 129), None);
         for text in ["10.2.0.5-10.2.0.9", "10.0.0.1-10.0.0.2", "10.0.0.0-10.0.0.2"] {

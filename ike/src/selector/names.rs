@@ -1,7 +1,8 @@
 //! Names of protocols and services that configurations and logs use in place of numbers.
 //!
-//! A table of our own: `/etc/protocols` and `/etc/services` are files, and often absent. Names are the ones Debian's
-//! files give, so that what we show reads as it does with charon; numbers may always be used instead.
+//! A table of our own: `/etc/protocols` and `/etc/services` are files, and often absent. Names are the ones
+//! Debian's files give, so that what we show reads as it does with charon; numbers may always be used
+//! instead.
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;

@@ -1,15 +1,17 @@
-//! Narrowing (RFC 7296 §2.9): the responder's choice among the traffic offered, and the initiator's check of it.
+//! Narrowing (RFC 7296 §2.9): the responder's choice among the traffic offered, and the initiator's check of
+//! it.
 
 use super::TrafficSelector;
 
 /// Selectors in an answer. A payload holds 255 (RFC 7296 §3.13); more would not be installed by anybody.
 const MAX_SELECTORS: usize = 255;
 
-/// What both the configuration and the peer's offer allow, in the order of the offer. Empty means that nothing is
-/// acceptable (TS_UNACCEPTABLE).
+/// What both the configuration and the peer's offer allow, in the order of the offer. Empty means that
+/// nothing is acceptable (TS_UNACCEPTABLE).
 ///
-/// Selectors contained in others are left out, as charon does. The offer's first selector is special: it may be the
-/// packet that made the initiator ask, and where it is acceptable the answer's first selector covers it.
+/// Selectors contained in others are left out, as charon does. The offer's first selector is special: it may
+/// be the packet that made the initiator ask, and where it is acceptable the answer's first selector covers
+/// it.
 #[must_use]
 pub fn narrow(configured: &[TrafficSelector], offered: &[TrafficSelector]) -> Vec<TrafficSelector> {
     let mut narrowed: Vec<TrafficSelector> = Vec::new();
@@ -35,7 +37,8 @@ pub fn narrow(configured: &[TrafficSelector], offered: &[TrafficSelector]) -> Ve
     narrowed
 }
 
-/// The initiator's check of the responder's answer: there is something in it, and nothing that was not offered.
+/// The initiator's check of the responder's answer: there is something in it, and nothing that was not
+/// offered.
 #[must_use]
 pub fn is_subset(answered: &[TrafficSelector], offered: &[TrafficSelector]) -> bool {
     !answered.is_empty() && answered.iter().all(|theirs| offered.iter().any(|ours| ours.contains(theirs)))
@@ -89,7 +92,7 @@ mod tests {
     fn the_answer_fits_a_payload() {
         let hosts: Vec<_> =
             (0u32..1000).map(|host| TrafficSelector::host(std::net::Ipv4Addr::from(host).into())).collect();
-        assert_eq!(narrow(&hosts, &[TrafficSelector::ANY_V4]).len(), 255);
+        assert_eq!(narrow(&hosts, &[TrafficSelector::any_v4()]).len(), 255);
     }
 
     #[test]

@@ -67,8 +67,9 @@ pub enum SelectorFault {
 }
 
 impl SelectorPattern {
-    /// Parses `address[protocol/port]` as in `local_ts` and `remote_ts` of swanctl.conf: `dynamic`, `10.0.0.0/8`,
-    /// `10.0.0.1-10.0.0.9`, `2001:db8::/32[tcp/443]`, `dynamic[udp/1024-2047]`, `192.0.2.1[icmp/8]`.
+    /// Parses `address[protocol/port]` as in `local_ts` and `remote_ts` of swanctl.conf: `dynamic`,
+    /// `10.0.0.0/8`, `10.0.0.1-10.0.0.9`, `2001:db8::/32[tcp/443]`, `dynamic[udp/1024-2047]`,
+    /// `192.0.2.1[icmp/8]`.
     ///
     /// # Errors
     /// Names the part that is wrong, and what may stand there.
@@ -169,7 +170,8 @@ fn number(text: &str) -> Option<u32> {
     u32::from_str_radix(digits, radix).ok()
 }
 
-/// As charon shows it: `10.1.0.0/16`, `0.0.0.0/0[tcp/https]`, `10.2.0.5..10.2.0.9`, `192.0.2.77/32[udp/1024-2000]`.
+/// As charon shows it: `10.1.0.0/16`, `0.0.0.0/0[tcp/https]`, `10.2.0.5..10.2.0.9`,
+/// `192.0.2.77/32[udp/1024-2000]`.
 impl fmt::Display for TrafficSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.to_prefix() {

@@ -40,9 +40,9 @@ pub enum Part {
     Payload(PayloadType),
     /// A structure inside a payload, by its RFC name.
     Inside(PayloadType, &'static str),
-    /// All payloads of a message, together.
+    /// All payloads of a request, together.
     Request(ExchangeType),
-    /// All payloads of a message, together.
+    /// All payloads of a response, together.
     Response(ExchangeType),
 }
 

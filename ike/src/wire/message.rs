@@ -1,5 +1,7 @@
 //! A whole message as it comes in a datagram.
 
+use std::fmt;
+
 use super::codec::{DecodeError, Part, Reader};
 use super::header::Header;
 use super::payloads::{Payload, Payloads, walk};
@@ -8,7 +10,7 @@ use super::payloads::{Payload, Payloads, walk};
 ///
 /// Nothing of it is verified. Of a message with an encrypted payload, only what is inside counts once it has been
 /// opened; payloads beside it say nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Message<'a> {
     /// The header.
     pub header: Header,
@@ -41,6 +43,23 @@ impl<'a> Message<'a> {
             _ => return None, // an encrypted payload is always the last
         };
         self.octets.get(..self.octets.len().checked_sub(body_len)?)
+    }
+}
+
+/// The RFC's notation, without the contents: `HDR(IKE_AUTH request 1), SK`.
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Header { exchange, message_id, flags, .. } = self.header;
+        let direction = if flags.response { "response" } else { "request" };
+        write!(f, "HDR({exchange} {direction} {message_id})")?;
+        if self.payloads.is_empty() { Ok(()) } else { write!(f, ", {}", self.payloads) }
+    }
+}
+
+/// As `Display`: messages hold what must not get into logs.
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -99,6 +118,8 @@ mod tests {
             let message = decode(octets).unwrap();
             let encrypted = message.payloads.encrypted().unwrap();
             assert_eq!(encrypted.first, first);
+            let direction = if message.header.flags.response { "response" } else { "request" };
+            assert_eq!(message.to_string(), format!("HDR(IKE_AUTH {direction} 1), SK"));
             let mut ours =
                 crate::wire::sk::frame(message.header.fields(), encrypted.first, encrypted.body.len());
             assert_eq!(message.associated_data(), Some(&ours[..]));

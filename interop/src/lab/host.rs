@@ -4,6 +4,7 @@
 //! own `/etc/swanctl` and its own `/etc/resolv.conf`. What it starts inherits all of that, so no program needs to be
 //! told that it is being tested.
 
+use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -38,6 +39,7 @@ pub struct Host {
     namespace: String,
     directory: PathBuf,
     scoped: bool,
+    running: RefCell<Vec<Process>>,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,7 +53,15 @@ impl Host {
         }
         fs::write(directory.join("resolv.conf"), "")?;
         link::ip(&format!("netns add {namespace}"))?;
-        let mut host = Self { role: role.to_owned(), namespace, directory, scoped, jobs: None, thread: None };
+        let mut host = Self {
+            role: role.to_owned(),
+            namespace,
+            directory,
+            scoped,
+            running: RefCell::default(),
+            jobs: None,
+            thread: None,
+        };
         host.move_in()?;
         // No duplicate address detection: an IPv6 address is ready once it is set.
         host.sysctl("net/ipv6/conf/all/accept_dad", 0)?;
@@ -123,6 +133,16 @@ impl Host {
     pub fn spawn(&self, command: Command) -> Result<Process> {
         let scoped = self.scoped;
         self.run(move || Process::start(command, scoped)).with_context(|| format!("on host {}", self.role))
+    }
+
+    /// Keeps a program running as long as the host is there.
+    pub fn keep(&self, process: Process) {
+        self.running.borrow_mut().push(process);
+    }
+
+    /// Leaves the programs given to [`Host::keep`] running for good.
+    pub(super) fn release(&self) {
+        self.running.take().into_iter().map(Process::release).for_each(drop);
     }
 
     /// Sets an address such as `192.0.2.1/24` or `2001:db8::1/64` on an interface.
@@ -230,6 +250,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        self.running.take();
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // Its jobs catch their panics.

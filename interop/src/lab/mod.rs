@@ -185,12 +185,18 @@ impl Lab {
         Ok(())
     }
 
-    /// Leaves everything as it is and running; gives the hosts to find it by.
-    pub fn leave(self) -> Vec<Rc<Host>> {
-        for peer in self.peers.borrow().iter() {
-            peer.release();
-        }
-        self.hosts.take()
+    /// Leaves everything as it is and running. Gives the hosts, each with the process id of its daemon if it has one.
+    pub fn leave(self) -> Vec<(Rc<Host>, Option<u32>)> {
+        let daemons: Vec<_> = self
+            .peers
+            .take()
+            .into_iter()
+            .map(|peer| (peer.host().namespace().to_owned(), peer.release()))
+            .collect();
+        let daemon_of =
+            |host: &Host| daemons.iter().find(|(on, _)| on == host.namespace()).and_then(|(_, id)| *id);
+        let hosts = self.hosts.take().into_iter();
+        hosts.inspect(|host| host.release()).map(|host| (Rc::clone(&host), daemon_of(&host))).collect()
     }
 
     /// Where the lab's files lie.

@@ -105,10 +105,12 @@ impl Process {
         self.child.id()
     }
 
-    /// Leaves the program running for good.
-    pub(crate) fn release(self) {
+    /// Leaves the program running for good, and gives its process id.
+    pub(crate) fn release(self) -> u32 {
+        let id = self.id();
         // `Child` neither kills nor waits when dropped; only our own `Drop` would.
         std::mem::forget(self);
+        id
     }
 
     fn signal(&mut self, signal: Signal) -> Result<()> {

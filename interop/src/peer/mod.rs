@@ -4,9 +4,11 @@
 //! `swanctl` drives them, and which one runs is a single word, [`Daemon`].
 
 mod conf;
+mod events;
 mod listing;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +20,7 @@ use anyhow::{Context, Result, ensure};
 use crate::lab::{Deadline, Host, Log, Output, Process};
 
 pub use conf::{Connection, Section, Settings, SwanctlConf, child};
+pub use events::Events;
 pub use listing::{ChildSa, IkeSa, Lease, Pool};
 
 /// Where a daemon and `swanctl` meet.
@@ -32,12 +35,21 @@ const CHARON_PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm openssl cu
                               pubkey kernel-libipsec kernel-netlink socket-default vici resolve counters";
 
 /// The program a peer runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Daemon {
-    /// strongSwan's, as Debian packages it.
-    Charon,
-    /// Ours.
+    /// This project's
     Ferryd,
+    /// strongSwan's, as Debian packages it
+    Charon,
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ferryd => "ferryd",
+            Self::Charon => "charon",
+        })
+    }
 }
 
 /// A daemon on a host.
@@ -78,10 +90,10 @@ impl Peer {
             && let Some(status) = process.ended()?
         {
             let said = fs::read_to_string(said)?;
-            return answering.with_context(|| format!("{:?} ended at once ({status}): {said}", self.daemon));
+            return answering.with_context(|| format!("{} ended at once ({status}): {said}", self.daemon));
         }
         self.process.replace(Some(process));
-        answering.with_context(|| format!("{:?} on {} does not answer", self.daemon, self.host.role()))
+        answering.with_context(|| format!("{} on {} does not answer", self.daemon, self.host.role()))
     }
 
     /// Writes `swanctl.conf` and loads it all.
@@ -133,11 +145,18 @@ impl Peer {
         listing::pools(&self.swanctl(&["--list-pools", "--leases"])?.success()?.stdout)
     }
 
+    /// Subscribes to a kind of event, such as `ike-updown`.
+    pub fn watch(&self, kind: &'static str) -> Result<Events> {
+        // The socket's path means this daemon only to a thread of its host.
+        let events = self.host.run(move || Events::subscribe(Path::new(VICI_SOCKET), kind));
+        events.with_context(|| format!("cannot subscribe to {kind} on {}", self.host.role()))
+    }
+
     /// Ends the daemon as a service manager does, and wants it to end properly. Nothing happens if it is not running.
     pub fn stop(&self) -> Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
         let status = process.terminate(Deadline::after(PATIENCE))?;
-        ensure!(status.success(), "{:?} on {} ended badly: {status}", self.daemon, self.host.role());
+        ensure!(status.success(), "{} on {} ended badly: {status}", self.daemon, self.host.role());
         Ok(())
     }
 
@@ -154,11 +173,6 @@ impl Peer {
             Some(process) => Ok(process.ended()?.is_none()),
             None => Ok(false),
         }
-    }
-
-    /// The process id, for whoever wants to enter its namespaces.
-    pub fn id(&self) -> Option<u32> {
-        self.process.borrow().as_ref().map(Process::id)
     }
 
     /// What the daemon logs.
@@ -184,10 +198,8 @@ impl Peer {
         }
     }
 
-    /// Leaves the daemon running for good.
-    pub(crate) fn release(&self) {
-        if let Some(process) = self.process.take() {
-            process.release();
-        }
+    /// Leaves the daemon running for good, and gives its process id.
+    pub(crate) fn release(&self) -> Option<u32> {
+        self.process.take().map(Process::release)
     }
 }

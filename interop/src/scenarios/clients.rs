@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::topology::Road;
 use super::{Roles, roadwarrior};
@@ -92,10 +92,10 @@ pub(super) fn stopped_gateway(lab: &Lab, ours: Daemon) -> Result<()> {
     client.initiate(NET)?;
     ensure!(routes(&gateway)?.contains("10.9.0.1"), "no route to the client: {}", routes(&gateway)?);
 
+    let mut sas = client.watch("ike-updown")?;
     gateway.stop()?;
-    until(Deadline::after(Duration::from_secs(5)), "the client to let its SA go", || {
-        Ok(client.sas()?.is_empty().then_some(()))
-    })?;
+    sas.wait_for_down("home", Deadline::after(Duration::from_secs(5)))?;
+    gone(&client)?;
     ensure!(routes(&gateway)?.trim().is_empty(), "routes left behind: {}", routes(&gateway)?);
     Ok(())
 }
@@ -117,10 +117,10 @@ pub(super) fn cut_line(lab: &Lab, ours: Daemon) -> Result<()> {
     let before = gateway.sa()?;
     ensure!(before.state == "ESTABLISHED", "{before:?}");
 
+    let mut sas = gateway.watch("ike-updown")?;
     road.client()?.set_up("eth", false)?;
-    until(patience(), "the gateway to notice that the line is cut", || {
-        Ok(gateway.sas()?.is_empty().then_some(()))
-    })?;
+    sas.wait_for_down("road", patience()).context("the gateway does not notice that the line is cut")?;
+    gone(&gateway)?;
     let pools = gateway.pools()?;
     ensure!(pools.iter().all(|pool| (pool.online, pool.offline) == (0, 1)), "the leases are {pools:?}");
     ensure!(!routes(&gateway)?.contains("10.9.0.1"), "the route is still there: {}", routes(&gateway)?);
@@ -142,6 +142,13 @@ fn address(client: &Peer) -> Result<String> {
         [address] => Ok(address.clone()),
         _ => anyhow::bail!("not one virtual address: {sa:?}"),
     }
+}
+
+/// An SA that is down is listed no more, once the daemon has tidied up after it.
+fn gone(peer: &Peer) -> Result<()> {
+    until(Deadline::after(Duration::from_secs(5)), "the SA to be gone", || {
+        Ok(peer.sas()?.is_empty().then_some(()))
+    })
 }
 
 /// The routes to what lies behind tunnels.

@@ -1,16 +1,17 @@
-//! What must come true between ferryd and real peers: one function each, all of them in [`ALL`].
+//! What must come true between ferryd and real peers: one function each, all of them listed by [`all`].
 //!
 //! Every scenario takes the daemon under test as a parameter. With [`Daemon::Charon`] in its place a scenario runs
 //! strongSwan against itself, which shows that the scenario asks for nothing charon does not do.
 
+mod badinput;
 mod clients;
 mod handshake;
 mod refusal;
-mod roadwarrior;
+pub(crate) mod roadwarrior;
 mod site;
 mod suites;
 mod swanctl;
-mod topology;
+pub(crate) mod topology;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -39,14 +40,20 @@ struct Roles {
     responder: Daemon,
 }
 
+type WithOurs = fn(&Lab, Daemon) -> Result<()>;
+type WithRoles = fn(&Lab, Roles) -> Result<()>;
+type Alone = fn(&Lab) -> Result<()>;
+
 #[derive(Clone, Copy, Debug)]
 enum Run {
     /// The scenario gives the daemon under test its part.
-    Once(fn(&Lab, Daemon) -> Result<()>),
+    Once(WithOurs),
     /// The daemon under test initiates to strongSwan.
-    Initiating(fn(&Lab, Roles) -> Result<()>),
+    Initiating(WithRoles),
     /// strongSwan initiates to the daemon under test.
-    Responding(fn(&Lab, Roles) -> Result<()>),
+    Responding(WithRoles),
+    /// The scenario is about ferryd, and about nothing charon claims.
+    FerrydAlone(Alone),
 }
 
 impl Scenario {
@@ -58,6 +65,7 @@ impl Scenario {
         let play = || match self.run {
             Run::Once(run) => run(&lab, ours),
             Run::Initiating(run) => run(&lab, Roles { initiator: ours, responder: Daemon::Charon }),
+            Run::FerrydAlone(run) => run(&lab),
             Run::Responding(run) => run(&lab, Roles { initiator: Daemon::Charon, responder: ours }),
         };
         let result = match catch_unwind(AssertUnwindSafe(play)) {
@@ -70,16 +78,21 @@ impl Scenario {
         }
     }
 
+    /// Whether the scenario can be played with `ours` as the daemon under test.
+    pub fn suits(&self, ours: Daemon) -> bool {
+        ours == Daemon::Ferryd || !matches!(self.run, Run::FerrydAlone(_))
+    }
+
     fn new(name: String, claim: &'static str, run: Run) -> Self {
         Self { name, claim, limit: Duration::from_secs(180), run }
     }
 }
 
-/// A scenario's name, its claim, and how it is played with the given cast.
-type Entry<Cast> = (&'static str, &'static str, fn(&Lab, Cast) -> Result<()>);
+/// A scenario's name, its claim, and how it is played.
+type Entry<Play> = (&'static str, &'static str, Play);
 
 /// Scenarios with a part for the daemon under test.
-const ONCE: &[Entry<Daemon>] = &[
+const ONCE: &[Entry<WithOurs>] = &[
     (
         "two-behind-one-nat",
         "Two clients behind one NAT have an address and a working tunnel each.",
@@ -119,7 +132,7 @@ const ONCE: &[Entry<Daemon>] = &[
 ];
 
 /// Scenarios to be played twice, with the daemon under test as initiator and as responder.
-const IN_BOTH_ROLES: &[Entry<Roles>] = &[
+const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
     (
         "road-warrior",
         "A client behind a NAT gets a virtual address and DNS from the gateway's pool, traffic flows both ways, and \
@@ -182,6 +195,35 @@ const IN_BOTH_ROLES: &[Entry<Roles>] = &[
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];
 
+/// Scenarios about ferryd alone.
+const FERRYD_ALONE: &[Entry<Alone>] = &[
+    (
+        "garbage",
+        "Garbage on both ports, however well it imitates an SA's packets, is counted and harms nothing.",
+        badinput::garbage,
+    ),
+    (
+        "unusable-configuration",
+        "ferryctl names file and line, or the full key, of what it cannot use, and changes nothing.",
+        badinput::unusable_configuration,
+    ),
+    (
+        "occupied-port",
+        "An occupied port is one clear sentence and a non-zero exit status.",
+        badinput::occupied_port,
+    ),
+    (
+        "missing-tun",
+        "A missing TUN device is one clear sentence and a non-zero exit status.",
+        badinput::missing_tun,
+    ),
+    (
+        "missing-privilege",
+        "Missing privileges are one clear sentence and a non-zero exit status.",
+        badinput::missing_privilege,
+    ),
+];
+
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
     let once = ONCE.iter().map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::Once(run)));
@@ -189,7 +231,9 @@ pub fn all() -> Vec<Scenario> {
         [("initiator", Run::Initiating(run)), ("responder", Run::Responding(run))]
             .map(|(role, run)| Scenario::new(format!("{name}-{role}"), claim, run))
     });
-    twice.chain(once).collect()
+    let alone = FERRYD_ALONE.iter();
+    let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
+    twice.chain(once).chain(alone).collect()
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -12,7 +12,7 @@ const DNS: &str = "10.1.0.53";
 const FIRST_ADDRESS: &str = "10.9.0.1";
 
 /// The gateway's configuration: anybody with the key gets an address from the pool and may reach the LAN.
-pub(super) fn gateway() -> SwanctlConf {
+pub(crate) fn gateway() -> SwanctlConf {
     gateway_with_dpd("0s")
 }
 
@@ -28,7 +28,7 @@ pub(super) fn gateway_with_dpd(delay: &str) -> SwanctlConf {
 }
 
 /// A client's configuration.
-pub(super) fn client(id: &str) -> SwanctlConf {
+pub(crate) fn client(id: &str) -> SwanctlConf {
     let connection = Connection::psk(id, "gw.test")
         .set("remote_addrs", Road::GATEWAY)
         .set("vips", "0.0.0.0")

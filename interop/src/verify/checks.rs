@@ -27,15 +27,12 @@ pub(super) fn docs() -> Result<Tally> {
     check("docs", doc)
 }
 
-fn check(name: &str, mut command: Command) -> Result<Tally> {
-    let output = command.output().context("cannot run cargo")?;
-    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    if output.status.success() {
+fn check(name: &str, command: Command) -> Result<Tally> {
+    let log = logs()?.join(format!("{name}.log"));
+    if cargo::follow(command, &log, |_| ())?.success() {
         return Ok(Tally::PASSED);
     }
-    let log = logs()?.join(format!("{name}.log"));
-    std::fs::write(&log, &text)?;
-    print!("{}", tail(&text, 40));
+    print!("{}", tail(&std::fs::read_to_string(&log)?, 40));
     println!("  all of it lies in {}", log.display());
     Ok(Tally::FAILED)
 }

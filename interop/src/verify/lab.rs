@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::{Tally, UnderTest, leftovers, logs, seconds, tail};
+use super::{Tally, leftovers, logs, seconds, tail};
 use crate::cargo;
 use crate::lab::{Deadline, Lab, Lifetime, Process};
 use crate::peer::Daemon;
@@ -21,7 +21,7 @@ use crate::scenarios::{self, Scenario};
 pub(super) const NAME: &str = "ferry-lab";
 
 /// Builds the daemon and plays the scenarios, `jobs` at a time.
-pub(super) fn run(scenarios: &[Scenario], daemon: UnderTest, jobs: usize) -> Result<Tally> {
+pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result<Tally> {
     for namespace in leftovers::clear_abandoned()? {
         println!("  cleared away {namespace}, left by a run that was ended");
     }
@@ -29,8 +29,13 @@ pub(super) fn run(scenarios: &[Scenario], daemon: UnderTest, jobs: usize) -> Res
         println!("  no scenario can be played: {error:#}");
         return Ok(Tally { skipped: u64::try_from(scenarios.len())?, ..Tally::FAILED });
     }
-    let queue = Mutex::new(scenarios.iter());
-    let all = Mutex::new(Tally::default());
+    let (playable, others): (Vec<&Scenario>, Vec<_>) =
+        scenarios.iter().partition(|scenario| scenario.suits(daemon));
+    for scenario in &others {
+        println!("  {:32} skipped, it is about ferryd alone", scenario.name);
+    }
+    let queue = Mutex::new(playable.into_iter());
+    let all = Mutex::new(Tally { skipped: u64::try_from(others.len())?, ..Tally::default() });
     let next = || queue.lock().ok()?.next();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
@@ -79,11 +84,11 @@ pub(super) fn play(name: &str, ours: Daemon) -> Result<bool> {
 }
 
 /// Starts this program again for one scenario and waits for it.
-fn play_apart(scenario: &Scenario, daemon: UnderTest) -> Result<()> {
+fn play_apart(scenario: &Scenario, daemon: Daemon) -> Result<()> {
     let said = logs()?.join(format!("{}.log", scenario.name));
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--play", &scenario.name, "--daemon"]);
-    command.arg(if daemon == UnderTest::Charon { "charon" } else { "ferryd" });
+    command.arg(daemon.to_string());
     command.env(leftovers::MARK, std::process::id().to_string());
     command.stdout(File::create(&said)?).stderr(File::options().append(true).open(&said)?);
     let mut process = Process::start(command, true)?;

@@ -56,8 +56,16 @@ fn namespaces() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether the process that made a namespace is gone. Its id may belong to another program by now, or to nothing but a
+/// record of its death.
 fn is_abandoned(namespace: &str) -> bool {
-    owner(namespace).is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists())
+    let program = |id: &str| -> Option<String> {
+        let path = fs::read_link(Path::new("/proc").join(id).join("exe")).ok()?;
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        // What was built anew while it runs.
+        Some(name.trim_end_matches(" (deleted)").to_owned())
+    };
+    owner(namespace).is_some_and(|id| program(&id.to_string()) != program("self"))
 }
 
 /// The process whose lab made a namespace: `ferry-lab-4711-0-gateway`.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 
 use crate::peer::Daemon;
 use crate::{cargo, machine, scenarios};
@@ -31,28 +31,12 @@ pub struct Options {
     /// How many scenarios run at a time
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: u8,
-    /// The daemon the scenarios put to the test
-    #[arg(long, value_enum, default_value_t = UnderTest::Ferryd)]
-    daemon: UnderTest,
+    /// The daemon the scenarios put to the test; charon shows that they ask for nothing charon does not do
+    #[arg(long, value_enum, default_value_t = Daemon::Ferryd)]
+    daemon: Daemon,
     /// Play one scenario in this process (what the lab starts for each)
     #[arg(long, hide = true, value_name = "SCENARIO")]
     play: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum UnderTest {
-    Ferryd,
-    /// strongSwan against itself: shows that the scenarios ask for nothing charon does not do
-    Charon,
-}
-
-impl From<UnderTest> for Daemon {
-    fn from(daemon: UnderTest) -> Self {
-        match daemon {
-            UnderTest::Ferryd => Self::Ferryd,
-            UnderTest::Charon => Self::Charon,
-        }
-    }
 }
 
 /// The parts, in the order they run.
@@ -124,7 +108,7 @@ pub fn run(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     if let Some(name) = &options.play {
-        return lab::play(name, options.daemon.into());
+        return lab::play(name, options.daemon);
     }
     let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| options.wants(*part)).collect();
     ensure!(!parts.is_empty(), "no part or scenario is called {}; see --list", options.only.join(" or "));

@@ -1,39 +1,28 @@
 //! `cargo test` over the workspace, its results read as they come.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::{Tally, logs, tail};
 use crate::cargo;
 
 pub(super) fn run() -> Result<Tally> {
-    let path = logs()?.join("tests.log");
-    let mut log = File::create(&path)?;
-    let (output, input) = std::io::pipe()?;
+    let log = logs()?.join("tests.log");
     let mut command = cargo::command("test");
-    command.args(["--workspace", "--no-fail-fast"]).stdout(input.try_clone()?).stderr(input);
-    let mut child = command.spawn().context("cannot run cargo")?;
-    // The command holds the pipe's other ends, and the end of the output is when all of them are closed.
-    drop(command);
+    command.args(["--workspace", "--no-fail-fast"]);
     let mut reader = Reader::default();
-    for line in BufReader::new(output).lines() {
-        let line = line?;
-        writeln!(log, "{line}")?;
-        if let Some(news) = reader.read(&line) {
+    let status = cargo::follow(command, &log, |line| {
+        if let Some(news) = reader.read(line) {
             println!("  {news}");
         }
-    }
-    let status = child.wait()?;
+    })?;
     let mut tally = reader.tally;
     if !status.success() {
         if tally.failed == 0 {
             // It did not build, or a test's process died without counting.
             tally.failed = 1;
         }
-        print!("{}", tail(&std::fs::read_to_string(&path)?, 60));
-        println!("  all of it lies in {}", path.display());
+        print!("{}", tail(&std::fs::read_to_string(&log)?, 60));
+        println!("  all of it lies in {}", log.display());
     }
     Ok(tally)
 }
@@ -49,6 +38,9 @@ impl Reader {
     /// Counts the line; gives what is worth telling.
     fn read(&mut self, line: &str) -> Option<String> {
         let words = line.trim_start();
+        if let Some(how) = words.strip_prefix("Finished ").filter(|_| line.starts_with("  ")) {
+            return Some(format!("built: {how}"));
+        }
         for prefix in ["Running unittests ", "Running ", "Doc-tests "] {
             if let Some(what) = words.strip_prefix(prefix).filter(|_| line.starts_with("  ")) {
                 self.running = name(prefix, what);
@@ -125,6 +117,7 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         assert_eq!(
             told,
             [
+                "built: `test` profile [optimized + debuginfo] target(s) in 51.34s",
                 "ferry_ike src/lib.rs: wire::tests::slow: ignored, takes a week",
                 "ferry_ike src/lib.rs: wire::tests::bad: FAILED",
                 "ferry_ike src/lib.rs                     1 passed, 1 failed, 1 skipped",

@@ -27,8 +27,9 @@ impl Handshake {
         psk::auth(suite.prf(), key, &self.request, &self.nonce_r, &self.sk_pi, &id::body(id_i))
     }
 
-    fn verify_initiator(&self, auth: &[u8], suite: &IkeSuite, key: &Secret, id_i: &Identity) -> bool {
-        psk::verify(auth, suite.prf(), key, &self.request, &self.nonce_r, &self.sk_pi, &id::body(id_i))
+    /// `id_i` is the body of IDi as it came, reserved octets and all.
+    fn verify_initiator(&self, auth: &[u8], suite: &IkeSuite, key: &Secret, id_i: &[u8]) -> bool {
+        psk::verify(auth, suite.prf(), key, &self.request, &self.nonce_r, &self.sk_pi, id_i)
     }
 
     /// The responder's.
@@ -36,8 +37,9 @@ impl Handshake {
         psk::auth(suite.prf(), key, &self.response, &self.nonce_i, &self.sk_pr, &id::body(id_r))
     }
 
-    fn verify_responder(&self, auth: &[u8], suite: &IkeSuite, key: &Secret, id_r: &Identity) -> bool {
-        psk::verify(auth, suite.prf(), key, &self.response, &self.nonce_i, &self.sk_pr, &id::body(id_r))
+    /// `id_r` is the body of IDr as it came.
+    fn verify_responder(&self, auth: &[u8], suite: &IkeSuite, key: &Secret, id_r: &[u8]) -> bool {
+        psk::verify(auth, suite.prf(), key, &self.response, &self.nonce_i, &self.sk_pr, id_r)
     }
 }
 

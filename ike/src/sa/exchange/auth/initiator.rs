@@ -197,7 +197,9 @@ impl Sent {
     /// Who the peer is, proven (RFC 7296 §2.15).
     fn verify(&self, core: &Core, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Identity, Failure> {
         let payloads = &opened.payloads;
-        let (Some(id_r), Some(auth)) = (payloads.id_r(), payloads.auth()) else {
+        let (Some(id_r), Some(id_r_body), Some(auth)) =
+            (payloads.id_r(), payloads.id_r_body(), payloads.auth())
+        else {
             let error = payloads.notifies().find(|notify| notify.kind.is_error());
             return Err(error.map_or(
                 Failure::Protocol("its IKE_AUTH response lacks IDr or AUTH"),
@@ -219,7 +221,7 @@ impl Sent {
         }
         let key = shared_key(cx.configuration, &self.local_id, id_r).map_err(Failure::Authentication)?;
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-        if !self.handshake.verify_responder(auth.data, suite, key, id_r) {
+        if !self.handshake.verify_responder(auth.data, suite, key, id_r_body) {
             return Err(Failure::Authentication(format!("the pre-shared key of '{id_r}' does not fit")));
         }
         info!(target: "ike", "authentication of '{id_r}' with pre-shared key successful");

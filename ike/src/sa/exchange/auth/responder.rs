@@ -126,7 +126,9 @@ struct Peer {
 /// Finds the connection for the identities and checks AUTH (RFC 7296 §2.15).
 fn verify(core: &Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Peer, Failure> {
     let payloads = &opened.payloads;
-    let id_i = payloads.id_i().ok_or(Failure::Protocol("its IKE_AUTH request lacks IDi"))?;
+    let (Some(id_i), Some(id_i_body)) = (payloads.id_i(), payloads.id_i_body()) else {
+        return Err(Failure::Protocol("its IKE_AUTH request lacks IDi"));
+    };
     let id_r = payloads.id_r();
     let (connection, local_id) = find_connection(core, id_i, id_r, cx)?;
     info!(target: "cfg", "selected peer config '{}'", connection.name);
@@ -144,7 +146,7 @@ fn verify(core: &Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'_>) 
     }
     let key = shared_key(cx.configuration, &local_id, id_i).map_err(Failure::Authentication)?;
     let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-    if !handshake.verify_initiator(auth.data, suite, key, id_i) {
+    if !handshake.verify_initiator(auth.data, suite, key, id_i_body) {
         return Err(Failure::Authentication(format!(
             "tried 1 shared key for '{local_id}' - '{id_i}', but MAC mismatched"
         )));

@@ -1,0 +1,219 @@
+//! The userspace plane: `esp`'s worker on a TUN device.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::RangeInclusive;
+use std::time::Instant;
+
+use ferry_esp::plane::{self, ChildId, IkeDatagram, Plane, SpiPrefix};
+use ferry_esp::{
+    AddressRange, CopyDscp, Ecn, InboundParams, KeyMaterial, Limits, OutboundParams, Ports, Selector, Selectors,
+    SequenceNumbers, TunnelOptions,
+};
+use ferry_ike::config::{self, Child};
+use ferry_ike::crypto::ChildKeyMaterial;
+use ferry_ike::output::{ChildInstall, ChildSaId, Path};
+use ferry_ike::selector::TrafficSelector;
+use ferry_ike::wire::registry::Spi;
+use ferry_xfrm::Links;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::{DataPlane, PlaneError, PlaneEvent, algorithms};
+use crate::control::ChildUse;
+use crate::net::Sockets;
+
+/// Draws of an SPI before the configured range is believed to be full.
+const DRAWS: usize = 4096;
+
+/// The plane, and what must be known to give SPIs back.
+pub(super) struct Userspace {
+    plane: Plane,
+    interface: u32,
+    spis: RangeInclusive<u32>,
+    prefix: SpiPrefix,
+    /// Set aside and not installed yet.
+    reserved: HashMap<ChildSaId, ferry_esp::Spi>,
+    installed: HashSet<ChildSaId>,
+}
+
+impl Userspace {
+    pub(super) async fn start(
+        device: &str,
+        spis: RangeInclusive<u32>,
+        sockets: &Sockets,
+        deliver: impl Fn(&[u8], Path) + Send + Sync + 'static,
+        events: mpsc::UnboundedSender<PlaneEvent>,
+    ) -> Result<Self, PlaneError> {
+        let config = plane::PlaneConfig { device: device.to_owned(), ..plane::PlaneConfig::default() };
+        let ike = move |datagram: IkeDatagram<'_>| {
+            deliver(datagram.payload, Path { local: datagram.local, remote: datagram.remote });
+        };
+        let plane = Plane::start(&config, sockets.nat_t_duplicates()?, ike, move |event| tell(event, &events))?;
+        let find = async || Links::open().await?.by_name(device).await;
+        let link = find().await.map_err(|source| PlaneError::Device { device: device.to_owned(), source })?;
+        let prefix = common_prefix(&spis);
+        let (reserved, installed) = Default::default();
+        Ok(Self { plane, interface: link.index, spis, prefix, reserved, installed })
+    }
+}
+
+impl DataPlane for Userspace {
+    fn reserve_spi(&mut self, child_sa: ChildSaId) -> Result<Spi, String> {
+        for _ in 0..DRAWS {
+            let spi = self.plane.reserve_spi(self.prefix).map_err(|error| error.to_string())?;
+            if self.spis.contains(&spi.0) {
+                self.reserved.insert(child_sa, spi);
+                return Ok(Spi(spi.0));
+            }
+            self.plane.release_spi(spi);
+        }
+        Err(format!("no SPI is free between {:#x} and {:#x}", self.spis.start(), self.spis.end()))
+    }
+
+    fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
+        if !install.encapsulated {
+            return Err("the userspace data plane needs ESP in UDP, which was not negotiated".into());
+        }
+        let suite = algorithms::userspace(&install.suite)
+            .ok_or("the userspace data plane does not have the negotiated cipher")?;
+        let child = ChildId(install.child_sa.0);
+        let path = plane::Path { local: install.path.local, remote: install.path.remote };
+        let selectors = Selectors {
+            local: install.local_ts.iter().map(selector).collect::<Result<_, _>>()?,
+            remote: install.remote_ts.iter().map(selector).collect::<Result<_, _>>()?,
+        };
+        let sequence_numbers =
+            if install.suite.esn() { SequenceNumbers::Extended } else { SequenceNumbers::Short };
+        let tunnel = tunnel_options(&install.child);
+        let inbound = InboundParams {
+            spi: ferry_esp::Spi(install.spi_in.0),
+            suite,
+            keys: keys(&install.inbound),
+            sequence_numbers,
+            replay_window: install.child.replay_window.min(ferry_esp::MAX_REPLAY_WINDOW),
+            selectors: selectors.clone(),
+            tunnel,
+        };
+        let outbound = OutboundParams {
+            spi: ferry_esp::Spi(install.spi_out.0),
+            suite,
+            keys: keys(&install.outbound),
+            sequence_numbers,
+            selectors,
+            tunnel,
+        };
+        self.reserved.remove(&install.child_sa);
+        self.installed.insert(install.child_sa);
+        let limits = Limits::default();
+        // Inbound first: the peer may send as soon as it has our answer.
+        self.plane
+            .add_inbound(child, inbound, path, limits)
+            .and_then(|()| self.plane.add_outbound(child, outbound, path, limits, None))
+            .map_err(|error| {
+                self.remove(install.child_sa);
+                error.to_string()
+            })
+    }
+
+    fn update(&mut self, child_sa: ChildSaId, path: Path) -> Result<(), String> {
+        let path = plane::Path { local: path.local, remote: path.remote };
+        self.plane.update_path(ChildId(child_sa.0), path).map_err(|error| error.to_string())
+    }
+
+    fn remove(&mut self, child_sa: ChildSaId) {
+        if let Some(spi) = self.reserved.remove(&child_sa) {
+            self.plane.release_spi(spi);
+        }
+        if self.installed.remove(&child_sa) {
+            self.plane.remove(ChildId(child_sa.0));
+        }
+    }
+
+    fn query(&self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse> {
+        let now = Instant::now();
+        let ago = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let usage = |child_sa: &ChildSaId| {
+            let used = self.plane.query(ChildId(child_sa.0))?;
+            let used = ChildUse {
+                bytes_in: used.bytes_in,
+                packets_in: used.packets_in,
+                last_in: ago(used.last_in),
+                bytes_out: used.bytes_out,
+                packets_out: used.packets_out,
+                last_out: ago(used.last_out),
+            };
+            Some((*child_sa, used))
+        };
+        child_sas.iter().filter_map(usage).collect()
+    }
+
+    fn interface(&self) -> Option<u32> {
+        Some(self.interface)
+    }
+}
+
+/// On the worker's thread: nothing here may wait.
+fn tell(event: plane::Event, events: &mpsc::UnboundedSender<PlaneEvent>) {
+    let told = match event {
+        plane::Event::PeerMoved { child, to, .. } => {
+            PlaneEvent::PeerMoved { child_sa: ChildSaId(child.0), remote: to }
+        }
+        plane::Event::SequenceExhausted { child, .. } => PlaneEvent::Exhausted { child_sa: ChildSaId(child.0) },
+        plane::Event::DeviceLost { reason } => {
+            warn!(target: "knl", "the TUN device is gone, no packets pass any more: {reason}");
+            return;
+        }
+        // Without a rekey there is nothing to do about them before the end.
+        plane::Event::SequenceNearlyExhausted { .. } | plane::Event::LimitReached { .. } => {
+            debug!(target: "knl", "{event:?}");
+            return;
+        }
+    };
+    let _ = events.send(told); // the daemon is going down
+}
+
+fn keys(material: &ChildKeyMaterial) -> KeyMaterial {
+    let (encryption, integrity) = material.octets();
+    KeyMaterial::new(encryption, integrity)
+}
+
+fn selector(ts: &TrafficSelector) -> Result<Selector, String> {
+    let addresses = AddressRange::new(ts.start_addr, ts.end_addr).map_err(|error| error.to_string())?;
+    Ok(Selector {
+        addresses,
+        protocol: (ts.protocol != 0).then_some(ts.protocol),
+        ports: Ports::from_wire(ts.start_port, ts.end_port),
+    })
+}
+
+fn tunnel_options(child: &Child) -> TunnelOptions {
+    TunnelOptions {
+        copy_dscp: match child.copy_dscp {
+            config::CopyDscp::Out => CopyDscp::Out,
+            config::CopyDscp::In => CopyDscp::In,
+            config::CopyDscp::Both => CopyDscp::Both,
+            config::CopyDscp::No => CopyDscp::No,
+        },
+        ecn: if child.copy_ecn { Ecn::Propagate } else { Ecn::Off },
+        copy_df: child.copy_df,
+    }
+}
+
+/// The bits that all SPIs of a range begin with.
+fn common_prefix(spis: &RangeInclusive<u32>) -> SpiPrefix {
+    let len = (spis.start() ^ spis.end()).leading_zeros().min(16);
+    let len = u8::try_from(len).unwrap_or(0);
+    SpiPrefix { value: spis.start().checked_shr(32 - u32::from(len)).unwrap_or(0), len }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_of_a_range_of_spis() {
+        assert_eq!(common_prefix(&(0xc000_0000..=0xcfff_ffff)), SpiPrefix { value: 0xc, len: 4 });
+        assert_eq!(common_prefix(&(0..=u32::MAX)), SpiPrefix { value: 0, len: 0 });
+        assert_eq!(common_prefix(&(0x1234_5600..=0x1234_56ff)), SpiPrefix { value: 0x1234, len: 16 });
+    }
+}

@@ -1,0 +1,187 @@
+//! A host: an endpoint, what is around it, and what it told.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::nat::NatId;
+use super::outside::{ActionKind, Manner, Outside};
+use super::random::provider;
+use super::setup::Setup;
+use crate::command::Command;
+use crate::config::{Connection, EndpointConfig, Ports, Unique};
+use crate::endpoint::Endpoint;
+use crate::output::{Action, ActionId, Event, IkeSaId, Outcome, Path, RequestId};
+use crate::status::IkeSaState;
+
+/// Names a host of a [`World`](super::World).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HostId(pub(super) usize);
+
+/// A host of a [`World`](super::World).
+pub struct Host {
+    /// Its name in transcripts.
+    pub name: String,
+    /// Its own address, behind the NAT if there is one.
+    pub address: IpAddr,
+    /// The protocol.
+    pub endpoint: Endpoint,
+    /// What does the endpoint's actions.
+    pub outside: Outside,
+    pub(super) nat: Option<NatId>,
+    pub(super) is_cut_off: bool,
+    pub(super) connections: Vec<Arc<Connection>>,
+    pub(super) events: Vec<String>,
+    /// Outcomes of actions that are dealt with late, by when they are told.
+    pub(super) late: Vec<(Instant, ActionId, Outcome)>,
+    /// Commands of our own, which nobody waits for.
+    own_requests: u64,
+}
+
+/// The numbers of requests that hosts give to themselves start here.
+const OWN_REQUESTS: u64 = 1 << 32;
+
+impl Host {
+    pub(super) fn new(setup: Setup, seed: u64) -> Self {
+        let mut outside = Outside::default();
+        for pool in setup.pools {
+            outside.add_pool(pool);
+        }
+        let configuration = Arc::new(setup.configuration);
+        let config = EndpointConfig {
+            ports: Ports::default(),
+            settings: setup.settings,
+            spi_prefix: setup.spi_prefix,
+            unique_ids: Arc::default(),
+            configuration: configuration.clone(),
+        };
+        Self {
+            name: setup.name,
+            address: setup.address,
+            endpoint: Endpoint::new(config, provider(seed)),
+            outside,
+            nat: None,
+            is_cut_off: false,
+            connections: configuration.connections.clone(),
+            events: Vec::new(),
+            late: Vec::new(),
+            own_requests: OWN_REQUESTS,
+        }
+    }
+
+    /// The connection that has a child of that name, or that name itself, in load order.
+    pub(super) fn connection(&self, name: &str) -> &Arc<Connection> {
+        self.connections
+            .iter()
+            .find(|connection| connection.name == name || connection.child(name).is_some())
+            .expect("the host has a connection or child of that name")
+    }
+
+    /// The ports and addresses between which a connection is initiated.
+    pub(super) fn path(&self, connection: &Connection, remote: IpAddr) -> Path {
+        let local_port = if connection.local_port == 0 { 500 } else { connection.local_port };
+        Path {
+            local: SocketAddr::new(self.address, local_port),
+            remote: SocketAddr::new(remote, connection.remote_port),
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: &Event) -> String {
+        let line = describe(event);
+        if !matches!(event, Event::Completed { request, .. } if request.0 > OWN_REQUESTS) {
+            self.events.push(line.clone());
+        }
+        line
+    }
+
+    /// Deals with an action as it is told to. `None` if the outcome comes later.
+    pub(super) fn act(&mut self, id: ActionId, action: Action, now: Instant) -> Option<Outcome> {
+        match self.outside.manner(ActionKind::of(&action)) {
+            Some(Manner::Fails) => Some(Outcome::Failed("told to fail".into())),
+            Some(Manner::Late(delay)) => {
+                let outcome = self.perform(action, now);
+                self.late.push((now + delay, id, outcome));
+                None
+            }
+            None => Some(self.perform(action, now)),
+        }
+    }
+
+    fn perform(&mut self, action: Action, now: Instant) -> Outcome {
+        match action {
+            Action::CheckUnique { ike_sa, connection, local_id, remote_id, initial_contact } => {
+                let others = self.endpoint.ike_sas().into_iter().filter(|sa| {
+                    sa.id != ike_sa
+                        && sa.state == IkeSaState::Established
+                        && sa.local_id.as_ref() == Some(&local_id)
+                        && sa.remote_id.as_ref() == Some(&remote_id)
+                });
+                let others: Vec<IkeSaId> = others.map(|sa| sa.id).collect();
+                let is_allowed = match connection.unique {
+                    Unique::Never => true,
+                    Unique::No => {
+                        if initial_contact {
+                            self.end(&others, true, now);
+                        }
+                        true
+                    }
+                    Unique::Replace => {
+                        self.end(&others, initial_contact, now);
+                        true
+                    }
+                    Unique::Keep if initial_contact => {
+                        self.end(&others, true, now);
+                        true
+                    }
+                    Unique::Keep => others.is_empty(),
+                };
+                Outcome::Unique { is_allowed }
+            }
+            action => self.outside.perform(action, now),
+        }
+    }
+
+    /// Ends IKE SAs that another takes the place of. After INITIAL_CONTACT the peer does not know them any more, and
+    /// is not waited for.
+    fn end(&mut self, ike_sas: &[IkeSaId], force: bool, now: Instant) {
+        for ike_sa in ike_sas {
+            self.own_requests += 1;
+            let request = RequestId(self.own_requests);
+            let command = Command::TerminateIkeSa { request, ike_sa: *ike_sa, force };
+            self.endpoint.handle_command(command, now).expect("the endpoint has just listed it");
+        }
+    }
+
+    /// Everything the endpoint and what is around it still hold. Empty is how it should end.
+    #[must_use]
+    pub fn leaks(&self) -> Vec<String> {
+        let sas = self.endpoint.ike_sas().into_iter();
+        let mut leaks: Vec<String> =
+            sas.map(|sa| format!("IKE_SA #{} is {}", sa.id, sa.state.name())).collect();
+        if self.endpoint.half_open() > 0 {
+            leaks.push(format!("{} IKE_SAs are half open", self.endpoint.half_open()));
+        }
+        if self.endpoint.poll_timeout().is_some() {
+            leaks.push("a deadline is left".into());
+        }
+        leaks.extend(self.late.iter().map(|(_, id, _)| format!("action #{} has no outcome yet", id.0)));
+        leaks.extend(self.outside.leaks());
+        leaks.into_iter().map(|leak| format!("{}: {leak}", self.name)).collect()
+    }
+}
+
+/// An event as one line.
+fn describe(event: &Event) -> String {
+    let name = |connection: &Option<String>| connection.clone().unwrap_or_else(|| "(unnamed)".into());
+    match event {
+        Event::IkeSaUp(sa) => format!("IKE_SA {} up", name(&sa.connection)),
+        Event::IkeSaDown { status, reason } => format!("IKE_SA {} down: {reason}", name(&status.connection)),
+        Event::IkeSaMoved { status, path } => {
+            format!("IKE_SA {} moved from {} to {}", name(&status.connection), status.remote, path.remote)
+        }
+        Event::ChildSaUp { child_sa, .. } => format!("CHILD_SA {} up", child_sa.name),
+        Event::ChildSaDown { child_sa, reason, .. } => format!("CHILD_SA {} down: {reason:?}", child_sa.name),
+        Event::Completed { request, result: Ok(()) } => format!("request {request} done"),
+        Event::Completed { request, result: Err(why) } => format!("request {request} failed: {why}"),
+    }
+}

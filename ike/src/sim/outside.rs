@@ -1,0 +1,225 @@
+//! What is around an endpoint: a data plane, pools, an interface for virtual IPs. It does what actions ask, unless
+//! it is told to fail or to be late, and remembers what it was asked so that nothing can leak unseen.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::config::Lease;
+use crate::identity::Identity;
+use crate::lease::{Pool, Pools};
+use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, Outcome};
+use crate::wire::registry::Spi;
+
+/// The kinds of [`Action`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ActionKind {
+    /// [`Action::ReserveSpi`].
+    ReserveSpi,
+    /// [`Action::InstallChild`].
+    InstallChild,
+    /// [`Action::UpdateChild`].
+    UpdateChild,
+    /// [`Action::RemoveChild`].
+    RemoveChild,
+    /// [`Action::QueryInbound`].
+    QueryInbound,
+    /// [`Action::Lease`].
+    Lease,
+    /// [`Action::ReleaseLease`].
+    ReleaseLease,
+    /// [`Action::CheckUnique`].
+    CheckUnique,
+    /// [`Action::InstallVirtualIps`].
+    InstallVirtualIps,
+    /// [`Action::RemoveVirtualIps`].
+    RemoveVirtualIps,
+}
+
+impl ActionKind {
+    /// The kind of an action.
+    #[must_use]
+    pub const fn of(action: &Action) -> Self {
+        match action {
+            Action::ReserveSpi { .. } => Self::ReserveSpi,
+            Action::InstallChild(_) => Self::InstallChild,
+            Action::UpdateChild { .. } => Self::UpdateChild,
+            Action::RemoveChild { .. } => Self::RemoveChild,
+            Action::QueryInbound { .. } => Self::QueryInbound,
+            Action::Lease { .. } => Self::Lease,
+            Action::ReleaseLease { .. } => Self::ReleaseLease,
+            Action::CheckUnique { .. } => Self::CheckUnique,
+            Action::InstallVirtualIps { .. } => Self::InstallVirtualIps,
+            Action::RemoveVirtualIps { .. } => Self::RemoveVirtualIps,
+        }
+    }
+}
+
+/// How actions of one kind are dealt with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    /// Done, and told so long after.
+    Late(Duration),
+    /// Not done, and told at once.
+    Fails,
+}
+
+/// The surroundings of one endpoint.
+#[derive(Default)]
+pub struct Outside {
+    reserved: BTreeMap<ChildSaId, Spi>,
+    installed: BTreeMap<ChildSaId, Installed>,
+    virtual_ips: BTreeMap<IkeSaId, Vec<IpAddr>>,
+    pools: Pools,
+    manners: BTreeMap<ActionKind, Manner>,
+    last_spi: u32,
+    /// What an endpoint must never ask.
+    faults: Vec<String>,
+}
+
+/// A CHILD_SA in the data plane.
+pub(super) struct Installed {
+    pub(super) install: Box<ChildInstall>,
+    pub(super) last_inbound: Option<Instant>,
+}
+
+impl Outside {
+    pub(super) fn add_pool(&mut self, pool: Pool) {
+        self.pools.load(pool).expect("pools of a setup do not overlap");
+    }
+
+    /// Deals with actions of that kind so from now on; `None` is done and told at once.
+    pub fn deal(&mut self, kind: ActionKind, manner: impl Into<Option<Manner>>) {
+        match manner.into() {
+            Some(manner) => self.manners.insert(kind, manner),
+            None => self.manners.remove(&kind),
+        };
+    }
+
+    /// The CHILD_SAs in the data plane, oldest first.
+    pub fn installed(&self) -> impl Iterator<Item = &ChildInstall> {
+        self.installed.values().map(|installed| &*installed.install)
+    }
+
+    /// Virtual IPs on our interface.
+    pub fn virtual_ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.virtual_ips.values().flatten().copied()
+    }
+
+    /// The pools.
+    #[must_use]
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// Everything that is still held for somebody, and everything that went wrong. Empty is how it should end.
+    #[must_use]
+    pub fn leaks(&self) -> Vec<String> {
+        let reserved =
+            self.reserved.iter().map(|(id, spi)| format!("SPI {spi} of CHILD_SA #{id} is reserved"));
+        let installed = self.installed.keys().map(|id| format!("CHILD_SA #{id} is installed"));
+        let vips = self.virtual_ips.iter().map(|(id, vips)| format!("IKE_SA #{id} has {vips:?} installed"));
+        let online = self.pools.iter().filter(|pool| pool.online() > 0);
+        let leases = online.map(|pool| format!("pool {} has {} leases online", pool.name(), pool.online()));
+        reserved.chain(installed).chain(vips).chain(leases).chain(self.faults.iter().cloned()).collect()
+    }
+
+    /// What an endpoint should never have asked, so far.
+    #[must_use]
+    pub fn faults(&self) -> &[String] {
+        &self.faults
+    }
+
+    pub(super) fn manner(&self, kind: ActionKind) -> Option<Manner> {
+        self.manners.get(&kind).copied()
+    }
+
+    pub(super) fn child_mut(&mut self, id: ChildSaId) -> Option<&mut Installed> {
+        self.installed.get_mut(&id)
+    }
+
+    /// The CHILD_SA that receives on this SPI.
+    pub(super) fn by_spi(&self, spi: Spi) -> Option<&ChildInstall> {
+        self.installed().find(|install| install.spi_in == spi)
+    }
+
+    /// Does what an action asks. [`Action::CheckUnique`] is not for us: it is about other IKE SAs.
+    pub(super) fn perform(&mut self, action: Action, now: Instant) -> Outcome {
+        match action {
+            Action::ReserveSpi { child_sa } => {
+                self.last_spi = self.last_spi.max(0xc000_0000) + 1;
+                let spi = Spi(self.last_spi);
+                if self.reserved.insert(child_sa, spi).is_some() || self.installed.contains_key(&child_sa) {
+                    self.fault(format!("CHILD_SA #{child_sa} has an SPI already"));
+                }
+                Outcome::Spi(spi)
+            }
+            Action::InstallChild(install) => {
+                let id = install.child_sa;
+                if self.reserved.remove(&id) != Some(install.spi_in) {
+                    self.fault(format!("CHILD_SA #{id} is installed with an SPI that is not its own"));
+                }
+                self.installed.insert(id, Installed { install, last_inbound: None });
+                Outcome::Done
+            }
+            Action::UpdateChild { child_sa, path } => {
+                match self.installed.get_mut(&child_sa) {
+                    Some(installed) => installed.install.path = path,
+                    None => self.fault(format!("CHILD_SA #{child_sa} is updated and not there")),
+                }
+                Outcome::Done
+            }
+            Action::RemoveChild { child_sa } => {
+                let was_reserved = self.reserved.remove(&child_sa).is_some();
+                let was_installed = self.installed.remove(&child_sa).is_some();
+                if !was_reserved && !was_installed {
+                    self.fault(format!("CHILD_SA #{child_sa} is removed and not there"));
+                }
+                Outcome::Done
+            }
+            Action::QueryInbound { child_sas } => {
+                let last = child_sas.iter().filter_map(|id| self.installed.get(id)?.last_inbound).max();
+                Outcome::LastInbound(last.map(|at| now.saturating_duration_since(at)))
+            }
+            Action::Lease { pools, identity, requested } => {
+                Outcome::Lease(self.lease(&pools, &identity, &requested))
+            }
+            Action::ReleaseLease { addresses, .. } => {
+                for address in addresses {
+                    if !self.pools.release(address) {
+                        self.fault(format!("{address} is given back and not leased"));
+                    }
+                }
+                Outcome::Done
+            }
+            Action::InstallVirtualIps { ike_sa, lease, .. } => {
+                if self.virtual_ips.insert(ike_sa, lease.addresses).is_some() {
+                    self.fault(format!("IKE_SA #{ike_sa} has virtual IPs already"));
+                }
+                Outcome::Done
+            }
+            Action::RemoveVirtualIps { ike_sa, .. } => {
+                if self.virtual_ips.remove(&ike_sa).is_none() {
+                    self.fault(format!("virtual IPs of IKE_SA #{ike_sa} are removed and not there"));
+                }
+                Outcome::Done
+            }
+            Action::CheckUnique { .. } => Outcome::Unique { is_allowed: true },
+        }
+    }
+
+    fn lease(&mut self, pools: &[String], identity: &Identity, requested: &[IpAddr]) -> Lease {
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for address in requested {
+            if addresses.iter().all(|leased| leased.is_ipv4() != address.is_ipv4()) {
+                addresses.extend(self.pools.acquire(pools, identity, *address));
+            }
+        }
+        let attributes = self.pools.attributes(pools, &addresses);
+        Lease { addresses, attributes }
+    }
+
+    fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+}

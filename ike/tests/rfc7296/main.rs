@@ -1,0 +1,22 @@
+//! Stories between simulated peers, filed by the section of RFC 7296 they are about.
+//!
+//! Each is told message by message. A failing one prints what went over the wire.
+
+mod s1_2;
+mod s2_1;
+mod s2_5;
+mod s2_6;
+
+/// What the messages of a plain handshake between `client()` and `gateway()` say.
+mod said {
+    pub(crate) const INIT: &str = "rw --> gw: HDR, SAi1, KEi, Ni, N(NAT_DETECTION_*)";
+    pub(crate) const INIT_ANSWER: &str = "gw --> rw: HDR, SAr1, KEr, Nr, N(NAT_DETECTION_*)";
+    pub(crate) const AUTH: &str = "rw --> gw: HDR, SK {IDi, N(INITIAL_CONTACT), IDr, AUTH, SAi2, TSi, TSr}";
+    pub(crate) const AUTH_ANSWER: &str = "gw --> rw: HDR, SK {IDr, AUTH, SAr2, TSi, TSr}";
+}
+
+use std::time::Duration;
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
