@@ -141,7 +141,7 @@ mod tests {
         feeds.deliver(&line(Some("gw"), Some(3), Level::CONTROL));
         feeds.deliver(&line(Some("gw"), Some(4), Level::DETAIL));
         feeds.deliver(&line(None, None, Level::AUDIT));
-        let mut count = |feed: &mut Feed| std::iter::from_fn(|| feed.take()).count();
+        let count = |feed: &mut Feed| std::iter::from_fn(|| feed.take()).count();
         assert_eq!((count(&mut all), count(&mut gw), count(&mut third)), (2, 2, 1));
     }
 

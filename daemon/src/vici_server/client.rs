@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
-use super::Control;
+use super::{Control, until};
 use super::commands::{self, Arguments};
 use super::events::{EventName, Hub};
 use super::outbox::{Frame, Gone, Outbox, event_frame, outbox, response_frame};
@@ -90,7 +90,7 @@ pub(super) async fn run<T: Tunnels>(
     tokio::select! {
         () = read(number, reader, packets) => {}
         ended = &mut writing => is_given_up = Some(ended.unwrap_or(false)),
-        _ = stop.wait_for(|stop| *stop) => {}
+        () = until(&mut stop) => {}
     }
     hub.forget(number);
     // What was begun is finished and answered, unless nobody is there to read it; `serve` limits how long that may take.

@@ -63,6 +63,11 @@ impl Started {
     }
 }
 
+/// Waits until `stop` turns true, or can do so no more.
+async fn until(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 /// Serves clients until `stop` turns true, and then those that are there until they have read what waits for them.
 ///
 /// Dropping the future closes all connections; commands that run come to their end all the same.
@@ -96,7 +101,7 @@ pub(crate) async fn serve<T: Tunnels>(bound: Bound, control: Control<T>, mut sto
                 }
             },
             Some(_ended) = clients.join_next() => {}
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = until(&mut stop) => break,
         }
     }
     // Clients see the events of the end before their connections close.
