@@ -1,8 +1,8 @@
 //! Sealing and opening one packet, beside the bare AEAD of the same library in the same run.
 //!
-//! `bare` is what `ring` takes for the same octets under a prebuilt key; the difference to `seal` or `open` is ours:
-//! header, padding, sequence number or window, and the check of the inner packet. For AES-CBC, where `ring` has no
-//! cipher, the bare figure is the HMAC alone.
+//! `bare` is what `ring` takes for the inner packet alone under a prebuilt key; the difference to `seal` or `open` is
+//! ours: header, padding and trailer (which the AEAD then has to pass through too), sequence number or window, and the
+//! check of the inner packet. For AES-CBC, where `ring` has no cipher, the bare figure is the HMAC alone.
 
 use std::hint::black_box;
 use std::time::Duration;
