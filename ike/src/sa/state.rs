@@ -366,7 +366,7 @@ impl Core {
             nat_local: self.nat.local_behind_nat,
             nat_remote: self.nat.remote_behind_nat,
             nat_fake: self.nat_fake,
-            suite: self.suite.clone(),
+            suite: self.suite,
             established: None,
             expires: None,
             local_vips: vec![],
