@@ -91,7 +91,7 @@ impl UniqueIds {
 }
 
 /// How an endpoint behaves towards everybody; strongswan.conf's part.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// When requests are sent again, and when we give up.
     pub retransmission: Retransmission,
