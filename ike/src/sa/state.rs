@@ -256,7 +256,7 @@ impl IkeSa {
     pub(crate) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         match mem::replace(&mut self.state, State::Gone) {
             State::Established(mut established) => {
-                established.end();
+                established.end(ChildDown::Terminated);
                 let result = established.work(&mut self.core, cx);
                 self.settle(result, cx);
             }
