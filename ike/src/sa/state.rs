@@ -59,6 +59,11 @@ impl IkeSa {
         matches!(self.state, State::Gone)
     }
 
+    /// True once nothing is left but, perhaps, an answer that may have to be repeated.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed | State::Gone)
+    }
+
     /// True until both ends have authenticated: what counts against the half-open limits.
     pub(crate) fn is_half_open(&self) -> bool {
         !matches!(self.state, State::Established(_) | State::Closed | State::Gone)
