@@ -255,6 +255,9 @@ impl Established {
         let id = installing.child_sa;
         if let Outcome::Failed(why) = outcome {
             info!(target: "ike", "installing the CHILD_SA failed, keeping IKE_SA: {why}");
+            if installing.then.is_some() {
+                self.held = HeldLease::Nothing; // the virtual IPs are not there, so nobody need take them away
+            }
             // The peer believes that it stands.
             if let Some(child) = self.child_mut(id) {
                 child.ending = Some(ChildDown::Terminated);
@@ -454,9 +457,17 @@ impl Established {
             let why = child.ending.unwrap_or(why);
             child.state = ChildSaState::Deleting;
             child.remove(core, cx);
-            info!(target: "ike", audit = true, "{} closed", child.describe(core));
-            let (ike_sa, child_sa) = (Box::new(self.status(core)), Box::new(child.status()));
-            cx.tell(Event::ChildSaDown { ike_sa, child_sa, reason: why });
+            if self.installing.as_ref().is_some_and(|installing| installing.child_sa == id) {
+                // Nothing follows from its outcome any more.
+                self.installing = None;
+                let mut requests = std::mem::take(&mut core.requests);
+                cx.complete(&mut requests, &Err("the CHILD_SA was closed before it was installed".into()));
+            }
+            if child.installed.is_some() {
+                info!(target: "ike", audit = true, "{} closed", child.describe(core));
+                let (ike_sa, child_sa) = (Box::new(self.status(core)), Box::new(child.status()));
+                cx.tell(Event::ChildSaDown { ike_sa, child_sa, reason: why });
+            }
         }
         self.complete_child_enders(Task::DeleteChild(id), cx);
         self.arm_child_expiry(core);
@@ -478,6 +489,7 @@ impl Established {
         self.active = Some(Task::DeleteIkeSa); // whoever ended it: that is what listings show meanwhile
         let status = IkeSaStatus { state: IkeSaState::Deleting, established: None, ..self.status(core) };
         cx.tell(Event::IkeSaDown { status: Box::new(status), reason: reason.to_owned() });
+        let mut requests = std::mem::take(&mut core.requests);
         while let Some(child) = self.children.first() {
             self.drop_child(child.id, why, core, cx);
         }
@@ -496,7 +508,6 @@ impl Established {
         let mut child_enders: Vec<_> = self.child_enders.drain(..).map(|(_, request)| request).collect();
         cx.complete(&mut child_enders, &Ok(()));
         cx.complete(&mut self.enders, &Ok(()));
-        let mut requests = std::mem::take(&mut core.requests);
         cx.complete(&mut requests, &Err(format!("the IKE_SA was closed: {reason}")));
     }
 

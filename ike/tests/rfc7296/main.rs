@@ -2,6 +2,7 @@
 //!
 //! Each is told message by message. A failing one prints what went over the wire.
 
+mod outside;
 mod s1_2;
 mod s1_4;
 mod s2_1;
