@@ -8,6 +8,7 @@
 mod initiate;
 mod registry;
 mod task;
+mod tunnels;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,0 +1,300 @@
+//! The thread on which packets pass.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use super::command::{Command, Orders};
+use super::config::IkeDatagram;
+use super::demux::{Contents, demux};
+use super::event::{Direction, Event};
+use super::socket::EspSocket;
+use super::stats::{DropCounters, DropReason};
+use super::sys::Received;
+use super::tables::{Inbound, Outbound, SequenceTold, Tables};
+use crate::inner::InnerHeader;
+use crate::outbound::SealError;
+use crate::packet::Sealed;
+use crate::suite::{HEADROOM, TAILROOM};
+
+/// The largest IP packet and the largest UDP payload both fit.
+const MAX_PACKET: usize = 65_535;
+
+/// Packets taken from one source before the others get their turn.
+const BUDGET: usize = 64;
+
+/// Sources of wake-ups besides the sockets, which go by their index.
+const DEVICE: u64 = u64::MAX;
+const ORDERS: u64 = u64::MAX - 1;
+
+/// Owns the device, the sockets, every SA and the tables they are found by. Ends when the handle asks it to or is
+/// gone; then all of it is dropped, which closes the device and wipes the keys.
+pub(super) struct Worker<I, E> {
+    device: OwnedFd,
+    sockets: Vec<EspSocket>,
+    orders: Orders,
+    epoll: OwnedFd,
+    tables: Tables,
+    /// One packet with room around it; the same one for every packet.
+    buffer: Box<[u8]>,
+    drops: Arc<DropCounters>,
+    /// When the plane was started; usage is counted in time since then.
+    start: Instant,
+    /// Time since the start at the last wake-up: precise enough for usage, and cheaper than asking per packet.
+    now: Duration,
+    ike: I,
+    events: E,
+    is_stopping: bool,
+}
+
+impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
+    pub(super) fn new(
+        device: OwnedFd,
+        sockets: Vec<EspSocket>,
+        orders: Orders,
+        drops: Arc<DropCounters>,
+        start: Instant,
+        ike: I,
+        events: E,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, &orders, EventData::new_u64(ORDERS), EventFlags::IN)?;
+        epoll::add(&epoll, &device, EventData::new_u64(DEVICE), EventFlags::IN)?;
+        for (index, socket) in (0..).zip(&sockets) {
+            epoll::add(&epoll, socket, EventData::new_u64(index), EventFlags::IN)?;
+        }
+        let buffer = vec![0; HEADROOM + MAX_PACKET + TAILROOM].into_boxed_slice();
+        let (tables, now) = (Tables::default(), Duration::ZERO);
+        Ok(Self {
+            device,
+            sockets,
+            orders,
+            epoll,
+            tables,
+            buffer,
+            drops,
+            start,
+            now,
+            ike,
+            events,
+            is_stopping: false,
+        })
+    }
+
+    /// Moves packets until told to stop.
+    pub(super) fn run(mut self) {
+        let nothing = epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(ORDERS) };
+        let mut woken = [nothing; 16];
+        while !self.is_stopping {
+            let count = match epoll::wait(&self.epoll, woken.as_mut_slice(), None) {
+                Ok(count) => count,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the data plane cannot wait for packets and stops");
+                    return;
+                }
+            };
+            self.now = self.start.elapsed();
+            for event in woken.iter().take(count) {
+                let flags = event.flags;
+                match event.data.u64() {
+                    ORDERS => self.obey(),
+                    DEVICE => self.drain_device(),
+                    index => self.drain_socket(usize::try_from(index).unwrap_or(usize::MAX), flags),
+                }
+            }
+        }
+    }
+
+    /// Carries out what the handle has asked for.
+    fn obey(&mut self) {
+        self.orders.hear();
+        while let Some(command) = self.orders.next() {
+            match command {
+                Command::AddInbound(inbound) => self.tables.add_inbound(inbound),
+                Command::AddOutbound(outbound) => self.tables.add_outbound(outbound),
+                Command::UpdatePath { child, path, socket } => self.tables.update_path(child, path, socket),
+                Command::Remove(child) => self.tables.remove(child),
+                Command::Stop => {
+                    self.is_stopping = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn drain_device(&mut self) {
+        for _ in 0..BUDGET {
+            let Some(room) = self.buffer.get_mut(HEADROOM..HEADROOM + MAX_PACKET) else { return };
+            match rustix::io::read(&self.device, room) {
+                // A device that was shut down for reading; a TUN device never gives an empty packet.
+                Ok(0) => return self.lose_device(&io::ErrorKind::UnexpectedEof.into()),
+                Ok(len) => {
+                    if self.orders.are_waiting() {
+                        self.obey();
+                    }
+                    if let Err(reason) = self.send(len) {
+                        self.drops.count(reason);
+                    }
+                }
+                Err(rustix::io::Errno::AGAIN) => return,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return self.lose_device(&error.into()),
+            }
+        }
+    }
+
+    /// Stops listening to a device that is gone; it would wake us for ever.
+    fn lose_device(&mut self, error: &io::Error) {
+        tracing::warn!(%error, "the TUN device is gone");
+        // Failing here means that it is not listened to, which is what we want.
+        let _ = epoll::delete(&self.epoll, &self.device);
+        (self.events)(Event::DeviceLost { reason: error.to_string() });
+    }
+
+    /// Seals the packet of `len` octets in the buffer and sends it to the peer its policy names.
+    fn send(&mut self, len: usize) -> Result<(), DropReason> {
+        let packet = self.buffer.get(HEADROOM..HEADROOM + len).ok_or(DropReason::OutboundMalformed)?;
+        let header = InnerHeader::parse(packet).map_err(|_| DropReason::OutboundMalformed)?;
+        let outbound = self.tables.outbound(&header.flow).ok_or(DropReason::OutboundNoPolicy)?;
+        if outbound.watch.is_spent() {
+            return Err(DropReason::OutboundLimit);
+        }
+        let sealed = match outbound.sa.seal(&mut self.buffer, HEADROOM..HEADROOM + header.len) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                if matches!(error, SealError::Exhausted(_)) {
+                    tell_sequence(outbound, SequenceTold::Exhausted, &self.events);
+                }
+                return Err(error.into());
+            }
+        };
+        let outer = outbound.sa.outer(&header);
+        let socket = self.sockets.get(outbound.socket).ok_or(DropReason::OutboundSendFailed)?;
+        // The outer DF bit is not ours to set: it is an option of the whole socket, not of a datagram, and IKE's
+        // large messages share the socket. Outer packets may be fragmented, whatever `outer.dont_fragment` says.
+        let sent = socket.send(sealed.octets(), &outbound.path, outer.traffic_class);
+
+        if outbound.sa.is_nearly_exhausted() {
+            tell_sequence(outbound, SequenceTold::NearlyExhausted, &self.events);
+        }
+        let bytes = header.len as u64;
+        if let Some(limit) = outbound.watch.count(bytes) {
+            let (child, spi) = (outbound.child, outbound.sa.spi());
+            (self.events)(Event::LimitReached { child, spi, direction: Direction::Outbound, limit });
+        }
+        match sent {
+            Ok(()) => {
+                outbound.usage.count(bytes, self.now);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(DropReason::OutboundQueueFull),
+            Err(_) => Err(DropReason::OutboundSendFailed),
+        }
+    }
+
+    fn drain_socket(&mut self, index: usize, flags: EventFlags) {
+        if flags.contains(EventFlags::ERR)
+            && let Some(socket) = self.sockets.get(index)
+        {
+            socket.drain_errors();
+        }
+        for _ in 0..BUDGET {
+            let (Some(socket), Some(room)) =
+                (self.sockets.get(index), self.buffer.get_mut(HEADROOM..HEADROOM + MAX_PACKET))
+            else {
+                return;
+            };
+            let received = match socket.receive(room) {
+                Ok(Some(received)) => received,
+                Ok(None) => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // An error of an earlier datagram, an unreachable peer for instance; receiving it has cleared it.
+                Err(_) => {
+                    self.drops.count(DropReason::InboundReceiveFailed);
+                    return;
+                }
+            };
+            if self.orders.are_waiting() {
+                self.obey();
+            }
+            if let Err(reason) = self.receive(index, &received) {
+                self.drops.count(reason);
+            }
+        }
+    }
+
+    /// Does what is right with the datagram in the buffer.
+    fn receive(&mut self, index: usize, received: &Received) -> Result<(), DropReason> {
+        let socket = self.sockets.get(index).ok_or(DropReason::InboundReceiveFailed)?;
+        let local = socket.local(received);
+        let datagram =
+            self.buffer.get_mut(HEADROOM..HEADROOM + received.len).ok_or(DropReason::InboundTooShort)?;
+        match demux(datagram) {
+            Contents::Esp => {}
+            Contents::Keepalive => return Ok(()),
+            Contents::Ike => {
+                (self.ike)(IkeDatagram { socket: index, local, remote: received.remote, payload: datagram });
+                return Ok(());
+            }
+            Contents::Nothing => return Err(DropReason::InboundTooShort),
+        }
+
+        let sealed = Sealed::parse(datagram)?;
+        let inbound = self.tables.inbound(sealed.spi()).ok_or(DropReason::InboundUnknownSpi)?;
+        if inbound.watch.is_spent() {
+            return Err(DropReason::InboundLimit);
+        }
+        let opened = inbound.sa.open(sealed)?;
+
+        if opened.is_newest() {
+            note_remote(inbound, local, received.remote, &self.events);
+        }
+        let bytes = opened.payload().len() as u64;
+        inbound.usage.count(bytes, self.now);
+        if let Some(limit) = inbound.watch.count(bytes) {
+            let (child, spi) = (inbound.child, inbound.sa.spi());
+            (self.events)(Event::LimitReached { child, spi, direction: Direction::Inbound, limit });
+        }
+
+        let admitted = inbound.sa.admit(opened, received.arrival.traffic_class)?;
+        match rustix::io::write(&self.device, admitted.octets()) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(DropReason::InboundDeviceRefused),
+        }
+    }
+}
+
+/// Tells once how far an outbound SA's sequence numbers are used up.
+fn tell_sequence(outbound: &mut Outbound, told: SequenceTold, events: impl Fn(Event)) {
+    if outbound.sequence_told >= told {
+        return;
+    }
+    outbound.sequence_told = told;
+    let (child, spi) = (outbound.child, outbound.sa.spi());
+    match told {
+        SequenceTold::Nothing => {}
+        SequenceTold::NearlyExhausted => events(Event::SequenceNearlyExhausted { child, spi }),
+        SequenceTold::Exhausted => events(Event::SequenceExhausted { child, spi }),
+    }
+}
+
+/// Tells once for each new address that a verified packet came from elsewhere than expected.
+// RFC 7296 §2.23: only a packet that passes the integrity check says where the peer is.
+fn note_remote(inbound: &mut Inbound, local: SocketAddr, remote: SocketAddr, events: impl Fn(Event)) {
+    if remote == inbound.remote {
+        inbound.told = None;
+        return;
+    }
+    if inbound.told == Some(remote) {
+        return;
+    }
+    inbound.told = Some(remote);
+    let (child, spi, from) = (inbound.child, inbound.sa.spi(), inbound.remote);
+    events(Event::PeerMoved { child, spi, local, from, to: remote });
+}
