@@ -76,7 +76,7 @@ impl Endpoint {
     pub fn new(config: EndpointConfig, crypto: Arc<CryptoProvider>) -> Self {
         let mut key = [0; 16];
         crypto.random(&mut key);
-        let half_open = HalfOpen::new(config.settings.half_open, key);
+        let half_open = HalfOpen::new(config.settings.half_open, key, config.half_open.clone());
         Self {
             house: House::new(config, crypto),
             sas: HashMap::new(),
@@ -460,11 +460,11 @@ impl Endpoint {
                 self.by_first_message.remove(&first_message);
             }
             self.by_id.remove(&held.sa.core.id);
-            self.finish_shutdown();
         } else {
             self.by_id.insert(held.sa.core.id, own_spi);
             self.sas.insert(own_spi, held);
         }
+        self.finish_shutdown();
     }
 
     fn count_standing(&mut self, connection: &str, stands: bool) {
@@ -479,7 +479,10 @@ impl Endpoint {
     }
 
     fn finish_shutdown(&mut self) {
-        let is_empty = self.sas.values().all(|held| held.sa.listing().is_none());
+        if self.shutdown.is_none() {
+            return;
+        }
+        let is_empty = self.sas.values().all(|held| held.sa.is_over());
         if is_empty && let Some(request) = self.shutdown.take() {
             self.house.outputs.tell(Event::Completed { request, result: Ok(()) });
         }

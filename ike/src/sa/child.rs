@@ -10,7 +10,7 @@ use crate::config::{Child, Mode};
 use crate::context::Cx;
 use crate::crypto::{ChildKeys, EspSuite, SkD};
 use crate::error::Failure;
-use crate::output::{Action, ActionId, ChildInstall, ChildSaId};
+use crate::output::{Action, ActionId, ChildDown, ChildInstall, ChildSaId};
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::selector::{SelectorPattern, TrafficSelector, narrow};
 use crate::status::{ChildSaState, ChildSaStatus};
@@ -30,6 +30,8 @@ pub(crate) struct ChildSa {
     pub(crate) remote_ts: Vec<TrafficSelector>,
     pub(crate) installed: Option<Instant>,
     pub(crate) expires: Option<Instant>,
+    /// Why we have asked the peer, or mean to ask it, to end it.
+    pub(crate) ending: Option<ChildDown>,
 }
 
 /// What both ends agreed on, before there are keys for it.
@@ -131,7 +133,7 @@ impl Agreed {
             spi_out: self.spi_out,
             path: core.path,
             encapsulated,
-            suite: self.suite.clone(),
+            suite: self.suite,
             inbound,
             outbound,
             local_ts: self.local_ts.clone(),
@@ -151,6 +153,7 @@ impl Agreed {
             remote_ts: self.remote_ts,
             installed: None,
             expires: None,
+            ending: None,
         };
         Ok((child_sa, install))
     }
@@ -178,7 +181,7 @@ impl ChildSa {
             encapsulated: self.encapsulated,
             spi_in: Some(self.spi_in),
             spi_out: Some(self.spi_out),
-            suite: Some(self.suite.clone()),
+            suite: Some(self.suite),
             installed: self.installed,
             expires: self.expires,
             local_ts: self.local_ts.clone(),

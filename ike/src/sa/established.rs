@@ -59,6 +59,8 @@ pub(crate) struct Established {
     installing: Option<Installing>,
     /// The question when a packet last came, if it is asked.
     querying: Option<ActionId>,
+    /// Why we have asked the peer, or mean to ask it, to end the IKE SA.
+    ending: Option<ChildDown>,
     /// Commands to be told when the IKE SA is gone.
     enders: Vec<RequestId>,
     /// Commands to be told when a CHILD_SA is gone.
@@ -114,6 +116,7 @@ impl Established {
             active: None,
             installing: None,
             querying: None,
+            ending: None,
             enders: Vec::new(),
             child_enders: Vec::new(),
             force: false,
@@ -218,8 +221,7 @@ impl Established {
         }
         match self.active.take() {
             Some(Task::DeleteIkeSa) => {
-                let why = self.end_reason();
-                self.close(core, why, "deleted", cx);
+                self.close(core, ChildDown::Terminated, "deleted", cx);
                 return Ok(State::Gone);
             }
             Some(Task::DeleteChild(id)) => self.drop_child(id, ChildDown::Terminated, core, cx),
@@ -253,7 +255,13 @@ impl Established {
         let id = installing.child_sa;
         if let Outcome::Failed(why) = outcome {
             info!(target: "ike", "installing the CHILD_SA failed, keeping IKE_SA: {why}");
+            if installing.then.is_some() {
+                self.held = HeldLease::Nothing; // the virtual IPs are not there, so nobody need take them away
+            }
             // The peer believes that it stands.
+            if let Some(child) = self.child_mut(id) {
+                child.ending = Some(ChildDown::Terminated);
+            }
             self.queue.push_back(Task::DeleteChild(id));
             let mut requests = std::mem::take(&mut core.requests);
             cx.complete(&mut requests, &Err(format!("installing the CHILD_SA failed: {why}")));
@@ -287,13 +295,13 @@ impl Established {
             Timer::Liveness => self.check_liveness(core, cx),
             Timer::Expire => {
                 info!(target: "ike", "deleting IKE_SA {}[{}]: its lifetime is over", core.name(), core.id);
-                self.queue.push_back(Task::DeleteIkeSa);
+                self.end(ChildDown::Expired);
             }
             Timer::ChildExpire => {
-                for child in &self.children {
-                    if child.expires.is_some_and(|at| at <= cx.now) && child.state == ChildSaState::Installed
-                    {
+                for child in &mut self.children {
+                    if child.expires.is_some_and(|at| at <= cx.now) && child.ending.is_none() {
                         info!(target: "knl", "{} is deleted: its lifetime is over", child.describe(core));
+                        child.ending = Some(ChildDown::Expired);
                         self.queue.push_back(Task::DeleteChild(child.id));
                     }
                 }
@@ -310,11 +318,14 @@ impl Established {
     pub(crate) fn terminate(&mut self, request: RequestId, force: bool) {
         self.enders.push(request);
         self.force |= force;
-        self.end();
+        self.end(ChildDown::Terminated);
     }
 
-    /// Asks for the end of the IKE SA, before all else that waits.
-    pub(crate) fn end(&mut self) {
+    /// Asks for the end of the IKE SA, before all else that waits. An operator's reason counts more than others.
+    pub(crate) fn end(&mut self, why: ChildDown) {
+        if self.ending != Some(ChildDown::Terminated) {
+            self.ending = Some(why);
+        }
         if self.active != Some(Task::DeleteIkeSa) && !self.queue.contains(&Task::DeleteIkeSa) {
             self.queue.push_front(Task::DeleteIkeSa);
         }
@@ -322,6 +333,9 @@ impl Established {
 
     pub(crate) fn terminate_child(&mut self, child_sa: ChildSaId, request: RequestId) {
         self.child_enders.push((child_sa, request));
+        if let Some(child) = self.child_mut(child_sa) {
+            child.ending = Some(ChildDown::Terminated);
+        }
         let task = Task::DeleteChild(child_sa);
         if self.active != Some(task) && !self.queue.contains(&task) {
             self.queue.push_back(task);
@@ -424,7 +438,8 @@ impl Established {
     }
 
     fn arm_child_expiry(&self, core: &mut Core) {
-        let due = |child: &&ChildSa| child.state == ChildSaState::Installed;
+        // One that is to be deleted already waits for its turn, not for its time.
+        let due = |child: &&ChildSa| child.ending.is_none();
         match self.children.iter().filter(due).filter_map(|child| child.expires).min() {
             Some(at) => core.timers.arm(Timer::ChildExpire, at),
             None => core.timers.disarm(Timer::ChildExpire),
@@ -439,11 +454,20 @@ impl Established {
     pub(crate) fn drop_child(&mut self, id: ChildSaId, why: ChildDown, core: &mut Core, cx: &mut Cx<'_>) {
         if let Some(index) = self.children.iter().position(|child| child.id == id) {
             let mut child = self.children.remove(index);
+            let why = child.ending.unwrap_or(why);
             child.state = ChildSaState::Deleting;
             child.remove(core, cx);
-            info!(target: "ike", audit = true, "{} closed", child.describe(core));
-            let (ike_sa, child_sa) = (Box::new(self.status(core)), Box::new(child.status()));
-            cx.tell(Event::ChildSaDown { ike_sa, child_sa, reason: why });
+            if self.installing.as_ref().is_some_and(|installing| installing.child_sa == id) {
+                // Nothing follows from its outcome any more.
+                self.installing = None;
+                let mut requests = std::mem::take(&mut core.requests);
+                cx.complete(&mut requests, &Err("the CHILD_SA was closed before it was installed".into()));
+            }
+            if child.installed.is_some() {
+                info!(target: "ike", audit = true, "{} closed", child.describe(core));
+                let (ike_sa, child_sa) = (Box::new(self.status(core)), Box::new(child.status()));
+                cx.tell(Event::ChildSaDown { ike_sa, child_sa, reason: why });
+            }
         }
         self.complete_child_enders(Task::DeleteChild(id), cx);
         self.arm_child_expiry(core);
@@ -458,11 +482,14 @@ impl Established {
 
     /// Everything ends: children, addresses, and all who waited are told.
     pub(crate) fn close(&mut self, core: &mut Core, why: ChildDown, reason: &str, cx: &mut Cx<'_>) {
+        // What we have asked for ourselves does not turn into another reason because the peer is faster, or silent.
+        let why = self.ending.unwrap_or(why);
         core.timers.clear();
         info!(target: "ike", audit = true, "IKE_SA {}[{}] closed: {reason}", core.name(), core.id);
         self.active = Some(Task::DeleteIkeSa); // whoever ended it: that is what listings show meanwhile
         let status = IkeSaStatus { state: IkeSaState::Deleting, established: None, ..self.status(core) };
         cx.tell(Event::IkeSaDown { status: Box::new(status), reason: reason.to_owned() });
+        let mut requests = std::mem::take(&mut core.requests);
         while let Some(child) = self.children.first() {
             self.drop_child(child.id, why, core, cx);
         }
@@ -481,12 +508,7 @@ impl Established {
         let mut child_enders: Vec<_> = self.child_enders.drain(..).map(|(_, request)| request).collect();
         cx.complete(&mut child_enders, &Ok(()));
         cx.complete(&mut self.enders, &Ok(()));
-        let mut requests = std::mem::take(&mut core.requests);
         cx.complete(&mut requests, &Err(format!("the IKE_SA was closed: {reason}")));
-    }
-
-    fn end_reason(&self) -> ChildDown {
-        if self.enders.is_empty() { ChildDown::Expired } else { ChildDown::Terminated }
     }
 
     pub(crate) fn status(&self, core: &Core) -> IkeSaStatus {

@@ -51,7 +51,7 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     /// Commands to be told when the SA stands or fails.
     pub(crate) requests: Vec<RequestId>,
-    /// When an authenticated message last came.
+    /// When a new authenticated message last came.
     pub(crate) heard: Instant,
 }
 

@@ -59,6 +59,11 @@ impl IkeSa {
         matches!(self.state, State::Gone)
     }
 
+    /// True once nothing is left but, perhaps, an answer that may have to be repeated.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed | State::Gone)
+    }
+
     /// True until both ends have authenticated: what counts against the half-open limits.
     pub(crate) fn is_half_open(&self) -> bool {
         !matches!(self.state, State::Established(_) | State::Closed | State::Gone)
@@ -106,6 +111,7 @@ impl IkeSa {
                     self.state = state;
                     return;
                 };
+                self.core.heard = cx.now;
                 match state {
                     State::AuthSent(sent) if exchange == ExchangeType::IKE_AUTH => {
                         self.core.settle();
@@ -134,13 +140,15 @@ impl IkeSa {
         // The first message has no keys; the endpoint sees to its repetitions.
         let Some(plaintext) = self.open(cleartext, cx) else { return };
         if standing == Standing::Repeated {
-            // RFC 7296 §2.1: the response is sent again, to where the request came from.
+            // RFC 7296 §2.1: the response is sent again, to where the request came from. It is no sign of life:
+            // anybody can repeat what the peer has said once.
             debug!(target: "ike", "received retransmit of request with message ID {}, retransmitting response", header.message_id);
             if let Some(answer) = self.core.window.last_answer() {
                 cx.transmit(cleartext.path, answer);
             }
             return;
         }
+        self.core.heard = cx.now;
         let exchange = header.exchange;
         let result = match mem::replace(&mut self.state, State::Gone) {
             State::InitAnswered(answered) if exchange == ExchangeType::IKE_AUTH => {
@@ -156,13 +164,11 @@ impl IkeSa {
         self.settle(result, cx);
     }
 
-    /// A message under our keys is a sign of life; one that is not changes nothing.
+    /// What is not under our keys changes nothing.
     fn open(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) -> Option<Plaintext> {
         let plaintext =
             self.core.protection.as_ref().and_then(|protection| cleartext.open(&protection.opener));
-        if plaintext.is_some() {
-            self.core.heard = cx.now;
-        } else {
+        if plaintext.is_none() {
             cx.counters.unauthentic += 1;
             debug!(target: "ike", "dropping a message from {}: integrity check failed", cleartext.path.remote);
         }
@@ -256,7 +262,7 @@ impl IkeSa {
     pub(crate) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         match mem::replace(&mut self.state, State::Gone) {
             State::Established(mut established) => {
-                established.end();
+                established.end(ChildDown::Terminated);
                 let result = established.work(&mut self.core, cx);
                 self.settle(result, cx);
             }
@@ -366,7 +372,7 @@ impl Core {
             nat_local: self.nat.local_behind_nat,
             nat_remote: self.nat.remote_behind_nat,
             nat_fake: self.nat_fake,
-            suite: self.suite.clone(),
+            suite: self.suite,
             established: None,
             expires: None,
             local_vips: vec![],
@@ -385,10 +391,17 @@ impl Core {
         failure: &Failure,
         cx: &mut Cx<'_>,
     ) -> Result<(), Failure> {
+        let reply = self.refusal(failure);
+        self.respond(plaintext.header.exchange, plaintext.header.message_id, &reply, plaintext.path, cx)
+    }
+
+    /// What the peer is told of a failure; the log is told why.
+    pub(crate) fn refusal(&self, failure: &Failure) -> PayloadWriter {
         let mut reply = PayloadWriter::new();
         if let Some((kind, data)) = failure.notify() {
+            info!(target: "ike", "sending {kind} to {}: {failure}", self.path.remote.ip());
             reply.notify(kind, &data);
         }
-        self.respond(plaintext.header.exchange, plaintext.header.message_id, &reply, plaintext.path, cx)
+        reply
     }
 }

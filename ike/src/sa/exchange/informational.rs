@@ -86,7 +86,8 @@ fn inform(
         }
         for spi in &delete.spis {
             // The peer names the SPI it receives on: the one we send with.
-            let Some(child) = established.children.iter().find(|child| child.spi_out == *spi) else {
+            let is_meant = |child: &&ChildSa| delete.protocol == ProtocolId::ESP && child.spi_out == *spi;
+            let Some(child) = established.children.iter().find(is_meant) else {
                 debug!(target: "ike", "received DELETE for unknown {} CHILD_SA with SPI {spi}", delete.protocol);
                 continue;
             };

@@ -158,37 +158,39 @@ impl Sent {
             _ => Lease::default(),
         };
         let Self { connection, planned, handshake, offer, .. } = *self;
-        let held =
-            if lease.addresses.is_empty() { HeldLease::Nothing } else { HeldLease::Taken(lease.clone()) };
+        let nonces = (handshake.nonce_i.as_slice(), handshake.nonce_r.as_slice());
+        let made = planned.map(|planned| {
+            let vips = lease.addresses.clone();
+            let made = agree(&planned, &offer, &opened).and_then(|agreed| {
+                agreed.install(planned.id, planned.spi_in, true, &handshake.sk_d, nonces, vips, core, cx)
+            });
+            (planned.id, made)
+        });
+        // Virtual IPs are for the CHILD_SA: without it we do not take them.
+        let held = match &made {
+            Some((_, Ok(_))) if !lease.addresses.is_empty() => HeldLease::Taken(lease.clone()),
+            _ => HeldLease::Nothing,
+        };
         let mut established = Box::new(Established::new(connection, held, core, cx));
-        match planned {
+        match made {
             None => established.announce(core, cx),
-            Some(planned) => {
-                let agreed = agree(&planned, &offer, &opened);
+            Some((id, Err(failure))) => {
                 established.announce_without_child(core, cx);
-                let nonces = (handshake.nonce_i.as_slice(), handshake.nonce_r.as_slice());
-                let vips = lease.addresses.clone();
-                let id = planned.id;
-                let made = agreed.and_then(|agreed| {
-                    agreed.install(id, planned.spi_in, true, &handshake.sk_d, nonces, vips, core, cx)
-                });
-                match made {
-                    Err(failure) => established.child_failed(id, &failure, core, cx),
-                    Ok((child_sa, install)) => {
-                        // The peer uses the CHILD_SA from now on; ours follows as soon as it has its addresses.
-                        let installing = if lease.addresses.is_empty() {
-                            Installing::child(cx.ask(core.id, Action::InstallChild(install)), id)
-                        } else {
-                            for vip in &lease.addresses {
-                                info!(target: "ike", "installing new virtual IP {vip}");
-                            }
-                            let action =
-                                Action::InstallVirtualIps { ike_sa: core.id, path: core.path, lease };
-                            Installing::virtual_ips(cx.ask(core.id, action), id, install)
-                        };
-                        established.install(child_sa, installing);
+                established.child_failed(id, &failure, core, cx);
+            }
+            Some((id, Ok((child_sa, install)))) => {
+                established.announce_without_child(core, cx);
+                // The peer uses the CHILD_SA from now on; ours follows as soon as it has its addresses.
+                let installing = if lease.addresses.is_empty() {
+                    Installing::child(cx.ask(core.id, Action::InstallChild(install)), id)
+                } else {
+                    for vip in &lease.addresses {
+                        info!(target: "ike", "installing new virtual IP {vip}");
                     }
-                }
+                    let action = Action::InstallVirtualIps { ike_sa: core.id, path: core.path, lease };
+                    Installing::virtual_ips(cx.ask(core.id, action), id, install)
+                };
+                established.install(child_sa, installing);
             }
         }
         established.work(core, cx)
