@@ -10,7 +10,7 @@ use super::connection::{nonzero, number};
 use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
 use super::values::{self, Mark};
-use super::{Defaults, proposals};
+use super::{Defaults, TrafficLimits, proposals};
 
 /// The widest anti-replay window, in packets: the kernel's limit.
 const WIDEST_WINDOW: u32 = 4096;
@@ -23,7 +23,7 @@ pub(super) fn parse(
     section: &Inner<'_>,
     defaults: &Defaults,
     remarks: &mut Vec<String>,
-) -> Result<Child, ConfigError> {
+) -> Result<(Child, TrafficLimits), ConfigError> {
     if section.name.is_empty() {
         return Err(section.problem("a child needs a name"));
     }
@@ -44,6 +44,7 @@ struct Draft<'r> {
     rekey_time: Option<Duration>,
     life_time: Option<Duration>,
     rand_time: Option<Duration>,
+    limits: TrafficLimits,
     remarks: &'r mut Vec<String>,
 }
 
@@ -67,12 +68,19 @@ impl<'r> Draft<'r> {
             copy_ecn: true,
             copy_dscp: CopyDscp::Out, // what is inside may choose its class; what is outside may not reach in
         };
-        Self { child, rekey_time: None, life_time: None, rand_time: None, remarks }
+        let limits = TrafficLimits::default();
+        Self { child, rekey_time: None, life_time: None, rand_time: None, limits, remarks }
     }
 
     fn value(&mut self, key: &Key<'_>) -> Result<(), ConfigError> {
         match key.name {
-            "rekey_time" => self.rekey_time = Some(key.time()?),
+            "rekey_time" => {
+                let time = key.time()?;
+                if !time.is_zero() {
+                    self.remarks.push(key.remark("CHILD_SAs are not rekeyed, they end with life_time"));
+                }
+                self.rekey_time = Some(time);
+            }
             "life_time" => self.life_time = Some(key.time()?),
             "rand_time" => self.rand_time = Some(key.time()?),
             "start_action" => self.child.start_action = action(key)?,
@@ -108,8 +116,16 @@ impl<'r> Draft<'r> {
             }
         };
         match key.name {
-            "rekey_bytes" | "life_bytes" | "rand_bytes" => remark(key.octets()? != 0, "traffic is not limited"),
-            "rekey_packets" | "life_packets" | "rand_packets" => {
+            "rekey_bytes" => {
+                self.limits.rekey_bytes = key.octets()?;
+                remark(self.limits.rekey_bytes != 0, "traffic is not limited");
+            }
+            "rekey_packets" => {
+                self.limits.rekey_packets = key.number("a number of packets")?;
+                remark(self.limits.rekey_packets != 0, "traffic is not limited");
+            }
+            "life_bytes" | "rand_bytes" => remark(key.octets()? != 0, "traffic is not limited"),
+            "life_packets" | "rand_packets" => {
                 remark(key.number::<u64>("a number of packets")? != 0, "traffic is not limited");
             }
             // Only handed on to updown scripts, which are refused.
@@ -159,7 +175,7 @@ impl<'r> Draft<'r> {
         Ok(())
     }
 
-    fn finish(self) -> Child {
+    fn finish(self) -> (Child, TrafficLimits) {
         let mut child = self.child;
         child.esp_proposals = if child.esp_proposals.is_empty() {
             proposals::default_for(ProtocolId::ESP)
@@ -175,7 +191,7 @@ impl<'r> Draft<'r> {
         child.rekey_time = nonzero(times.rekey);
         child.life_time = nonzero(times.life);
         child.rand_time = times.rand;
-        child
+        (child, self.limits)
     }
 }
 
@@ -271,7 +287,7 @@ mod tests {
     fn read(section: &Section) -> Result<(Child, Vec<String>), ConfigError> {
         let mut remarks = Vec::new();
         let inner = Inner { name: "lan", path: "connections.gw.children.lan".to_owned(), section };
-        parse(&inner, &DEFAULTS, &mut remarks).map(|child| (child, remarks))
+        parse(&inner, &DEFAULTS, &mut remarks).map(|(child, _)| (child, remarks))
     }
 
     #[test]
@@ -317,7 +333,9 @@ mod tests {
         assert_eq!(child.reqid, Some(7));
         assert!(!child.copy_df);
         assert_eq!(child.copy_dscp, CopyDscp::In);
-        assert_eq!(remarks, Vec::<String>::new());
+        let remark = "connections.gw.children.lan.rekey_time = 10m has no effect yet: CHILD_SAs are not rekeyed, they end \
+                      with life_time";
+        assert_eq!(remarks, [remark]);
     }
 
     #[test]

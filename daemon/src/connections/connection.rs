@@ -12,7 +12,7 @@ use ferry_vici::Section;
 use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
 use super::values::{self, Mark};
-use super::{Defaults, Parsed, addresses, auth, child, proposals};
+use super::{Defaults, Parsed, TrafficLimits, addresses, auth, child, proposals};
 
 const SECONDS_PER_HOUR: u64 = 60 * 60;
 
@@ -55,6 +55,7 @@ struct Draft<'a> {
     local: Vec<Inner<'a>>,
     remote: Vec<Inner<'a>>,
     children: Vec<Arc<Child>>,
+    limits: Vec<TrafficLimits>,
     remarks: Vec<String>,
 }
 
@@ -81,6 +82,7 @@ impl Default for Draft<'_> {
             local: Vec::new(),
             remote: Vec::new(),
             children: Vec::new(),
+            limits: Vec::new(),
             remarks: Vec::new(),
         }
     }
@@ -106,13 +108,21 @@ impl<'a> Draft<'a> {
                 ];
                 self.unique = key.choice(&choices)?;
             }
-            "reauth_time" => self.reauth_time = Some(key.time()?),
-            "rekey_time" => self.rekey_time = Some(key.time()?),
+            "reauth_time" => self.reauth_time = Some(self.renewal(key)?),
+            "rekey_time" => self.rekey_time = Some(self.renewal(key)?),
             "over_time" => self.over_time = Some(key.time()?),
             "rand_time" => self.rand_time = Some(key.time()?),
             _another => self.without_effect(key)?,
         }
         Ok(())
+    }
+
+    fn renewal(&mut self, key: &Key<'_>) -> Result<Duration, ConfigError> {
+        let time = key.time()?;
+        if !time.is_zero() {
+            self.remarks.push(key.remark("IKE_SAs are not rekeyed or made anew, they end over_time later"));
+        }
+        Ok(time)
     }
 
     /// Keys that nothing is made of: checked all the same, and refused or remarked on where they ask for something.
@@ -192,7 +202,9 @@ impl<'a> Draft<'a> {
                         if self.children.iter().any(|child| child.name == section.name) {
                             return Err(section.problem("there is another child of this name"));
                         }
-                        self.children.push(Arc::new(child::parse(&section, defaults, &mut self.remarks)?));
+                        let (child, limits) = child::parse(&section, defaults, &mut self.remarks)?;
+                        self.children.push(Arc::new(child));
+                        self.limits.push(limits);
                     }
                     Item::Value(key) => return Err(key.unknown()),
                     Item::List(list) => return Err(list.unknown()),
@@ -244,7 +256,7 @@ impl<'a> Draft<'a> {
             remote: auth::remote(&self.remote)?,
             children: self.children,
         };
-        Ok(Parsed { connection, dpd_timeout: self.dpd_timeout, remarks })
+        Ok(Parsed { connection, dpd_timeout: self.dpd_timeout, limits: self.limits, remarks })
     }
 }
 

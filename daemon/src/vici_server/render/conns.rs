@@ -5,7 +5,7 @@ use std::time::Duration;
 use ferry_ike::config::{AuthClass, Child, ChildAction, Mode, Unique, Version};
 use ferry_vici::{Message, Section};
 
-use crate::connections::{Parsed, display_address};
+use crate::connections::{Parsed, TrafficLimits, display_address};
 
 /// The event for one connection.
 pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
@@ -28,8 +28,8 @@ pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
         section.push_section(format!("remote-{number}"), auth(id, round.class));
     }
     let mut children = Section::new();
-    for configured in &connection.children {
-        children.push_section(&configured.name, child(configured));
+    for (configured, limits) in connection.children.iter().zip(&parsed.limits) {
+        children.push_section(&configured.name, child(configured, limits));
     }
     Message::new().with_section(&connection.name, section.with_section("children", children))
 }
@@ -61,16 +61,15 @@ fn auth(id: Option<String>, class: Option<AuthClass>) -> Section {
     section
 }
 
-fn child(child: &Child) -> Section {
+fn child(child: &Child, limits: &TrafficLimits) -> Section {
     let mode = match child.mode {
         Mode::Tunnel => "TUNNEL",
     };
     Section::new()
         .with("mode", mode)
         .with("rekey_time", seconds(child.rekey_time))
-        // Traffic is not limited.
-        .with("rekey_bytes", 0_u64)
-        .with("rekey_packets", 0_u64)
+        .with("rekey_bytes", limits.rekey_bytes)
+        .with("rekey_packets", limits.rekey_packets)
         .with("dpd_action", action(child.dpd_action))
         .with("close_action", action(child.close_action))
         .with_list("local-ts", child.local_ts.iter().map(ToString::to_string))
@@ -107,6 +106,7 @@ mod tests {
         let child = Section::new()
             .with_list("local_ts", ["10.2.0.0/24[tcp/http]", "10.9.0.1-10.9.0.7"])
             .with_list("remote_ts", ["10.3.0.0/24", "dynamic[udp/1000-2000]"])
+            .with("rekey_bytes", "1g")
             .with("close_action", "start");
         let section = Section::new()
             .with("version", "2")
@@ -123,7 +123,7 @@ mod tests {
              rekey_time=14400 unique=UNIQUE_NO dpd_delay=30 \
              local-1 {id=left.test class=pre-shared key groups=[] cert_policy=[] certs=[] cacerts=[]} \
              remote-1 {id=right.test class=pre-shared key groups=[] cert_policy=[] certs=[] cacerts=[]} \
-             children {c {mode=TUNNEL rekey_time=3600 rekey_bytes=0 rekey_packets=0 dpd_action=none close_action=start \
+             children {c {mode=TUNNEL rekey_time=3600 rekey_bytes=1073741824 rekey_packets=0 dpd_action=none close_action=start \
              local-ts=[10.2.0.0/24[tcp/http] 10.9.0.1..10.9.0.7] remote-ts=[10.3.0.0/24 dynamic[udp/1000-2000]]}}}}"
         );
     }
