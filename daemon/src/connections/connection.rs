@@ -190,6 +190,9 @@ impl<'a> Draft<'a> {
             for item in Items::of(inner.section, &inner.path) {
                 match item {
                     Item::Section(section) => {
+                        if self.children.iter().any(|child| child.name == section.name) {
+                            return Err(section.problem("there is another child of this name"));
+                        }
                         self.children.push(Arc::new(child::parse(&section, defaults, &mut self.remarks)?));
                     }
                     Item::Value(key) => return Err(key.unknown()),

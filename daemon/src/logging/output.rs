@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use super::journal::Journal;
-use super::line::Line;
+use super::line::{Level, Line};
 use super::{Destination, FileLog, Levels, LogSettings};
 use crate::system::local_time;
 
@@ -31,7 +31,7 @@ impl Outputs {
     pub(super) fn open(settings: &LogSettings) -> io::Result<Self> {
         let mut files: Vec<_> = settings.files.iter().map(FileOutput::open).collect::<io::Result<_>>()?;
         let (mut journal, mut no_journal) = (None, None);
-        if let Some(levels) = settings.journal {
+        if let Some(levels) = settings.journal.filter(|levels| *levels != Levels::all(Level::SILENT)) {
             match Journal::open(levels) {
                 Ok(opened) => journal = Some(opened),
                 Err(error) => {
@@ -137,7 +137,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::logging::{Group, Level};
+    use crate::logging::Group;
 
     fn line() -> Line {
         Line {
