@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::cookie::HalfOpenLimits;
+use crate::cookie::{HalfOpenLimits, HalfOpenTotal};
 use crate::crypto::Secret;
 use crate::identity::Identity;
 use crate::proposal::Proposal;
@@ -26,6 +26,8 @@ pub struct EndpointConfig {
     pub spi_prefix: SpiPrefix,
     /// Where numbers for IKE and CHILD SAs come from.
     pub unique_ids: Arc<UniqueIds>,
+    /// Half-open IKE SAs of all endpoints, which the thresholds are about.
+    pub half_open: Arc<HalfOpenTotal>,
     /// The connections and secrets to begin with.
     pub configuration: Arc<Configuration>,
 }
@@ -89,7 +91,7 @@ impl UniqueIds {
 }
 
 /// How an endpoint behaves towards everybody; strongswan.conf's part.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// When requests are sent again, and when we give up.
     pub retransmission: Retransmission,

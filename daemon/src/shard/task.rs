@@ -22,7 +22,7 @@ pub(super) struct Outside {
     pub(super) shard: usize,
     pub(super) sockets: Arc<Sockets>,
     pub(super) dataplane: DataPlaneHandle,
-    pub(super) leases: Arc<Leases>,
+    pub(super) leases: Leases,
     pub(super) registry: Arc<Registry>,
 }
 
