@@ -12,7 +12,7 @@ use ferry_vici::Section;
 use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
 use super::values::{self, Mark};
-use super::{Defaults, Parsed, TrafficLimits, addresses, auth, child, proposals};
+use super::{Defaults, Parsed, addresses, auth, child, proposals};
 
 const SECONDS_PER_HOUR: u64 = 60 * 60;
 
@@ -55,7 +55,6 @@ struct Draft<'a> {
     local: Vec<Inner<'a>>,
     remote: Vec<Inner<'a>>,
     children: Vec<Arc<Child>>,
-    limits: Vec<TrafficLimits>,
     remarks: Vec<String>,
 }
 
@@ -82,7 +81,6 @@ impl Default for Draft<'_> {
             local: Vec::new(),
             remote: Vec::new(),
             children: Vec::new(),
-            limits: Vec::new(),
             remarks: Vec::new(),
         }
     }
@@ -108,21 +106,13 @@ impl<'a> Draft<'a> {
                 ];
                 self.unique = key.choice(&choices)?;
             }
-            "reauth_time" => self.reauth_time = Some(self.renewal(key)?),
-            "rekey_time" => self.rekey_time = Some(self.renewal(key)?),
+            "reauth_time" => self.reauth_time = Some(key.time()?),
+            "rekey_time" => self.rekey_time = Some(key.time()?),
             "over_time" => self.over_time = Some(key.time()?),
             "rand_time" => self.rand_time = Some(key.time()?),
             _another => self.without_effect(key)?,
         }
         Ok(())
-    }
-
-    fn renewal(&mut self, key: &Key<'_>) -> Result<Duration, ConfigError> {
-        let time = key.time()?;
-        if !time.is_zero() {
-            self.remarks.push(key.remark("IKE_SAs are not rekeyed or made anew, they end over_time later"));
-        }
-        Ok(time)
     }
 
     /// Keys that nothing is made of: checked all the same, and refused or remarked on where they ask for something.
@@ -193,8 +183,9 @@ impl<'a> Draft<'a> {
     }
 
     fn section(&mut self, inner: Inner<'a>, defaults: &Defaults) -> Result<(), ConfigError> {
-        let starts_with =
-            |prefix: &str| inner.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        let starts_with = |prefix: &str| {
+            inner.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
         if inner.name == "children" {
             for item in Items::of(inner.section, &inner.path) {
                 match item {
@@ -202,9 +193,8 @@ impl<'a> Draft<'a> {
                         if self.children.iter().any(|child| child.name == section.name) {
                             return Err(section.problem("there is another child of this name"));
                         }
-                        let (child, limits) = child::parse(&section, defaults, &mut self.remarks)?;
+                        let child = child::parse(&section, defaults, &mut self.remarks)?;
                         self.children.push(Arc::new(child));
-                        self.limits.push(limits);
                     }
                     Item::Value(key) => return Err(key.unknown()),
                     Item::List(list) => return Err(list.unknown()),
@@ -256,7 +246,7 @@ impl<'a> Draft<'a> {
             remote: auth::remote(&self.remote)?,
             children: self.children,
         };
-        Ok(Parsed { connection, dpd_timeout: self.dpd_timeout, limits: self.limits, remarks })
+        Ok(Parsed { connection, dpd_timeout: self.dpd_timeout, remarks })
     }
 }
 
@@ -299,7 +289,12 @@ struct Times {
 }
 
 impl Times {
-    fn of(rekey: Option<Duration>, reauth: Option<Duration>, over: Option<Duration>, rand: Option<Duration>) -> Self {
+    fn of(
+        rekey: Option<Duration>,
+        reauth: Option<Duration>,
+        over: Option<Duration>,
+        rand: Option<Duration>,
+    ) -> Self {
         let (rekey, reauth) = match (rekey, reauth) {
             // Long enough not to matter, short enough to limit what one key protects.
             (None, None) => (Duration::from_secs(4 * SECONDS_PER_HOUR), Duration::ZERO),
@@ -308,7 +303,8 @@ impl Times {
         // Whole seconds, as charon counts.
         let part = |time: Duration, divisor: u64| Duration::from_secs(time.as_secs() / divisor);
         let over = over.unwrap_or_else(|| part(rekey.max(reauth), 10));
-        let relevant = if rekey.is_zero() || reauth.is_zero() { rekey.max(reauth) } else { rekey.min(reauth) };
+        let relevant =
+            if rekey.is_zero() || reauth.is_zero() { rekey.max(reauth) } else { rekey.min(reauth) };
         let rand = rand.unwrap_or_else(|| over.min(part(relevant, 2)));
         Self { rekey, reauth, over, rand }
     }
@@ -380,7 +376,10 @@ mod tests {
         assert_eq!(connection.version, Version::V2);
         assert_eq!(connection.remote_addrs[0], AddressPattern::Name("gw.example.net".to_owned(), vec![]));
         assert_eq!(connection.proposals.len(), 1);
-        assert_eq!(connection.vips, [ferry_ike::config::any_address(false), ferry_ike::config::any_address(true)]);
+        assert_eq!(
+            connection.vips,
+            [ferry_ike::config::any_address(false), ferry_ike::config::any_address(true)]
+        );
         assert_eq!(connection.pools, ["v4", "v6"]);
         assert!(connection.encap);
         assert_eq!(connection.dpd_delay, Some(Duration::from_secs(30)));
@@ -411,7 +410,10 @@ mod tests {
     #[test]
     fn errors_name_the_key_by_its_full_path() {
         let cases: [(Section, &str); 14] = [
-            (Section::new(), "connections.gw.local.auth = pubkey (the default) is not supported yet: only psk is"),
+            (
+                Section::new(),
+                "connections.gw.local.auth = pubkey (the default) is not supported yet: only psk is",
+            ),
             (psk().with("versoin", "2"), "there is no key connections.gw.versoin"),
             (psk().with("proposals", "aes128"), "there is no key connections.gw.proposals"),
             (psk().with_list("version", ["2"]), "there is no list connections.gw.version"),
@@ -425,7 +427,10 @@ mod tests {
                 psk().with("dpd_delay", "soon"),
                 "connections.gw.dpd_delay = soon: expected a time such as 30, 30s, 5m, 4h or 1d",
             ),
-            (psk().with("unique", "yes"), "connections.gw.unique = yes: expected one of never, no, replace, keep"),
+            (
+                psk().with("unique", "yes"),
+                "connections.gw.unique = yes: expected one of never, no, replace, keep",
+            ),
             (
                 psk().with_list("local_addrs", ["192.0.2.1", "192.0.2.300"]),
                 "connections.gw.local_addrs = 192.0.2.300: expected an IP address, a subnet, a range, a DNS name or %any",
@@ -466,9 +471,14 @@ mod tests {
 
     #[test]
     fn what_changes_protection_is_refused() {
-        for (key, value) in [("ppk_id", "k"), ("ppk_required", "yes"), ("if_id_in", "5"), ("mediation", "yes")] {
+        for (key, value) in
+            [("ppk_id", "k"), ("ppk_required", "yes"), ("if_id_in", "5"), ("mediation", "yes")]
+        {
             let error = error(psk().with(key, value));
-            assert!(error.starts_with(&format!("connections.gw.{key} = {value} is not supported yet: ")), "{error}");
+            assert!(
+                error.starts_with(&format!("connections.gw.{key} = {value} is not supported yet: ")),
+                "{error}"
+            );
         }
         connection(psk().with("ppk_required", "no").with("if_id_in", "0").with("mediation", "no"));
     }

@@ -41,17 +41,6 @@ pub(crate) struct Parsed {
     pub(crate) connection: Connection,
     /// What is shown though it has no effect: it is for IKEv1.
     pub(crate) dpd_timeout: Duration,
-    /// What is shown of children, in their order, though it has no effect yet.
-    pub(crate) limits: Vec<TrafficLimits>,
     /// One sentence for each key that has no effect yet.
     pub(crate) remarks: Vec<String>,
-}
-
-/// After how much traffic a CHILD_SA is to be rekeyed; zero for no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TrafficLimits {
-    /// In octets.
-    pub(crate) rekey_bytes: u64,
-    /// In packets.
-    pub(crate) rekey_packets: u64,
 }

@@ -83,7 +83,10 @@ impl FileOutput {
                 let opened: io::Result<File> =
                     OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(path);
                 let file = opened.map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot write the log file {}: {error}", path.display()))
+                    io::Error::new(
+                        error.kind(),
+                        format!("cannot write the log file {}: {error}", path.display()),
+                    )
                 })?;
                 if settings.flush_line { Box::new(file) } else { Box::new(BufWriter::new(file)) }
             }
@@ -190,6 +193,9 @@ mod tests {
     fn a_file_that_cannot_be_opened_is_named() {
         let file = FileLog::new(Destination::File("/no/such/directory/log".into()));
         let error = Outputs::open(&LogSettings { files: vec![file], journal: None }).map(drop).unwrap_err();
-        assert!(error.to_string().starts_with("cannot write the log file /no/such/directory/log: "), "{error}");
+        assert!(
+            error.to_string().starts_with("cannot write the log file /no/such/directory/log: "),
+            "{error}"
+        );
     }
 }

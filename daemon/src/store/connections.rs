@@ -66,7 +66,8 @@ impl<T: Tunnels> Store<T> {
         self.publish(&loaded).await;
         drop(loaded);
         tracing::info!(target: "cfg", "removed vici connection: {name}");
-        let acting = removed.parsed.connection.children.iter().filter(|c| c.start_action != ChildAction::None);
+        let acting =
+            removed.parsed.connection.children.iter().filter(|c| c.start_action != ChildAction::None);
         let undo: Vec<String> = acting.map(|child| child.name.clone()).collect();
         let store = self.clone();
         tokio::spawn(async move { store.undo(removed.name(), &undo).await });
@@ -121,7 +122,8 @@ impl<T: Tunnels> Store<T> {
             if ike_sa.connection.as_deref() != Some(connection) {
                 continue;
             }
-            let undone: Vec<_> = ike_sa.children.iter().filter(|child| children.contains(&child.name)).collect();
+            let undone: Vec<_> =
+                ike_sa.children.iter().filter(|child| children.contains(&child.name)).collect();
             if !undone.is_empty() && undone.len() == ike_sa.children.len() {
                 if end(connection, tunnels.terminate_ike(ike_sa.id, false)).await.is_err() {
                     // What comes next must not find an IKE_SA that waits for a peer that is gone.

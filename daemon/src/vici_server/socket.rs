@@ -45,7 +45,11 @@ impl FromStr for SocketUri {
         }
         let address = text.strip_prefix("tcp://").ok_or(())?;
         let (host, port) = address.rsplit_once(':').ok_or(())?;
-        if host.is_empty() || port.parse::<u16>().is_err() { Err(()) } else { Ok(Self::Tcp(address.to_owned())) }
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            Err(())
+        } else {
+            Ok(Self::Tcp(address.to_owned()))
+        }
     }
 }
 
@@ -134,7 +138,9 @@ fn clear(path: &Path, uri: &SocketUri) -> Result<(), BindError> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
-        Ok(metadata) if !metadata.file_type().is_socket() => return Err(BindError::InTheWay(path.to_owned())),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(BindError::InTheWay(path.to_owned()));
+        }
         Ok(_socket) => {}
     }
     match UnixStream::connect(path) {
@@ -190,7 +196,8 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_shown() {
-        for text in ["unix:///var/run/charon.vici", "tcp://127.0.0.1:4502", "tcp://[::1]:4502", "tcp://gw:0"] {
+        for text in ["unix:///var/run/charon.vici", "tcp://127.0.0.1:4502", "tcp://[::1]:4502", "tcp://gw:0"]
+        {
             assert_eq!(text.parse::<SocketUri>().map(|uri| uri.to_string()), Ok(text.to_owned()));
         }
         for text in ["/var/run/x", "unix://run/x", "unix://", "tcp://x", "tcp://:1", "tcp://x:99999", ""] {

@@ -114,16 +114,24 @@ fn what_is_loaded_is_listed_and_unloaded() {
     assert_eq!(ask(&mut client, "unload-conn", &name("b")), "unload-conn {success=yes}");
     let gone = "unload-conn {success=no errmsg=there is no connection 'b'}";
     assert_eq!(ask(&mut client, "unload-conn", &name("b")), gone);
-    assert_eq!(ask(&mut client, "unload-conn", &Message::new()), "unload-conn {success=no errmsg=name is missing}");
+    assert_eq!(
+        ask(&mut client, "unload-conn", &Message::new()),
+        "unload-conn {success=no errmsg=name is missing}"
+    );
     assert_eq!(ask(&mut client, "get-conns", &Message::new()), "get-conns {conns=[a]}");
 
-    let secret = Message::new().with("id", "ike-1").with("type", "IKE").with("data", "k").with_list("owners", ["a", "b"]);
+    let secret = Message::new()
+        .with("id", "ike-1")
+        .with("type", "IKE")
+        .with("data", "k")
+        .with_list("owners", ["a", "b"]);
     assert_eq!(ask(&mut client, "load-shared", &secret), "load-shared {success=yes}");
     assert_eq!(ask(&mut client, "get-shared", &Message::new()), "get-shared {keys=[ike-1]}");
     assert_eq!(ask(&mut client, "clear-creds", &Message::new()), "clear-creds {success=yes}");
     assert_eq!(ask(&mut client, "get-shared", &Message::new()), "get-shared {keys=[]}");
 
-    let pool = Message::new().with_section("p", Section::new().with("addrs", "10.77.0.0/24").with_list("dns", ["10.0.0.1"]));
+    let pool = Message::new()
+        .with_section("p", Section::new().with("addrs", "10.77.0.0/24").with_list("dns", ["10.0.0.1"]));
     assert_eq!(ask(&mut client, "load-pool", &pool), "load-pool {success=yes}");
     let listed = "get-pools {p {base=10.77.0.0 size=254 online=0 offline=0}}";
     assert_eq!(ask(&mut client, "get-pools", &Message::new()), listed);
@@ -141,7 +149,11 @@ fn what_cannot_be_loaded_is_refused_by_a_sentence() {
             Message::new().with_section("gw", Section::new().with("colour", "red")),
             "there is no key connections.gw.colour",
         ),
-        ("load-shared", Message::new().with("type", "ssh").with("data", "k"), "type = ssh: expected one of ike, eap, xauth, ntlm, ppk"),
+        (
+            "load-shared",
+            Message::new().with("type", "ssh").with("data", "k"),
+            "type = ssh: expected one of ike, eap, xauth, ntlm, ppk",
+        ),
         ("load-shared", Message::new().with("type", "ike"), "data is missing"),
         (
             "load-cert",
@@ -154,8 +166,16 @@ fn what_cannot_be_loaded_is_refused_by_a_sentence() {
             "authorities.ca is not supported yet: peers are authenticated by pre-shared keys, not by certificates",
         ),
         ("load-pool", Message::new().with_section("p", Section::new()), "pools.p: addrs is missing"),
-        ("rekey", Message::new().with("ike", "gw"), "rekeying is not supported yet: SAs are made anew when their time is up"),
-        ("install", Message::new().with("child", "c"), "traps and shunts are not supported yet: use start_action = start, or initiate"),
+        (
+            "rekey",
+            Message::new().with("ike", "gw"),
+            "rekeying is not supported yet: SAs are made anew when their time is up",
+        ),
+        (
+            "install",
+            Message::new().with("child", "c"),
+            "traps and shunts are not supported yet: use start_action = start, or initiate",
+        ),
         ("initiate", Message::new(), "neither a connection nor a child is named"),
         ("initiate", Message::new().with("child", "lan"), "no connection has a child 'lan'"),
     ];
@@ -206,7 +226,8 @@ fn waiting_ends_when_its_time_is_up_and_need_not_begin() {
     server.fake.slow_down();
     let arguments = Message::new().with("ike", "gw").with("timeout", "20");
     let answer = ask(&mut client, "initiate", &arguments);
-    let expected = "initiate {success=no errmsg=establishing failed: not done within 20 ms; it goes on without waiting}";
+    let expected =
+        "initiate {success=no errmsg=establishing failed: not done within 20 ms; it goes on without waiting}";
     assert_eq!(answer, expected);
     server.told();
     let arguments = Message::new().with("ike", "gw").with("timeout", "-1");
@@ -227,7 +248,12 @@ fn terminating_counts_what_it_ends() {
     assert_eq!(answer, "terminate {success=yes matches=2 terminated=2}");
     assert_eq!(server.told(), Told::TerminateIke(1, false));
     assert_eq!(server.told(), Told::TerminateIke(2, false));
-    let lines = stream(&mut client, "terminate", "control-log", &Message::new().with("ike-id", "3").with("force", "yes"));
+    let lines = stream(
+        &mut client,
+        "terminate",
+        "control-log",
+        &Message::new().with("ike-id", "3").with("force", "yes"),
+    );
     let line = "control-log {group=IKE level=1 ikesa-name=gw ikesa-uniqueid=3 msg=deleting IKE_SA gw[3]}";
     assert_eq!(lines, [line]);
     assert_eq!(server.told(), Told::TerminateIke(3, true));
@@ -238,7 +264,8 @@ fn terminating_counts_what_it_ends() {
     let expected = "terminate {success=no matches=0 terminated=0 errmsg=no matching SAs to terminate found}";
     assert_eq!(answer, expected);
     let answer = ask(&mut client, "terminate", &Message::new());
-    let expected = "terminate {success=no errmsg=none of child, ike, child-id and ike-id says what to terminate}";
+    let expected =
+        "terminate {success=no errmsg=none of child, ike, child-id and ike-id says what to terminate}";
     assert_eq!(answer, expected);
     server.fake.refuse("it hangs");
     let answer = ask(&mut client, "terminate", &Message::new().with("ike-id", "2"));
@@ -258,7 +285,9 @@ fn sas_are_listed_with_what_their_children_have_carried() {
     ]);
     let listed = stream(&mut client, "list-sas", "list-sa", &Message::new());
     assert_eq!(listed.len(), 2);
-    assert!(listed[0].contains(" child-sas {lan-10 {name=lan ") && listed[0].contains("bytes-in=84 packets-in=1"));
+    assert!(
+        listed[0].contains(" child-sas {lan-10 {name=lan ") && listed[0].contains("bytes-in=84 packets-in=1")
+    );
     let dmz = stream(&mut client, "list-sas", "list-sa", &Message::new().with("child", "dmz"));
     assert_eq!(dmz.len(), 2, "an IKE_SA is listed even if none of its children are");
     assert!(!dmz[0].contains("lan-10") && dmz[0].contains("dmz-11"), "{dmz:?}");
@@ -383,7 +412,7 @@ fn requests_at_once_are_answered_in_their_order() {
     let frames = [
         frame(Packet::CommandRequest { name: "get-conns", body: &[] }),
         frame(Packet::CommandRequest { name: "no-such-command", body: &[] }),
-        vec![0, 0, 0, 0],       // an empty packet, and one of a type that is not: no answer
+        vec![0, 0, 0, 0], // an empty packet, and one of a type that is not: no answer
         vec![0, 0, 0, 1, 0x09],
         frame(Packet::CommandResponse { body: &[] }),
         frame(Packet::EventRegister { name: "no-such-event" }),

@@ -19,7 +19,7 @@ use crate::output::{Action, ActionId, ChildDown, ChildInstall, ChildSaId, Event,
 use crate::sa::exchange::informational;
 use crate::status::{ChildSaState, IkeSaState, IkeSaStatus};
 use crate::timer::Timer;
-use crate::wire::registry::ExchangeType;
+use crate::wire::registry::{ExchangeType, NotifyType};
 
 /// How long the last answer is kept after the peer has deleted the IKE SA, should it have been lost. It covers
 /// the first four retransmissions of the default schedule.
@@ -191,23 +191,39 @@ impl Established {
     ) -> Result<State, Failure> {
         let opened = match plaintext.decode() {
             Ok(opened) => opened,
-            Err(error) => {
-                let failure = error.into();
-                core.respond_failure(plaintext, &failure, cx)?;
-                info!(target: "enc", "{failure}");
-                return Ok(State::Established(self)); // RFC 7296 §2.21.3: the SA need not go for it
-            }
+            Err(error) => return self.refuse(error.into(), core, plaintext, cx),
         };
         self.follow_peer(core, plaintext.path, cx);
         let verdict = informational::answer(&mut self, core, &opened, cx)?;
         match verdict {
             informational::Verdict::Stays => self.work(core, cx),
-            informational::Verdict::Deleted => {
-                self.close(core, ChildDown::Closed, "deleted by the peer", cx);
-                core.timers.arm(Timer::Linger, cx.now + LINGER);
-                Ok(State::Closed)
-            }
+            informational::Verdict::Deleted => Ok(self.linger("deleted by the peer", core, cx)),
+            informational::Verdict::Senseless(failure) => self.refuse(failure, core, plaintext, cx),
         }
+    }
+
+    /// RFC 7296 §2.21.3: the peer learns what is wrong with its request. After INVALID_SYNTAX neither end keeps the IKE
+    /// SA; one that only asks for too much may go on.
+    fn refuse(
+        mut self: Box<Self>,
+        failure: Failure,
+        core: &mut Core,
+        plaintext: &Plaintext,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        info!(target: "enc", "{failure}");
+        core.respond_failure(plaintext, &failure, cx)?;
+        match failure.notify() {
+            Some((NotifyType::INVALID_SYNTAX, _)) => Ok(self.linger(&failure.to_string(), core, cx)),
+            _ => self.work(core, cx),
+        }
+    }
+
+    /// The IKE SA is over, but the peer may ask for our last answer again.
+    fn linger(&mut self, reason: &str, core: &mut Core, cx: &mut Cx<'_>) -> State {
+        self.close(core, ChildDown::Closed, reason, cx);
+        core.timers.arm(Timer::Linger, cx.now + LINGER);
+        State::Closed
     }
 
     pub(crate) fn handle_response(
@@ -216,8 +232,17 @@ impl Established {
         plaintext: &Plaintext,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        if let Err(error) = plaintext.decode() {
-            info!(target: "enc", "{}", Failure::from(error)); // whatever it says, it is an answer
+        match plaintext.decode() {
+            Err(error) => info!(target: "enc", "{}", Failure::from(error)), // whatever it says, it is an answer
+            Ok(opened) => {
+                // RFC 7296 §2.21.3: who answers so has ended the IKE SA.
+                let fatal = [NotifyType::INVALID_SYNTAX, NotifyType::AUTHENTICATION_FAILED];
+                if let Some(error) = opened.payloads.error().filter(|error| fatal.contains(&error.kind)) {
+                    let failure = Failure::Refused(error.kind);
+                    self.close(core, ChildDown::Closed, &failure.to_string(), cx);
+                    return Ok(State::Gone);
+                }
+            }
         }
         match self.active.take() {
             Some(Task::DeleteIkeSa) => {

@@ -6,10 +6,16 @@ mod outside;
 mod s1_2;
 mod s1_4;
 mod s2_1;
+mod s2_15;
+mod s2_19;
+mod s2_2;
+mod s2_21;
+mod s2_23;
 mod s2_4;
 mod s2_5;
 mod s2_6;
 mod s2_8;
+mod s2_9;
 
 /// What the messages of a plain handshake between `client()` and `gateway()` say.
 mod said {
@@ -19,7 +25,17 @@ mod said {
     pub(crate) const AUTH_ANSWER: &str = "gw --> rw: HDR, SK {IDr, AUTH, SAr2, TSi, TSr}";
 }
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+/// Where puppets are.
+const PUPPET: &str = "198.51.100.66:500";
+const PUPPET_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 66));
+/// Where gateways are.
+const GATEWAY: &str = "192.0.2.1:500";
+const GATEWAY_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// What hosts offer where nothing else is said.
+const OFFER: &str = "aes128gcm16-prfsha256-x25519";
 
 /// How long a datagram takes in fair weather.
 const LATENCY: Duration = Duration::from_millis(10);

@@ -79,11 +79,11 @@ fn jitter_shortens_waits_and_never_lengthens_them() {
 fn an_attempt_is_repeated_from_the_beginning_as_often_as_keyingtries_says() {
     let stubborn = client().connection(|connection| connection.keyingtries = 3);
     let (mut world, rw, _) = World::of(stubborn, gateway().at("192.0.2.2"));
-    world.keep_mail("192.0.2.1");
+    world.keep_mail(crate::GATEWAY_IP);
     let request = world.initiate(rw, "net");
     let mut spis = Vec::new();
     world.run_out(seconds(600));
-    while let Some(sent) = world.mail("192.0.2.1") {
+    while let Some(sent) = world.mail(crate::GATEWAY_IP) {
         spis.push(sent.octets[..8].to_vec());
     }
     assert_eq!(spis.len(), 3 * 6);

@@ -29,12 +29,17 @@ impl Patience {
     fn of(message: &Message) -> Self {
         match message.int("timeout").unwrap_or(0) {
             0 => Self::Endless,
-            milliseconds => u64::try_from(milliseconds).map_or(Self::None, |ms| Self::Until(Duration::from_millis(ms))),
+            milliseconds => {
+                u64::try_from(milliseconds).map_or(Self::None, |ms| Self::Until(Duration::from_millis(ms)))
+            }
         }
     }
 
     /// Begins work, and waits for it as long as there is patience. It goes on when there is none left.
-    async fn wait(self, work: impl Future<Output = Result<(), String>> + Send + 'static) -> Result<(), String> {
+    async fn wait(
+        self,
+        work: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) -> Result<(), String> {
         let working = tokio::spawn(work);
         let waiting = async { working.await.unwrap_or_else(|_| Err("the daemon is going down".to_owned())) };
         match self {
@@ -48,7 +53,11 @@ impl Patience {
 }
 
 /// Makes an IKE_SA, a CHILD_SA, or both.
-pub(super) async fn initiate<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
+pub(super) async fn initiate<T: Tunnels>(
+    message: &Message,
+    client: &Client,
+    control: &Control<T>,
+) -> Message {
     let found = control.store.find(message.str("ike"), message.str("child")).await;
     let (connection, child) = match found {
         Ok(found) => found,
@@ -71,7 +80,8 @@ pub(super) async fn initiate<T: Tunnels>(message: &Message, client: &Client, con
 async fn over_limit<T: Tunnels>(control: &Control<T>) -> Option<String> {
     let limit = control.reload.half_open_limit()?;
     let half_open = control.tunnels.list().await.iter().filter(|ike_sa| ike_sa.established.is_none()).count();
-    (half_open >= limit).then(|| format!("{half_open} IKE_SAs are half open, and init_limit_half_open is {limit}"))
+    (half_open >= limit)
+        .then(|| format!("{half_open} IKE_SAs are half open, and init_limit_half_open is {limit}"))
 }
 
 /// Something to end.
@@ -82,7 +92,11 @@ enum Target {
 }
 
 /// Ends what is selected, one after the other, each with all the time that is given.
-pub(super) async fn terminate<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
+pub(super) async fn terminate<T: Tunnels>(
+    message: &Message,
+    client: &Client,
+    control: &Control<T>,
+) -> Message {
     let Some(selection) = Selection::of(message) else {
         return failure("none of child, ike, child-id and ike-id says what to terminate");
     };
@@ -210,7 +224,9 @@ async fn drain(feed: &mut Feed, client: &Client) {
     }
     match feed.lost() {
         0 => {}
-        lost => tracing::warn!(target: "cfg", "{lost} log lines were not sent to a VICI client that reads too slowly"),
+        lost => {
+            tracing::warn!(target: "cfg", "{lost} log lines were not sent to a VICI client that reads too slowly")
+        }
     }
 }
 

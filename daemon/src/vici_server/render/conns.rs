@@ -5,14 +5,17 @@ use std::time::Duration;
 use ferry_ike::config::{AuthClass, Child, ChildAction, Mode, Unique, Version};
 use ferry_vici::{Message, Section};
 
-use crate::connections::{Parsed, TrafficLimits, display_address};
+use crate::connections::{Parsed, display_address};
 
 /// The event for one connection.
 pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
     let connection = &parsed.connection;
     let mut section = Section::new()
         .with_list("local_addrs", connection.local_addrs.iter().map(|addr| display_address(addr).to_string()))
-        .with_list("remote_addrs", connection.remote_addrs.iter().map(|addr| display_address(addr).to_string()))
+        .with_list(
+            "remote_addrs",
+            connection.remote_addrs.iter().map(|addr| display_address(addr).to_string()),
+        )
         .with("version", version(connection.version))
         .with("reauth_time", seconds(connection.reauth_time))
         .with("rekey_time", seconds(connection.rekey_time))
@@ -28,8 +31,8 @@ pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
         section.push_section(format!("remote-{number}"), auth(id, round.class));
     }
     let mut children = Section::new();
-    for (configured, limits) in connection.children.iter().zip(&parsed.limits) {
-        children.push_section(&configured.name, child(configured, limits));
+    for configured in &connection.children {
+        children.push_section(&configured.name, child(configured));
     }
     Message::new().with_section(&connection.name, section.with_section("children", children))
 }
@@ -61,15 +64,15 @@ fn auth(id: Option<String>, class: Option<AuthClass>) -> Section {
     section
 }
 
-fn child(child: &Child, limits: &TrafficLimits) -> Section {
+fn child(child: &Child) -> Section {
     let mode = match child.mode {
         Mode::Tunnel => "TUNNEL",
     };
     Section::new()
         .with("mode", mode)
         .with("rekey_time", seconds(child.rekey_time))
-        .with("rekey_bytes", limits.rekey_bytes)
-        .with("rekey_packets", limits.rekey_packets)
+        .with("rekey_bytes", child.bytes.rekey.unwrap_or(0))
+        .with("rekey_packets", child.packets.rekey.unwrap_or(0))
         .with("dpd_action", action(child.dpd_action))
         .with("close_action", action(child.close_action))
         .with_list("local-ts", child.local_ts.iter().map(ToString::to_string))
@@ -106,12 +109,14 @@ mod tests {
         let child = Section::new()
             .with_list("local_ts", ["10.2.0.0/24[tcp/http]", "10.9.0.1-10.9.0.7"])
             .with_list("remote_ts", ["10.3.0.0/24", "dynamic[udp/1000-2000]"])
-            .with("rekey_bytes", "1g")
             .with("close_action", "start");
         let section = Section::new()
             .with("version", "2")
             .with_list("local_addrs", ["192.0.2.1"])
-            .with_list("remote_addrs", ["192.0.2.2", "192.0.2.0/28", "gw.example.test", "10.0.0.1-10.0.0.9", "%any6"])
+            .with_list(
+                "remote_addrs",
+                ["192.0.2.2", "192.0.2.0/28", "gw.example.test", "10.0.0.1-10.0.0.9", "%any6"],
+            )
             .with("dpd_delay", "30")
             .with_section("local", psk("left.test"))
             .with_section("remote", psk("right.test"))
@@ -123,7 +128,7 @@ mod tests {
              rekey_time=14400 unique=UNIQUE_NO dpd_delay=30 \
              local-1 {id=left.test class=pre-shared key groups=[] cert_policy=[] certs=[] cacerts=[]} \
              remote-1 {id=right.test class=pre-shared key groups=[] cert_policy=[] certs=[] cacerts=[]} \
-             children {c {mode=TUNNEL rekey_time=3600 rekey_bytes=1073741824 rekey_packets=0 dpd_action=none close_action=start \
+             children {c {mode=TUNNEL rekey_time=3600 rekey_bytes=0 rekey_packets=0 dpd_action=none close_action=start \
              local-ts=[10.2.0.0/24[tcp/http] 10.9.0.1..10.9.0.7] remote-ts=[10.3.0.0/24 dynamic[udp/1000-2000]]}}}}"
         );
     }
@@ -133,7 +138,10 @@ mod tests {
         let section = Section::new()
             .with_section("local", Section::new().with("auth", "psk"))
             .with_section("remote", Section::new())
-            .with_section("children", Section::new().with_section("net", Section::new().with("dpd_action", "restart")));
+            .with_section(
+                "children",
+                Section::new().with_section("net", Section::new().with("dpd_action", "restart")),
+            );
         assert_eq!(
             listed("rw", &section),
             "list-conn event {rw {local_addrs=[%any] remote_addrs=[%any] version=IKEv1/2 reauth_time=0 rekey_time=14400 \
