@@ -66,7 +66,8 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     let mut signals = Signals::new()?;
     let sockets = Arc::new(Sockets::bind(settings.ports, settings.families.v4, settings.families.v6)?);
     let (tell, told) = mpsc::unbounded_channel();
-    // The plane reads the NAT-T port before there are shards; what arrives until then is lost, and sent again.
+    // The plane reads the NAT-T port before there are shards; what arrives until then is lost, and sent
+    // again.
     let deliver_to: Arc<OnceLock<Shards>> = Arc::default();
     let shards = Arc::clone(&deliver_to);
     let plane_config = PlaneConfig {
@@ -159,7 +160,8 @@ async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards) {
     }
 }
 
-/// Looks up the names of peers now and then, since addresses change. Ends with the runtime; dropping it is harmless.
+/// Looks up the names of peers now and then, since addresses change. Ends with the runtime; dropping it is
+/// harmless.
 async fn look_up(store: Store<Shards>) {
     let mut ticks = tokio::time::interval(LOOKUPS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

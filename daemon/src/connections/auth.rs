@@ -34,7 +34,8 @@ pub(super) fn local(sections: &[Inner<'_>], path: &str) -> Result<Vec<LocalAuth>
     Ok(vec![LocalAuth { class, id: round.id.filter(|id| !id.is_any()) }])
 }
 
-/// The peer's rounds, from the sections `remote<x>`. No section, or one that does not say, asks for nothing in particular.
+/// The peer's rounds, from the sections `remote<x>`. No section, or one that does not say, asks for nothing
+/// in particular.
 pub(super) fn remote(sections: &[Inner<'_>]) -> Result<Vec<RemoteAuth>, ConfigError> {
     one_round(sections)?;
     let round = match sections.first() {

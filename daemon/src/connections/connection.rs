@@ -115,7 +115,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Keys that nothing is made of: checked all the same, and refused or remarked on where they ask for something.
+    /// Keys that nothing is made of: checked all the same, and refused or remarked on where they ask for
+    /// something.
     fn without_effect(&mut self, key: &Key<'_>) -> Result<(), ConfigError> {
         match key.name {
             // Offered and used where both ends can; without it the SA is as safe, so there is nothing to say.
