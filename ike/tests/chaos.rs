@@ -17,7 +17,11 @@ use ferry_ike::sim::{
 use ferry_ike::status::{IkeSaState, IkeSaStatus};
 
 /// Runs where nothing else is said.
-const RUNS: u64 = 300;
+const RUNS: u64 = 1000;
+
+/// Small enough to be exhausted at times.
+const POOL: &str = "10.3.0.0/29";
+const POOL_SIZE: usize = 6;
 
 /// Long enough for every question to be given up, every half-open IKE SA to be forgotten, every attempt to end.
 const AFTERMATH: Duration = Duration::from_secs(1200);
@@ -51,7 +55,7 @@ impl Chaos {
         let unique = [Unique::No, Unique::Never, Unique::Replace, Unique::Keep];
         let unique = *world.dice().pick(&unique).unwrap();
         let threshold = *world.dice().pick(&[0, 1, 30]).unwrap();
-        let setup = hasty(&mut world, gateway()).pool("10.3.0.0/29").unique(unique).settings(|settings| {
+        let setup = hasty(&mut world, gateway()).pool(POOL).unique(unique).settings(|settings| {
             settings.half_open.cookie_threshold = threshold;
             settings.half_open.block_threshold = 0;
         });
@@ -85,12 +89,13 @@ impl Chaos {
 
     fn run(mut self) {
         self.world.set_weather(Weather::stormy());
-        for _ in 0..20 + self.world.dice().below(40) {
+        for _ in 0..40 + self.world.dice().below(120) {
             self.act();
             self.world.assert_no_faults();
         }
         self.heal();
         self.agree();
+        self.connect();
         self.end();
     }
 
@@ -98,7 +103,9 @@ impl Chaos {
     fn act(&mut self) {
         match self.world.dice().below(16) {
             0..4 => {
-                let time = self.world.dice().time(Duration::ZERO..Duration::from_secs(60));
+                // A moment, in which messages cross, or a while, in which timers run out.
+                let most = if self.world.dice().chance(70) { 3 } else { 60 };
+                let time = self.world.dice().time(Duration::ZERO..Duration::from_secs(most));
                 self.world.run_for(time);
             }
             4..7 => {
@@ -154,7 +161,7 @@ impl Chaos {
     }
 
     fn configure(&mut self, secret: &str) {
-        let setup = hasty(&mut self.world, gateway()).pool("10.3.0.0/29").unique(self.unique).psk(secret);
+        let setup = hasty(&mut self.world, gateway()).pool(POOL).unique(self.unique).psk(secret);
         self.world.configure(self.gateway, setup.into_configuration()).unwrap();
     }
 
@@ -224,6 +231,26 @@ impl Chaos {
         let installed: usize =
             self.clients.iter().map(|client| self.world.host(*client).outside.installed().count()).sum();
         assert_eq!(self.world.host(self.gateway).outside.installed().count(), installed);
+    }
+
+    /// Whatever happened, who has no CHILD_SA can have one, unless the gateway keeps what it has, or has no
+    /// address left.
+    fn connect(&mut self) {
+        for client in self.clients.clone() {
+            let has_sa = !self.world.ike_sas(client).is_empty();
+            let pool = self.world.host(self.gateway).outside.pools().pool(POOL).unwrap();
+            if has_sa && self.unique == Unique::Keep || pool.online() == POOL_SIZE {
+                continue;
+            }
+            let before = self.world.host(client).outside.installed().count();
+            let request = self.world.initiate(client, "net");
+            self.requests.insert(request.0, 0);
+            self.world.run();
+            let after = self.world.host(client).outside.installed().count();
+            let replaced = if self.unique == Unique::Replace { before } else { 0 };
+            assert_eq!(after, before + 1 - replaced, "CHILD_SAs of {}", self.name(client));
+            self.world.assert_mirrored(client, self.gateway);
+        }
     }
 
     /// The established IKE SAs of a host: their SPIs, and how many children each has.
