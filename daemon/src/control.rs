@@ -179,7 +179,11 @@ pub(crate) mod tests {
             self.state().configuration = configuration;
         }
 
-        async fn initiate(&self, connection: Arc<Connection>, child: Option<Arc<Child>>) -> Result<(), String> {
+        async fn initiate(
+            &self,
+            connection: Arc<Connection>,
+            child: Option<Arc<Child>>,
+        ) -> Result<(), String> {
             let child = child.map(|child| child.name.clone());
             let span = tracing::info_span!(target: "ike", "ike_sa", conn = %connection.name, id = 1);
             span.in_scope(|| {

@@ -37,7 +37,9 @@ impl PidFile {
     /// container, is written over.
     pub(crate) fn create(path: &Path) -> Result<Self, PidFileError> {
         let named = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(pid) = named.and_then(Pid::from_raw).filter(|pid| is_another_alive(*pid)) {
+        if let Some(pid) =
+            named.filter(|pid| *pid > 0).and_then(Pid::from_raw).filter(|pid| is_another_alive(*pid))
+        {
             return Err(PidFileError::Running { pid: pid.as_raw_nonzero().get(), path: path.to_owned() });
         }
         let own = rustix::process::getpid().as_raw_nonzero();

@@ -68,7 +68,8 @@ impl Leases {
                 }
                 Item::Value(key) => return Err(key.unknown()),
                 Item::List(list) => {
-                    let read = |text: &str| parse_attribute(list.name, text).map_err(|error| error.to_string());
+                    let read =
+                        |text: &str| parse_attribute(list.name, text).map_err(|error| error.to_string());
                     attributes.extend(list.read(read)?);
                 }
                 Item::Section(inner) => return Err(inner.unknown()),
@@ -242,7 +243,10 @@ mod tests {
             "pools.v4: addrs is given twice"
         );
         assert!(error(Section::new().with("addrs", "here")).starts_with("pools.v4.addrs = here: expected "));
-        assert!(error(Section::new().with("addrs", "10.0.0.0/29").with_list("dns", ["x"])).starts_with("pools.v4.dns = x: "));
+        assert!(
+            error(Section::new().with("addrs", "10.0.0.0/29").with_list("dns", ["x"]))
+                .starts_with("pools.v4.dns = x: ")
+        );
         assert_eq!(error(Section::new().with("adrs", "x")), "there is no key pools.v4.adrs");
     }
 

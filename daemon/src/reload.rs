@@ -25,7 +25,13 @@ pub(crate) struct Reload<T> {
 
 impl<T: Tunnels> Reload<T> {
     /// What runs, and the settings it was started with.
-    pub(crate) fn new(store: Store<T>, leases: Leases, logger: Logger, ports: Ports, settings: Settings) -> Self {
+    pub(crate) fn new(
+        store: Store<T>,
+        leases: Leases,
+        logger: Logger,
+        ports: Ports,
+        settings: Settings,
+    ) -> Self {
         let reload = Self { store, leases, logger, ports, current: Arc::new(Mutex::new(settings)) };
         reload.hand_out(&reload.current.lock().unwrap_or_else(PoisonError::into_inner));
         reload

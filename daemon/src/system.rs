@@ -27,7 +27,8 @@ pub(crate) fn local_time(time: SystemTime, format: &CStr) -> String {
     let parts = unsafe { parts.assume_init() };
     let mut text = [0_u8; TIME_LEN];
     // SAFETY: the buffer is as long as is said, the format ends with a nul, the structure is initialized.
-    let length = unsafe { libc::strftime(text.as_mut_ptr().cast(), TIME_LEN, format.as_ptr(), &raw const parts) };
+    let length =
+        unsafe { libc::strftime(text.as_mut_ptr().cast(), TIME_LEN, format.as_ptr(), &raw const parts) };
     String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()
 }
 

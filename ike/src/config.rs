@@ -419,6 +419,17 @@ pub enum CopyDscp {
     No,
 }
 
+/// How much traffic a CHILD_SA may carry in each direction, in octets or in packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// After so much it is to be rekeyed; `None` for never.
+    pub rekey: Option<u64>,
+    /// After so much it carries no more; `None` for no limit.
+    pub life: Option<u64>,
+    /// The most that is taken off `rekey` at random.
+    pub rand: u64,
+}
+
 /// One kind of CHILD_SA: swanctl.conf's `children.<name>`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
@@ -438,6 +449,10 @@ pub struct Child {
     pub life_time: Option<Duration>,
     /// The most that is taken off `rekey_time` at random.
     pub rand_time: Duration,
+    /// How many octets of inner packets each direction may carry.
+    pub bytes: Volume,
+    /// How many packets each direction may carry.
+    pub packets: Volume,
     /// What happens when it is loaded.
     pub start_action: ChildAction,
     /// What happens when the peer closes it.

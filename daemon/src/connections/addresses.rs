@@ -50,7 +50,9 @@ fn subnet(network: &str, length: &str) -> Option<AddressPattern> {
 /// Whether this may be a DNS name. What has only digits and dots is an address with a slip in it.
 fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c))
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c))
     };
     let labels = text.strip_suffix('.').unwrap_or(text);
     labels.len() <= 253 && labels.split('.').all(is_label) && text.bytes().any(|c| c.is_ascii_alphabetic())
@@ -116,7 +118,16 @@ mod tests {
 
     #[test]
     fn what_is_none_is_refused() {
-        let texts = ["", "10.0.0.300", "10.0.0.0/33", "fd00::/129", "10.0.0.9-10.0.0.1", "a..b", "a b", "10.0.0.1-fd00::1"];
+        let texts = [
+            "",
+            "10.0.0.300",
+            "10.0.0.0/33",
+            "fd00::/129",
+            "10.0.0.9-10.0.0.1",
+            "a..b",
+            "a b",
+            "10.0.0.1-fd00::1",
+        ];
         for text in texts {
             assert!(parse(text).is_err(), "{text:?}");
         }

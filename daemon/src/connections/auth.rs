@@ -55,7 +55,11 @@ fn one_round(sections: &[Inner<'_>]) -> Result<(), ConfigError> {
 
 /// charon's default for ourselves is a public key.
 fn no_class(path: String) -> ConfigError {
-    ConfigError::Unsupported { path: format!("{path}.auth"), value: "pubkey (the default)".to_owned(), reason: ONLY_PSK.to_owned() }
+    ConfigError::Unsupported {
+        path: format!("{path}.auth"),
+        value: "pubkey (the default)".to_owned(),
+        reason: ONLY_PSK.to_owned(),
+    }
 }
 
 fn round(section: &Inner<'_>, side: Side) -> Result<Round, ConfigError> {
@@ -79,10 +83,12 @@ fn value(key: &Key<'_>, side: Side, round: &mut Round) -> Result<(), ConfigError
         ("id", _) => round.id = Some(key.identity()?),
         // With one round there is nothing to sort.
         ("round", _) => drop(key.number::<u32>("a whole number")?),
-        ("revocation", Side::Remote) => match key.choice(&[("relaxed", true), ("ifuri", false), ("strict", false)])? {
-            true => {} // a pre-shared key is never revoked
-            false => return Err(key.unsupported(NO_CERTIFICATES)),
-        },
+        ("revocation", Side::Remote) => {
+            match key.choice(&[("relaxed", true), ("ifuri", false), ("strict", false)])? {
+                true => {} // a pre-shared key is never revoked
+                false => return Err(key.unsupported(NO_CERTIFICATES)),
+            }
+        }
         ("ca_id", Side::Remote) => return Err(key.unsupported(NO_CERTIFICATES)),
         ("eap_id", _) | ("aaa_id", Side::Local) => return Err(key.unsupported(NO_EAP)),
         ("xauth_id", _) => return Err(key.unsupported("XAuth is of IKEv1, which is not spoken")),
@@ -92,11 +98,15 @@ fn value(key: &Key<'_>, side: Side, round: &mut Round) -> Result<(), ConfigError
 }
 
 fn class(key: &Key<'_>) -> Result<AuthClass, ConfigError> {
-    const EXPECTED: &str = "psk, pubkey, rsa, ecdsa, ike:..., eap or xauth, the last two with a method behind a dash";
+    const EXPECTED: &str =
+        "psk, pubkey, rsa, ecdsa, ike:..., eap or xauth, the last two with a method behind a dash";
     let text = key.text()?;
     let lower = text.to_ascii_lowercase();
-    let starts_with_one_of =
-        |words: &[&str]| words.iter().any(|w| lower.strip_prefix(w).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':', '/'])));
+    let starts_with_one_of = |words: &[&str]| {
+        words.iter().any(|w| {
+            lower.strip_prefix(w).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':', '/']))
+        })
+    };
     if lower == "psk" {
         Ok(AuthClass::Psk)
     } else if starts_with_one_of(&["pubkey", "rsa", "ecdsa", "ike", "eap", "xauth"]) {
@@ -109,7 +119,11 @@ fn class(key: &Key<'_>) -> Result<AuthClass, ConfigError> {
 /// Lists are all about certificates; empty ones ask for nothing.
 fn refuse_list(list: &List<'_>, side: Side) -> Result<(), ConfigError> {
     match (list.name, side) {
-        ("certs" | "pubkeys", _) | ("cacerts" | "groups" | "cert_policy", Side::Remote) if list.is_empty() => Ok(()),
+        ("certs" | "pubkeys", _) | ("cacerts" | "groups" | "cert_policy", Side::Remote)
+            if list.is_empty() =>
+        {
+            Ok(())
+        }
         ("certs" | "pubkeys", _) | ("cacerts" | "groups" | "cert_policy", Side::Remote) => {
             Err(list.unsupported(NO_CERTIFICATES))
         }
@@ -118,6 +132,7 @@ fn refuse_list(list: &List<'_>, side: Side) -> Result<(), ConfigError> {
 }
 
 fn is_certificate(name: &str, side: Side) -> bool {
-    let starts_with = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    let starts_with =
+        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     starts_with("cert") || (side == Side::Remote && starts_with("cacert"))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferry_ike::config::{Child, ChildAction, CopyDscp, Mode};
+use ferry_ike::config::{Child, ChildAction, CopyDscp, Mode, Volume};
 use ferry_ike::selector::SelectorPattern;
 use ferry_ike::wire::registry::ProtocolId;
 
@@ -44,6 +44,8 @@ struct Draft<'r> {
     rekey_time: Option<Duration>,
     life_time: Option<Duration>,
     rand_time: Option<Duration>,
+    bytes: Amounts,
+    packets: Amounts,
     remarks: &'r mut Vec<String>,
 }
 
@@ -58,6 +60,8 @@ impl<'r> Draft<'r> {
             rekey_time: None,
             life_time: None,
             rand_time: Duration::ZERO,
+            bytes: Volume::default(),
+            packets: Volume::default(),
             start_action: ChildAction::None,
             close_action: ChildAction::None,
             dpd_action: ChildAction::None,
@@ -67,7 +71,8 @@ impl<'r> Draft<'r> {
             copy_ecn: true,
             copy_dscp: CopyDscp::Out, // what is inside may choose its class; what is outside may not reach in
         };
-        Self { child, rekey_time: None, life_time: None, rand_time: None, remarks }
+        let (bytes, packets) = Default::default();
+        Self { child, rekey_time: None, life_time: None, rand_time: None, bytes, packets, remarks }
     }
 
     fn value(&mut self, key: &Key<'_>) -> Result<(), ConfigError> {
@@ -75,22 +80,34 @@ impl<'r> Draft<'r> {
             "rekey_time" => self.rekey_time = Some(key.time()?),
             "life_time" => self.life_time = Some(key.time()?),
             "rand_time" => self.rand_time = Some(key.time()?),
+            "rekey_bytes" => self.bytes.rekey = Some(key.octets()?),
+            "life_bytes" => self.bytes.life = Some(key.octets()?),
+            "rand_bytes" => self.bytes.rand = Some(key.octets()?),
+            "rekey_packets" => self.packets.rekey = Some(key.number("a number of packets")?),
+            "life_packets" => self.packets.life = Some(key.number("a number of packets")?),
+            "rand_packets" => self.packets.rand = Some(key.number("a number of packets")?),
             "start_action" => self.child.start_action = action(key)?,
             "close_action" => self.child.close_action = action(key)?,
             "dpd_action" => self.child.dpd_action = action(key)?,
             "replay_window" => {
                 let expected = format!("a number of packets, 0 to {WIDEST_WINDOW}");
-                self.child.replay_window = key
-                    .read(&expected, |text| u32::try_from(values::number(text)?).ok().filter(|n| *n <= WIDEST_WINDOW))?;
+                self.child.replay_window = key.read(&expected, |text| {
+                    u32::try_from(values::number(text)?).ok().filter(|n| *n <= WIDEST_WINDOW)
+                })?;
             }
             "reqid" => {
-                self.child.reqid = Some(key.number("a whole number up to 4294967295")?).filter(|reqid| *reqid != 0);
+                self.child.reqid =
+                    Some(key.number("a whole number up to 4294967295")?).filter(|reqid| *reqid != 0);
             }
             "copy_df" => self.child.copy_df = key.bool()?,
             "copy_ecn" => self.child.copy_ecn = key.bool()?,
             "copy_dscp" => {
-                let choices =
-                    [("out", CopyDscp::Out), ("in", CopyDscp::In), ("yes", CopyDscp::Both), ("no", CopyDscp::No)];
+                let choices = [
+                    ("out", CopyDscp::Out),
+                    ("in", CopyDscp::In),
+                    ("yes", CopyDscp::Both),
+                    ("no", CopyDscp::No),
+                ];
                 self.child.copy_dscp = key.choice(&choices)?;
             }
             "mode" => mode(key)?,
@@ -108,10 +125,6 @@ impl<'r> Draft<'r> {
             }
         };
         match key.name {
-            "rekey_bytes" | "life_bytes" | "rand_bytes" => remark(key.octets()? != 0, "traffic is not limited"),
-            "rekey_packets" | "life_packets" | "rand_packets" => {
-                remark(key.number::<u64>("a number of packets")? != 0, "traffic is not limited");
-            }
             // Only handed on to updown scripts, which are refused.
             "hostaccess" => drop(key.bool()?),
             // Nothing without a label, which is refused.
@@ -134,7 +147,8 @@ impl<'r> Draft<'r> {
                 remark(key.choice(&choices)?, "one SA serves all CPUs");
             }
             "hw_offload" => {
-                let choices = [("no", false), ("auto", false), ("yes", true), ("crypto", true), ("packet", true)];
+                let choices =
+                    [("no", false), ("auto", false), ("yes", true), ("crypto", true), ("packet", true)];
                 remark(key.choice(&choices)?, "ESP is done in software");
             }
             "icmp" => remark(key.bool()?, "ICMP errors pass where a selector lets them"),
@@ -144,8 +158,9 @@ impl<'r> Draft<'r> {
     }
 
     fn list(&mut self, list: &List<'_>) -> Result<(), ConfigError> {
-        let selector =
-            |text: &str| SelectorPattern::parse(text).map_err(|error| format!("a traffic selector ({error})"));
+        let selector = |text: &str| {
+            SelectorPattern::parse(text).map_err(|error| format!("a traffic selector ({error})"))
+        };
         match list.name {
             "esp_proposals" => {
                 self.child.esp_proposals.extend(proposals::parse(list, ProtocolId::ESP, self.remarks)?);
@@ -175,6 +190,8 @@ impl<'r> Draft<'r> {
         child.rekey_time = nonzero(times.rekey);
         child.life_time = nonzero(times.life);
         child.rand_time = times.rand;
+        child.bytes = self.bytes.volume();
+        child.packets = self.packets.volume();
         child
     }
 }
@@ -194,7 +211,8 @@ fn refuse(key: &Key<'_>) -> Result<(), ConfigError> {
         "mark_in_sa" => key.bool()?.then_some(NO_MARKS),
         "if_id_in" | "if_id_out" => {
             let expected = "an interface ID, %unique or %unique-dir";
-            (key.read(expected, values::interface_id)? == Mark::Some).then_some("there are no XFRM interfaces")
+            (key.read(expected, values::interface_id)? == Mark::Some)
+                .then_some("there are no XFRM interfaces")
         }
         "label" => Some("there are no security labels"),
         "tfc_padding" => {
@@ -235,6 +253,26 @@ fn action(key: &Key<'_>) -> Result<ChildAction, ConfigError> {
     Ok(action)
 }
 
+/// Limits on traffic as they are written; those that are not follow from the others.
+#[derive(Default)]
+struct Amounts {
+    rekey: Option<u64>,
+    life: Option<u64>,
+    rand: Option<u64>,
+}
+
+impl Amounts {
+    fn volume(&self) -> Volume {
+        let share = |amount: u64, by: u64, of: u64| (amount / of).saturating_mul(by) + amount % of * by / of;
+        // Unlike time, traffic is not limited where nothing is said.
+        let rekey = self.rekey.or(self.life.map(|life| share(life, 10, 11))).unwrap_or(0);
+        let life = self.life.unwrap_or_else(|| share(rekey, 11, 10));
+        let rand = self.rand.unwrap_or_else(|| life.saturating_sub(rekey));
+        let nonzero = |amount: u64| (amount != 0).then_some(amount);
+        Volume { rekey: nonzero(rekey), life: nonzero(life), rand }
+    }
+}
+
 /// When a CHILD_SA is rekeyed and when it ends; zero for never.
 #[derive(Debug, PartialEq, Eq)]
 struct Times {
@@ -246,7 +284,8 @@ struct Times {
 impl Times {
     fn of(rekey: Option<Duration>, life: Option<Duration>, rand: Option<Duration>) -> Self {
         // Whole seconds, as charon counts.
-        let tenths = |time: Duration, by: u64, of: u64| Duration::from_secs(time.as_secs().saturating_mul(by) / of);
+        let tenths =
+            |time: Duration, by: u64, of: u64| Duration::from_secs(time.as_secs().saturating_mul(by) / of);
         // An hour is short against what the algorithms can take, and long against the cost of a rekey.
         let rekey = match (rekey, life) {
             (Some(rekey), _) => rekey,
@@ -352,10 +391,12 @@ mod tests {
         ];
         for (key, value, reason) in cases {
             let error = read(&Section::new().with(key, value)).map(drop).unwrap_err().to_string();
-            let expected = format!("connections.gw.children.lan.{key} = {value} is not supported yet: {reason}");
+            let expected =
+                format!("connections.gw.children.lan.{key} = {value} is not supported yet: {reason}");
             assert_eq!(error, expected);
         }
-        let error = read(&Section::new().with_list("ah_proposals", ["sha256"])).map(drop).unwrap_err().to_string();
+        let error =
+            read(&Section::new().with_list("ah_proposals", ["sha256"])).map(drop).unwrap_err().to_string();
         assert!(error.ends_with("there is no AH; use esp_proposals"), "{error}");
     }
 
@@ -382,24 +423,37 @@ mod tests {
     #[test]
     fn what_nobody_is_worse_protected_without_is_remarked_on() {
         let section = Section::new()
-            .with("life_bytes", "1g")
-            .with("rekey_packets", "1000")
             .with("ipcomp", "yes")
             .with("inactivity", "5m")
             .with("hw_offload", "yes")
             .with_list("esp_proposals", ["aes128ctr-sha256", "aes256gcm16"]);
         let (child, remarks) = read(&section).unwrap();
         assert_eq!(child.esp_proposals.len(), 1);
-        assert_eq!(remarks.len(), 6, "{remarks:?}");
+        assert_eq!(remarks.len(), 4, "{remarks:?}");
         assert_eq!(
             remarks[0],
-            "connections.gw.children.lan.life_bytes = 1g has no effect yet: traffic is not limited"
+            "connections.gw.children.lan.ipcomp = yes has no effect yet: packets are not compressed"
         );
     }
 
     #[test]
+    fn limits_on_traffic_follow_from_each_other() {
+        let child = |section| read(&section).unwrap().0;
+        let none = child(Section::new());
+        assert_eq!((none.bytes, none.packets), (Volume::default(), Volume::default()));
+        let both = child(Section::new().with("rekey_bytes", "500m").with("life_packets", "1100"));
+        let bytes = 500 << 20;
+        assert_eq!(both.bytes, Volume { rekey: Some(bytes), life: Some(bytes / 10 * 11), rand: bytes / 10 });
+        assert_eq!(both.packets, Volume { rekey: Some(1000), life: Some(1100), rand: 100 });
+        let all =
+            child(Section::new().with("rekey_bytes", "1k").with("life_bytes", "4k").with("rand_bytes", "0"));
+        assert_eq!(all.bytes, Volume { rekey: Some(1024), life: Some(4096), rand: 0 });
+    }
+
+    #[test]
     fn encryption_without_integrity_is_not_offered() {
-        let error = read(&Section::new().with_list("esp_proposals", ["aes128"])).map(drop).unwrap_err().to_string();
+        let error =
+            read(&Section::new().with_list("esp_proposals", ["aes128"])).map(drop).unwrap_err().to_string();
         assert!(error.ends_with("none of these proposals consists of algorithms that we have"), "{error}");
     }
 }

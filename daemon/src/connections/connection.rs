@@ -183,12 +183,16 @@ impl<'a> Draft<'a> {
     }
 
     fn section(&mut self, inner: Inner<'a>, defaults: &Defaults) -> Result<(), ConfigError> {
-        let starts_with =
-            |prefix: &str| inner.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        let starts_with = |prefix: &str| {
+            inner.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
         if inner.name == "children" {
             for item in Items::of(inner.section, &inner.path) {
                 match item {
                     Item::Section(section) => {
+                        if self.children.iter().any(|child| child.name == section.name) {
+                            return Err(section.problem("there is another child of this name"));
+                        }
                         self.children.push(Arc::new(child::parse(&section, defaults, &mut self.remarks)?));
                     }
                     Item::Value(key) => return Err(key.unknown()),
@@ -284,7 +288,12 @@ struct Times {
 }
 
 impl Times {
-    fn of(rekey: Option<Duration>, reauth: Option<Duration>, over: Option<Duration>, rand: Option<Duration>) -> Self {
+    fn of(
+        rekey: Option<Duration>,
+        reauth: Option<Duration>,
+        over: Option<Duration>,
+        rand: Option<Duration>,
+    ) -> Self {
         let (rekey, reauth) = match (rekey, reauth) {
             // Long enough not to matter, short enough to limit what one key protects.
             (None, None) => (Duration::from_secs(4 * SECONDS_PER_HOUR), Duration::ZERO),
@@ -293,7 +302,8 @@ impl Times {
         // Whole seconds, as charon counts.
         let part = |time: Duration, divisor: u64| Duration::from_secs(time.as_secs() / divisor);
         let over = over.unwrap_or_else(|| part(rekey.max(reauth), 10));
-        let relevant = if rekey.is_zero() || reauth.is_zero() { rekey.max(reauth) } else { rekey.min(reauth) };
+        let relevant =
+            if rekey.is_zero() || reauth.is_zero() { rekey.max(reauth) } else { rekey.min(reauth) };
         let rand = rand.unwrap_or_else(|| over.min(part(relevant, 2)));
         Self { rekey, reauth, over, rand }
     }
@@ -365,7 +375,10 @@ mod tests {
         assert_eq!(connection.version, Version::V2);
         assert_eq!(connection.remote_addrs[0], AddressPattern::Name("gw.example.net".to_owned(), vec![]));
         assert_eq!(connection.proposals.len(), 1);
-        assert_eq!(connection.vips, [ferry_ike::config::any_address(false), ferry_ike::config::any_address(true)]);
+        assert_eq!(
+            connection.vips,
+            [ferry_ike::config::any_address(false), ferry_ike::config::any_address(true)]
+        );
         assert_eq!(connection.pools, ["v4", "v6"]);
         assert!(connection.encap);
         assert_eq!(connection.dpd_delay, Some(Duration::from_secs(30)));
@@ -396,7 +409,10 @@ mod tests {
     #[test]
     fn errors_name_the_key_by_its_full_path() {
         let cases: [(Section, &str); 14] = [
-            (Section::new(), "connections.gw.local.auth = pubkey (the default) is not supported yet: only psk is"),
+            (
+                Section::new(),
+                "connections.gw.local.auth = pubkey (the default) is not supported yet: only psk is",
+            ),
             (psk().with("versoin", "2"), "there is no key connections.gw.versoin"),
             (psk().with("proposals", "aes128"), "there is no key connections.gw.proposals"),
             (psk().with_list("version", ["2"]), "there is no list connections.gw.version"),
@@ -410,7 +426,10 @@ mod tests {
                 psk().with("dpd_delay", "soon"),
                 "connections.gw.dpd_delay = soon: expected a time such as 30, 30s, 5m, 4h or 1d",
             ),
-            (psk().with("unique", "yes"), "connections.gw.unique = yes: expected one of never, no, replace, keep"),
+            (
+                psk().with("unique", "yes"),
+                "connections.gw.unique = yes: expected one of never, no, replace, keep",
+            ),
             (
                 psk().with_list("local_addrs", ["192.0.2.1", "192.0.2.300"]),
                 "connections.gw.local_addrs = 192.0.2.300: expected an IP address, a subnet, a range, a DNS name or %any",
@@ -451,9 +470,14 @@ mod tests {
 
     #[test]
     fn what_changes_protection_is_refused() {
-        for (key, value) in [("ppk_id", "k"), ("ppk_required", "yes"), ("if_id_in", "5"), ("mediation", "yes")] {
+        for (key, value) in
+            [("ppk_id", "k"), ("ppk_required", "yes"), ("if_id_in", "5"), ("mediation", "yes")]
+        {
             let error = error(psk().with(key, value));
-            assert!(error.starts_with(&format!("connections.gw.{key} = {value} is not supported yet: ")), "{error}");
+            assert!(
+                error.starts_with(&format!("connections.gw.{key} = {value} is not supported yet: ")),
+                "{error}"
+            );
         }
         connection(psk().with("ppk_required", "no").with("if_id_in", "0").with("mediation", "no"));
     }

@@ -36,8 +36,7 @@ pub(super) fn parse(
 ) -> Result<Vec<Proposal>, ConfigError> {
     let parsed = list.read(|text| {
         let is_default = text.trim().eq_ignore_ascii_case("default");
-        let proposals =
-            Proposal::parse(protocol, text).map_err(|error| format!("a proposal ({error})"))?;
+        let proposals = Proposal::parse(protocol, text).map_err(|error| format!("a proposal ({error})"))?;
         Ok((text.to_owned(), is_default, proposals))
     })?;
     let mut usable = Vec::new();

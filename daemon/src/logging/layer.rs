@@ -18,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::feed::{Feed, Feeds, Filter};
 use super::line::{Group, Level, Line};
 use super::output::Outputs;
-use super::{LogSettings, Levels};
+use super::{Levels, LogSettings};
 
 /// Name of the span that says which IKE_SA events are about.
 const IKE_SA: &str = "ike_sa";
@@ -117,7 +117,8 @@ where
             return metadata.name() == IKE_SA; // others say nothing that a line has
         }
         // Whether an event is for the audit is not known before it happens.
-        let level = if metadata.fields().field("audit").is_some() { Level::AUDIT } else { level_of(metadata) };
+        let level =
+            if metadata.fields().field("audit").is_some() { Level::AUDIT } else { level_of(metadata) };
         self.shared.wants(Group::of_target(metadata.target()), level)
     }
 
@@ -285,7 +286,8 @@ mod tests {
             tracing::debug!(target: "cfg", "why");
             tracing::trace!(target: "enc", "what");
         });
-        let seen: Vec<_> = lines.iter().map(|l| (l.group.name(), l.level.number(), l.text.as_str())).collect();
+        let seen: Vec<_> =
+            lines.iter().map(|l| (l.group.name(), l.level.number(), l.text.as_str())).collect();
         let expected = [
             ("IKE", 0, "up"),
             ("IKE", 1, "not for the audit"),

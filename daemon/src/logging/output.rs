@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use super::journal::Journal;
-use super::line::Line;
+use super::line::{Level, Line};
 use super::{Destination, FileLog, Levels, LogSettings};
 use crate::system::local_time;
 
@@ -31,7 +31,7 @@ impl Outputs {
     pub(super) fn open(settings: &LogSettings) -> io::Result<Self> {
         let mut files: Vec<_> = settings.files.iter().map(FileOutput::open).collect::<io::Result<_>>()?;
         let (mut journal, mut no_journal) = (None, None);
-        if let Some(levels) = settings.journal {
+        if let Some(levels) = settings.journal.filter(|levels| *levels != Levels::all(Level::SILENT)) {
             match Journal::open(levels) {
                 Ok(opened) => journal = Some(opened),
                 Err(error) => {
@@ -83,7 +83,10 @@ impl FileOutput {
                 let opened: io::Result<File> =
                     OpenOptions::new().create(true).write(true).append(append).truncate(!append).open(path);
                 let file = opened.map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot write the log file {}: {error}", path.display()))
+                    io::Error::new(
+                        error.kind(),
+                        format!("cannot write the log file {}: {error}", path.display()),
+                    )
                 })?;
                 if settings.flush_line { Box::new(file) } else { Box::new(BufWriter::new(file)) }
             }
@@ -134,7 +137,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::logging::{Group, Level};
+    use crate::logging::Group;
 
     fn line() -> Line {
         Line {
@@ -190,6 +193,9 @@ mod tests {
     fn a_file_that_cannot_be_opened_is_named() {
         let file = FileLog::new(Destination::File("/no/such/directory/log".into()));
         let error = Outputs::open(&LogSettings { files: vec![file], journal: None }).map(drop).unwrap_err();
-        assert!(error.to_string().starts_with("cannot write the log file /no/such/directory/log: "), "{error}");
+        assert!(
+            error.to_string().starts_with("cannot write the log file /no/such/directory/log: "),
+            "{error}"
+        );
     }
 }

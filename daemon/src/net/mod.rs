@@ -7,8 +7,8 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
-use ferry_ike::{Path, Transmit};
 use ferry_ike::config::Ports;
+use ferry_ike::{Path, Transmit};
 use tracing::{debug, warn};
 
 pub(crate) use self::socket::BindError;

@@ -7,9 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use ferry_ike::Path;
 use ferry_xfrm::socket_policy;
-use nix::sys::socket::{
-    self, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, sockopt,
-};
+use nix::sys::socket::{self, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::io::Interest;
@@ -22,10 +20,14 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 #[derive(Debug, Error)]
 pub(crate) enum BindError {
     /// Somebody else has it.
-    #[error("UDP port {port} of {family} is occupied: another IKE daemon is running, or it must be set otherwise in strongswan.conf (charon.port, charon.port_nat_t)")]
+    #[error(
+        "UDP port {port} of {family} is occupied: another IKE daemon is running, or it must be set otherwise in strongswan.conf (charon.port, charon.port_nat_t)"
+    )]
     Occupied { port: u16, family: &'static str },
     /// We may not.
-    #[error("binding UDP port {port} of {family} is not permitted: ferryd needs CAP_NET_BIND_SERVICE (run it as root)")]
+    #[error(
+        "binding UDP port {port} of {family} is not permitted: ferryd needs CAP_NET_BIND_SERVICE (run it as root)"
+    )]
     NotPermitted { port: u16, family: &'static str },
     /// We may not set what an IKE socket needs.
     #[error("preparing the socket of UDP port {port} failed: {source}")]

@@ -10,9 +10,32 @@ use super::lookup::NAMESPACES;
 
 /// Programs that share strongswan.conf with charon.
 const OTHER_PROGRAMS: &[&str] = &[
-    "aikgen", "attest", "charon-cmd", "charon-nm", "charon-svc", "charon-tkm", "checksum", "conftest", "ferryctl",
-    "imv_policy_manager", "ipsec", "libimcv", "libtls", "manager", "medcli", "medsrv", "pacman", "pki", "pool",
-    "pt-tls-client", "scepclient", "sec-updater", "starter", "sw-collector", "swanctl", "tnc",
+    "aikgen",
+    "attest",
+    "charon-cmd",
+    "charon-nm",
+    "charon-svc",
+    "charon-tkm",
+    "checksum",
+    "conftest",
+    "ferryctl",
+    "imv_policy_manager",
+    "ipsec",
+    "libimcv",
+    "libtls",
+    "manager",
+    "medcli",
+    "medsrv",
+    "pacman",
+    "pki",
+    "pool",
+    "pt-tls-client",
+    "scepclient",
+    "sec-updater",
+    "starter",
+    "sw-collector",
+    "swanctl",
+    "tnc",
 ];
 
 /// What becomes of a key.
@@ -76,7 +99,10 @@ const KEYS: &[(&str, Standing)] = &[
     ("host_resolver.*", Charons),
     ("plugins.socket-default.use_ipv4", Honoured),
     ("plugins.socket-default.use_ipv6", Honoured),
-    ("plugins.socket-default.set_source", not_yet("yes", "answers always leave from the address that was asked")),
+    (
+        "plugins.socket-default.set_source",
+        not_yet("yes", "answers always leave from the address that was asked"),
+    ),
     ("plugins.socket-default.set_sourceif", not_yet("no", "the system chooses the interface")),
     ("plugins.socket-default.fwmark", not_yet("", "datagrams carry no mark")),
     ("send_delay*", not_yet("0", DELAYS)),
@@ -159,7 +185,10 @@ const KEYS: &[(&str, Standing)] = &[
     ("plugins.kernel-netlink.mss", not_yet("0", "routes get no MSS")),
     ("plugins.kernel-netlink.roam_events", not_yet("", ROAMING)),
     ("plugins.kernel-netlink.**", not_yet("", KERNEL)),
-    ("plugins.kernel-libipsec.allow_peer_ts", not_yet("no", "traffic to the peer itself is not tunnelled in userspace")),
+    (
+        "plugins.kernel-libipsec.allow_peer_ts",
+        not_yet("no", "traffic to the peer itself is not tunnelled in userspace"),
+    ),
     ("plugins.kernel-libipsec.**", not_yet("", "there is no such choice in our userspace data plane")),
     ("plugins.kernel-pfkey.**", Charons),
     ("plugins.kernel-pfroute.**", Charons),
@@ -256,7 +285,8 @@ pub(super) fn remarks(text: &Text) -> Vec<String> {
     for namespace in NAMESPACES {
         for setting in text.leaves() {
             let Some(path) = below(setting.path(), namespace) else { continue };
-            let standing = KEYS.iter().find(|(pattern, _)| matches(pattern, path)).map(|(_, standing)| *standing);
+            let standing =
+                KEYS.iter().find(|(pattern, _)| matches(pattern, path)).map(|(_, standing)| *standing);
             remarks.extend(remark(&setting, standing));
         }
     }
@@ -326,7 +356,10 @@ mod tests {
 
     fn remarks_on(text: &str) -> Vec<String> {
         let remarks = parse(text).unwrap().remarks;
-        remarks.iter().map(|remark| remark.split_once(".conf:").map_or("", |(_, rest)| rest).to_owned()).collect()
+        remarks
+            .iter()
+            .map(|remark| remark.split_once(".conf:").map_or("", |(_, rest)| rest).to_owned())
+            .collect()
     }
 
     #[test]
@@ -350,7 +383,8 @@ mod tests {
 
     #[test]
     fn slips_of_the_pen_are_reported() {
-        let text = "charon {\n retransmit_trys = 3\n filelog { x { ikee = 2 } }\n}\ncharn { port = 5 }\n port = 7";
+        let text =
+            "charon {\n retransmit_trys = 3\n filelog { x { ikee = 2 } }\n}\ncharn { port = 5 }\n port = 7";
         let expected = [
             "2:2: charon.retransmit_trys is not a setting that anybody knows",
             "3:16: charon.filelog.x.ikee is not a setting that anybody knows",

@@ -6,8 +6,8 @@
 //! [`lookup`] finds settings, [`read`] makes them typed, [`keys`] knows all of charon's and what we do with each.
 
 mod keys;
-mod lookup;
 mod logging;
+mod lookup;
 mod read;
 
 use std::io;
@@ -187,6 +187,9 @@ mod tests {
     #[test]
     fn a_value_that_does_not_fit_is_named_with_its_place() {
         let error = parse("charon {\n port = many\n}").map(drop).unwrap_err().to_string();
-        assert!(error.ends_with("strongswan.conf:2:2: charon.port = many: expected a port, 0 to 65535"), "{error}");
+        assert!(
+            error.ends_with("strongswan.conf:2:2: charon.port = many: expected a port, 0 to 65535"),
+            "{error}"
+        );
     }
 }

@@ -29,8 +29,10 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
             v4: from.bool("plugins.socket-default.use_ipv4", true)?,
             v6: from.bool("plugins.socket-default.use_ipv6", true)?,
         },
-        shards: Some(from.number("shards", 0, "a number of shards up to 256, 0 for one per core", |n| *n <= 256)?)
-            .filter(|shards| *shards != 0),
+        shards: Some(
+            from.number("shards", 0, "a number of shards up to 256, 0 for one per core", |n| *n <= 256)?,
+        )
+        .filter(|shards| *shards != 0),
         data_plane: data_plane(from)?,
         tun_name: tun_name(from)?,
         esp_spis: esp_spis(from)?,
@@ -57,13 +59,20 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
             base: retransmit_base(from, retransmission.base)?,
             tries: from.number("retransmit_tries", retransmission.tries, COUNT, |_| true)?,
             // charon caps what is above 20.
-            jitter_percent: from.number("retransmit_jitter", 0_u8, "a percentage, 0 to 100", |n| *n <= 100)?.min(20),
+            jitter_percent: from
+                .number("retransmit_jitter", 0_u8, "a percentage, 0 to 100", |n| *n <= 100)?
+                .min(20),
             limit: Some(from.seconds("retransmit_limit", Duration::ZERO)?).filter(|limit| !limit.is_zero()),
         },
         half_open: HalfOpenLimits {
             dos_protection: from.bool("dos_protection", limits.dos_protection)?,
             cookie_threshold: from.number("cookie_threshold", limits.cookie_threshold, COUNT, |_| true)?,
-            cookie_threshold_ip: from.number("cookie_threshold_ip", limits.cookie_threshold_ip, COUNT, |_| true)?,
+            cookie_threshold_ip: from.number(
+                "cookie_threshold_ip",
+                limits.cookie_threshold_ip,
+                COUNT,
+                |_| true,
+            )?,
             block_threshold: from.number("block_threshold", limits.block_threshold, COUNT, |_| true)?,
             init_limit_half_open: from.number(
                 "init_limit_half_open",
@@ -229,7 +238,8 @@ mod tests {
 
     #[test]
     fn our_own_keys() {
-        let loaded = parse("ferryd { shards = 3\n dataplane = userspace\n tun_name = esp7\n pid_file = /x }").unwrap();
+        let loaded =
+            parse("ferryd { shards = 3\n dataplane = userspace\n tun_name = esp7\n pid_file = /x }").unwrap();
         assert_eq!(loaded.settings.shards, Some(3));
         assert_eq!(loaded.settings.data_plane, DataPlaneChoice::Userspace);
         assert_eq!(loaded.settings.tun_name, "esp7");

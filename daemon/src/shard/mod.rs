@@ -26,9 +26,9 @@ use ferry_ike::{ActionId, Command, CommandError, Endpoint, Event, Outcome, Path}
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::registry::Registry;
-use crate::pools::Leases;
 use crate::dataplane::DataPlaneHandle;
 use crate::net::{Sockets, Steering};
+use crate::pools::Leases;
 
 /// Datagrams that may wait for a shard: a burst of as many new peers is absorbed.
 const DATAGRAMS: usize = 4096;

@@ -1,6 +1,7 @@
 //! Loading and unloading connections.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferry_ike::config::{AddressPattern, ChildAction, Connection};
 use ferry_vici::Section;
@@ -9,6 +10,9 @@ use super::merge::{Kind, merge};
 use super::{LoadedConnection, Store};
 use crate::connections::{self, ConfigError};
 use crate::control::Tunnels;
+
+/// How long a peer has to answer that an SA is deleted before we go on.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl<T: Tunnels> Store<T> {
     /// Loads a connection, in the place of the one of its name if there is one. What its children want done at once is
@@ -37,7 +41,10 @@ impl<T: Tunnels> Store<T> {
             Kind::Added => tracing::info!(target: "cfg", "added vici connection: {name}"),
             Kind::Updated => tracing::info!(target: "cfg", "updated vici connection: {name}"),
             Kind::Replaced => tracing::info!(target: "cfg", "replaced vici connection: {name}"),
-            Kind::Unchanged => tracing::debug!(target: "cfg", "vici connection is the same: {name}"),
+            Kind::Unchanged => {
+                tracing::debug!(target: "cfg", "vici connection is the same: {name}");
+                return Ok(());
+            }
         }
         let store = self.clone();
         tokio::spawn(async move {
@@ -59,7 +66,8 @@ impl<T: Tunnels> Store<T> {
         self.publish(&loaded).await;
         drop(loaded);
         tracing::info!(target: "cfg", "removed vici connection: {name}");
-        let acting = removed.parsed.connection.children.iter().filter(|c| c.start_action != ChildAction::None);
+        let acting =
+            removed.parsed.connection.children.iter().filter(|c| c.start_action != ChildAction::None);
         let undo: Vec<String> = acting.map(|child| child.name.clone()).collect();
         let store = self.clone();
         tokio::spawn(async move { store.undo(removed.name(), &undo).await });
@@ -79,17 +87,16 @@ impl<T: Tunnels> Store<T> {
             return Arc::clone(&connection.resolved);
         }
         let resolved = connections::resolve(Connection::clone(&connection.resolved)).await;
-        if resolved == *connection.resolved {
-            return Arc::clone(&connection.resolved);
-        }
-        let resolved = Arc::new(resolved);
         let mut loaded = self.shared.loaded.lock().await;
         // It may have been replaced or unloaded in the meantime.
         let is_it = |other: &&mut LoadedConnection| Arc::ptr_eq(&other.parsed, &connection.parsed);
-        if let Some(place) = loaded.connections.iter_mut().find(is_it) {
-            place.resolved = Arc::clone(&resolved);
-            self.publish(&loaded).await;
+        let Some(place) = loaded.connections.iter_mut().find(is_it) else { return Arc::new(resolved) };
+        if *place.resolved == resolved {
+            return Arc::clone(&place.resolved);
         }
+        let resolved = Arc::new(resolved);
+        place.resolved = Arc::clone(&resolved);
+        self.publish(&loaded).await;
         resolved
     }
 
@@ -115,20 +122,34 @@ impl<T: Tunnels> Store<T> {
             if ike_sa.connection.as_deref() != Some(connection) {
                 continue;
             }
-            let undone: Vec<_> = ike_sa.children.iter().filter(|child| children.contains(&child.name)).collect();
-            let mut ended = Vec::new();
+            let undone: Vec<_> =
+                ike_sa.children.iter().filter(|child| children.contains(&child.name)).collect();
             if !undone.is_empty() && undone.len() == ike_sa.children.len() {
-                ended.push(tunnels.terminate_ike(ike_sa.id, false).await);
-            } else {
-                for child in undone {
-                    ended.push(tunnels.terminate_child(child.id).await);
+                if end(connection, tunnels.terminate_ike(ike_sa.id, false)).await.is_err() {
+                    // What comes next must not find an IKE_SA that waits for a peer that is gone.
+                    let _ = end(connection, tunnels.terminate_ike(ike_sa.id, true)).await;
                 }
+                continue;
             }
-            for error in ended.into_iter().filter_map(Result::err) {
-                tracing::warn!(target: "cfg", "ending SAs of connection '{connection}' failed: {error}");
+            for child in undone {
+                let _ = end(connection, tunnels.terminate_child(child.id)).await;
             }
         }
     }
+}
+
+/// Waits for an end, but not for ever. What goes wrong is said.
+async fn end(connection: &str, ending: impl Future<Output = Result<(), String>>) -> Result<(), ()> {
+    match tokio::time::timeout(PATIENCE, ending).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(target: "cfg", "ending SAs of connection '{connection}' failed: {error}");
+        }
+        Err(_elapsed) => {
+            tracing::warn!(target: "cfg", "ending SAs of connection '{connection}': the peer does not answer");
+        }
+    }
+    Err(())
 }
 
 fn has_names(connection: &Connection) -> bool {
@@ -138,8 +159,6 @@ fn has_names(connection: &Connection) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ferry_ike::config::Configuration;
 
     use super::*;

@@ -53,7 +53,8 @@ pub(super) fn merge(old: Option<&Connection>, new: &mut Connection) -> Change {
 
 /// Whether two connections differ in their children at most.
 fn is_same_ike(old: &Connection, new: &Connection) -> bool {
-    let without_children = |connection: &Connection| Connection { children: Vec::new(), ..connection.clone() };
+    let without_children =
+        |connection: &Connection| Connection { children: Vec::new(), ..connection.clone() };
     without_children(old) == without_children(new)
 }
 

@@ -86,15 +86,19 @@ impl<T: Tunnels> Store<T> {
         child: Option<&str>,
     ) -> Result<(LoadedConnection, Option<Arc<Child>>), String> {
         let loaded = self.shared.loaded.lock().await;
-        let mut candidates = loaded.connections.iter().filter(|c| connection.is_none_or(|name| name == c.name()));
+        let mut candidates =
+            loaded.connections.iter().filter(|c| connection.is_none_or(|name| name == c.name()));
         let found = match child {
             None if connection.is_some() => candidates.next().map(|found| (found.clone(), None)),
             None => None,
-            Some(name) => candidates
-                .find_map(|found| Some((found.clone(), Some(Arc::clone(found.parsed.connection.child(name)?))))),
+            Some(name) => candidates.find_map(|found| {
+                Some((found.clone(), Some(Arc::clone(found.parsed.connection.child(name)?))))
+            }),
         };
         found.ok_or_else(|| match (connection, child) {
-            (Some(connection), Some(child)) => format!("connection '{connection}' has no child '{child}', or is not there"),
+            (Some(connection), Some(child)) => {
+                format!("connection '{connection}' has no child '{child}', or is not there")
+            }
             (Some(connection), None) => format!("there is no connection '{connection}'"),
             (None, Some(child)) => format!("no connection has a child '{child}'"),
             (None, None) => "neither a connection nor a child is named".to_owned(),
@@ -131,7 +135,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::control::tests::Fake;
 
-    pub(crate) const DEFAULTS: Defaults = Defaults { replay_window: 32, ports: Ports { ike: 500, nat_t: 4500 } };
+    pub(crate) const DEFAULTS: Defaults =
+        Defaults { replay_window: 32, ports: Ports { ike: 500, nat_t: 4500 } };
 
     /// An empty store over tunnels that remember what they were told.
     pub(crate) fn store() -> (Store<Fake>, Fake) {

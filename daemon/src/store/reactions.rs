@@ -30,7 +30,9 @@ impl<T: Tunnels> Store<T> {
         let Event::ChildSaDown { ike_sa, child_sa, reason } = &**event else { return };
         let Some(connection) = ike_sa.connection.as_deref() else { return };
         // A child that is no longer configured wants nothing.
-        let Ok((connection, Some(child))) = self.find(Some(connection), Some(&child_sa.name)).await else { return };
+        let Ok((connection, Some(child))) = self.find(Some(connection), Some(&child_sa.name)).await else {
+            return;
+        };
         if action(&child, *reason) == ChildAction::Start {
             tracing::info!(
                 target: "cfg",

@@ -10,11 +10,11 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, watch};
 use zeroize::Zeroizing;
 
-use super::{Control, until};
 use super::commands::{self, Arguments};
 use super::events::{EventName, Hub};
 use super::outbox::{Frame, Gone, Outbox, event_frame, outbox, response_frame};
 use super::socket::Stream;
+use super::{Control, until};
 use crate::control::Tunnels;
 
 /// Packets that may wait to be worked on. No more is read while they do.
@@ -167,7 +167,12 @@ async fn work<T: Tunnels>(
     }
 }
 
-async fn answer<T: Tunnels>(client: &Client, name: &str, body: &[u8], control: &Control<T>) -> Result<(), Gone> {
+async fn answer<T: Tunnels>(
+    client: &Client,
+    name: &str,
+    body: &[u8],
+    control: &Control<T>,
+) -> Result<(), Gone> {
     let Some(reply) = commands::run(name, &Arguments::new(body), client, control).await else {
         return client.packet(Packet::CommandUnknown).await;
     };
@@ -190,6 +195,7 @@ async fn register(client: &Client, name: &str) -> Result<(), Gone> {
 }
 
 async fn unregister(client: &Client, name: &str) -> Result<(), Gone> {
-    let is_undone = EventName::from_name(name).is_some_and(|event| client.hub.unregister(client.number, event));
+    let is_undone =
+        EventName::from_name(name).is_some_and(|event| client.hub.unregister(client.number, event));
     client.packet(if is_undone { Packet::EventConfirm } else { Packet::EventUnknown }).await
 }

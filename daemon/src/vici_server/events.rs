@@ -61,8 +61,9 @@ impl Hub {
     /// A client registers once more.
     pub(super) fn register(&self, client: u64, event: EventName, outbox: &Outbox) {
         let mut clients = self.lock();
-        let registered =
-            clients.entry(client).or_insert_with(|| Registered { outbox: outbox.clone(), counts: Default::default() });
+        let registered = clients
+            .entry(client)
+            .or_insert_with(|| Registered { outbox: outbox.clone(), counts: Default::default() });
         if let Some(count) = registered.counts.get_mut(event as usize) {
             *count = count.saturating_add(1);
         }

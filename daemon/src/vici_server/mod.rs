@@ -11,6 +11,8 @@ mod events;
 mod outbox;
 mod render;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -58,7 +58,8 @@ pub(super) fn outbox() -> (Outbox, Outgoing) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (answers, events) = (Arc::new(Semaphore::new(ANSWERS)), Arc::new(Semaphore::new(EVENTS)));
     let given_up = Arc::new(Notify::new());
-    let outgoing = Outgoing { queue: receiver, answers: Arc::clone(&answers), given_up: Arc::clone(&given_up) };
+    let outgoing =
+        Outgoing { queue: receiver, answers: Arc::clone(&answers), given_up: Arc::clone(&given_up) };
     (Outbox { queue: sender, answers, events, given_up }, outgoing)
 }
 

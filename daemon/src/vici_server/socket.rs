@@ -1,9 +1,10 @@
 //! The socket clients connect to.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io;
 use std::net::TcpListener;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -44,7 +45,11 @@ impl FromStr for SocketUri {
         }
         let address = text.strip_prefix("tcp://").ok_or(())?;
         let (host, port) = address.rsplit_once(':').ok_or(())?;
-        if host.is_empty() || port.parse::<u16>().is_err() { Err(()) } else { Ok(Self::Tcp(address.to_owned())) }
+        if host.is_empty() || port.parse::<u16>().is_err() {
+            Err(())
+        } else {
+            Ok(Self::Tcp(address.to_owned()))
+        }
     }
 }
 
@@ -133,7 +138,9 @@ fn clear(path: &Path, uri: &SocketUri) -> Result<(), BindError> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
-        Ok(metadata) if !metadata.file_type().is_socket() => return Err(BindError::InTheWay(path.to_owned())),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(BindError::InTheWay(path.to_owned()));
+        }
         Ok(_socket) => {}
     }
     match UnixStream::connect(path) {
@@ -146,12 +153,14 @@ fn clear(path: &Path, uri: &SocketUri) -> Result<(), BindError> {
     }
 }
 
-/// Opens the socket with its permissions from the first moment on: Linux takes them from the socket when it is bound.
+/// Opens the socket. It is nobody else's from the first moment on: Linux takes the permissions from the socket when it is
+/// bound, less those that the umask forbids, which are given afterwards.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     rustix::fs::fchmod(&socket, Mode::from_raw_mode(MODE))?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    std::fs::set_permissions(path, Permissions::from_mode(MODE))?;
     rustix::net::listen(&socket, BACKLOG)?;
     Ok(socket.into())
 }
@@ -183,13 +192,12 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
     fn addresses_are_read_and_shown() {
-        for text in ["unix:///var/run/charon.vici", "tcp://127.0.0.1:4502", "tcp://[::1]:4502", "tcp://gw:0"] {
+        for text in ["unix:///var/run/charon.vici", "tcp://127.0.0.1:4502", "tcp://[::1]:4502", "tcp://gw:0"]
+        {
             assert_eq!(text.parse::<SocketUri>().map(|uri| uri.to_string()), Ok(text.to_owned()));
         }
         for text in ["/var/run/x", "unix://run/x", "unix://", "tcp://x", "tcp://:1", "tcp://x:99999", ""] {
@@ -203,8 +211,7 @@ mod tests {
         let path = directory.path().join("vici");
         let bound = Bound::open(&SocketUri::Unix(path.clone()), None).unwrap();
         let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o007, 0, "{mode:o}");
-        assert_eq!(mode & 0o700, 0o700, "{mode:o}");
+        assert_eq!(mode & 0o777, 0o770, "{mode:o}");
         drop(bound);
         assert!(!path.exists());
     }

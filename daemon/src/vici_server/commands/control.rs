@@ -29,15 +29,23 @@ impl Patience {
     fn of(message: &Message) -> Self {
         match message.int("timeout").unwrap_or(0) {
             0 => Self::Endless,
-            milliseconds => u64::try_from(milliseconds).map_or(Self::None, |ms| Self::Until(Duration::from_millis(ms))),
+            milliseconds => {
+                u64::try_from(milliseconds).map_or(Self::None, |ms| Self::Until(Duration::from_millis(ms)))
+            }
         }
     }
 
-    /// Waits for work that goes on if it is dropped.
-    async fn wait(self, work: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    /// Begins work, and waits for it as long as there is patience. It goes on when there is none left.
+    async fn wait(
+        self,
+        work: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) -> Result<(), String> {
+        let working = tokio::spawn(work);
+        let waiting = async { working.await.unwrap_or_else(|_| Err("the daemon is going down".to_owned())) };
         match self {
-            Self::Endless | Self::None => work.await,
-            Self::Until(time) => tokio::time::timeout(time, work).await.unwrap_or_else(|_| {
+            Self::None => Ok(()),
+            Self::Endless => waiting.await,
+            Self::Until(time) => tokio::time::timeout(time, waiting).await.unwrap_or_else(|_| {
                 Err(format!("not done within {} ms; it goes on without waiting", time.as_millis()))
             }),
         }
@@ -45,7 +53,11 @@ impl Patience {
 }
 
 /// Makes an IKE_SA, a CHILD_SA, or both.
-pub(super) async fn initiate<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
+pub(super) async fn initiate<T: Tunnels>(
+    message: &Message,
+    client: &Client,
+    control: &Control<T>,
+) -> Message {
     let found = control.store.find(message.str("ike"), message.str("child")).await;
     let (connection, child) = match found {
         Ok(found) => found,
@@ -59,12 +71,8 @@ pub(super) async fn initiate<T: Tunnels>(message: &Message, client: &Client, con
     let patience = Patience::of(message);
     let store = control.store.clone();
     let filter = Filter::Connection(connection.name().to_owned());
-    let work = async move { store.initiate(&connection, child).await };
-    if let Patience::None = patience {
-        tokio::spawn(work);
-        return success();
-    }
-    let result = with_log(patience.wait(work), filter, message, client, control).await;
+    let work = patience.wait(async move { store.initiate(&connection, child).await });
+    let result = with_log(work, patience, filter, message, client, control).await;
     result.map_or_else(|error| failure(format!("establishing failed: {error}")), |()| success())
 }
 
@@ -72,7 +80,8 @@ pub(super) async fn initiate<T: Tunnels>(message: &Message, client: &Client, con
 async fn over_limit<T: Tunnels>(control: &Control<T>) -> Option<String> {
     let limit = control.reload.half_open_limit()?;
     let half_open = control.tunnels.list().await.iter().filter(|ike_sa| ike_sa.established.is_none()).count();
-    (half_open >= limit).then(|| format!("{half_open} IKE_SAs are half open, and init_limit_half_open is {limit}"))
+    (half_open >= limit)
+        .then(|| format!("{half_open} IKE_SAs are half open, and init_limit_half_open is {limit}"))
 }
 
 /// Something to end.
@@ -83,7 +92,11 @@ enum Target {
 }
 
 /// Ends what is selected, one after the other, each with all the time that is given.
-pub(super) async fn terminate<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
+pub(super) async fn terminate<T: Tunnels>(
+    message: &Message,
+    client: &Client,
+    control: &Control<T>,
+) -> Message {
     let Some(selection) = Selection::of(message) else {
         return failure("none of child, ike, child-id and ike-id says what to terminate");
     };
@@ -91,19 +104,9 @@ pub(super) async fn terminate<T: Tunnels>(message: &Message, client: &Client, co
     let targets = selection.targets(&control.tunnels.list().await);
     let (mut terminated, mut error) = (0_usize, None);
     for target in &targets {
-        let tunnels = control.tunnels.clone();
         let (Target::IkeSa(ike_sa) | Target::ChildSa(_, ike_sa)) = *target;
-        let work = end(tunnels, *target, force, patience);
-        let result = match patience {
-            Patience::None => {
-                tokio::spawn(work);
-                Ok(())
-            }
-            Patience::Endless | Patience::Until(_) => {
-                with_log(work, Filter::IkeSa(ike_sa.0), message, client, control).await
-            }
-        };
-        match result {
+        let work = end(control.tunnels.clone(), *target, force, patience);
+        match with_log(work, patience, Filter::IkeSa(ike_sa.0), message, client, control).await {
             Ok(()) => terminated += 1,
             Err(why) => error = Some(format!("terminating failed: {why}")),
         }
@@ -119,16 +122,20 @@ pub(super) async fn terminate<T: Tunnels>(message: &Message, client: &Client, co
 }
 
 async fn end<T: Tunnels>(tunnels: T, target: Target, force: bool, patience: Patience) -> Result<(), String> {
-    match target {
-        Target::ChildSa(id, _) => patience.wait(tunnels.terminate_child(id)).await,
+    let ordinarily = {
+        let tunnels = tunnels.clone();
         // With time given, the peer gets it to answer before force is used.
-        Target::IkeSa(id) if force && matches!(patience, Patience::Until(_)) => {
-            match patience.wait(tunnels.terminate_ike(id, false)).await {
-                Ok(()) => Ok(()),
-                Err(_too_long) => tunnels.terminate_ike(id, true).await,
+        let at_once = force && !matches!(patience, Patience::Until(_));
+        patience.wait(async move {
+            match target {
+                Target::ChildSa(id, _) => tunnels.terminate_child(id).await,
+                Target::IkeSa(id) => tunnels.terminate_ike(id, at_once).await,
             }
-        }
-        Target::IkeSa(id) => patience.wait(tunnels.terminate_ike(id, force)).await,
+        })
+    };
+    match (ordinarily.await, target) {
+        (Err(_too_long), Target::IkeSa(id)) if force => tunnels.terminate_ike(id, true).await,
+        (result, _) => result,
     }
 }
 
@@ -187,12 +194,13 @@ impl<'a> Selection<'a> {
 /// Waits for work, and meanwhile sends the client what is logged about it, if it wants that.
 async fn with_log<T: Tunnels>(
     work: impl Future<Output = Result<(), String>>,
+    patience: Patience,
     filter: Filter,
     message: &Message,
     client: &Client,
     control: &Control<T>,
 ) -> Result<(), String> {
-    if !client.wants(EventName::ControlLog) {
+    if matches!(patience, Patience::None) || !client.wants(EventName::ControlLog) {
         return work.await;
     }
     let level = message.int("loglevel").map_or(Level::CONTROL, Level::nearest);
@@ -216,7 +224,9 @@ async fn drain(feed: &mut Feed, client: &Client) {
     }
     match feed.lost() {
         0 => {}
-        lost => tracing::warn!(target: "cfg", "{lost} log lines were not sent to a VICI client that reads too slowly"),
+        lost => {
+            tracing::warn!(target: "cfg", "{lost} log lines were not sent to a VICI client that reads too slowly")
+        }
     }
 }
 

@@ -10,7 +10,10 @@ use crate::control::Tunnels;
 use crate::store::NewSecret;
 use crate::vici_server::Control;
 
-pub(super) async fn load_shared<T: Tunnels>(arguments: &Arguments, control: &Control<T>) -> Result<(), String> {
+pub(super) async fn load_shared<T: Tunnels>(
+    arguments: &Arguments,
+    control: &Control<T>,
+) -> Result<(), String> {
     let message = arguments.strict()?;
     let kind = match required(message, "type")?.to_ascii_lowercase().as_str() {
         "ike" => SecretKind::Ike,

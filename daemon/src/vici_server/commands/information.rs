@@ -26,7 +26,8 @@ pub(super) fn version() -> Message {
 /// all count as medium.
 pub(super) async fn stats<T: Tunnels>(control: &Control<T>) -> Message {
     let runtime = tokio::runtime::Handle::current().metrics();
-    let (total, tasks, waiting) = (runtime.num_workers(), runtime.num_alive_tasks(), runtime.global_queue_depth());
+    let (total, tasks, waiting) =
+        (runtime.num_workers(), runtime.num_alive_tasks(), runtime.global_queue_depth());
     let active = 1; // the one that answers this
     let ike_sas = control.tunnels.list().await;
     let half_open = ike_sas.iter().filter(|ike_sa| ike_sa.state == IkeSaState::Connecting).count();
@@ -46,7 +47,10 @@ pub(super) async fn stats<T: Tunnels>(control: &Control<T>) -> Message {
         .with_section("queues", priorities(waiting))
         .with("scheduled", tasks)
         .with_section("ikesas", Section::new().with("total", ike_sas.len()).with("half-open", half_open))
-        .with_list("plugins", ["ferry-ike", "ferry-vici", &format!("dataplane:{}", control.tunnels.describe())])
+        .with_list(
+            "plugins",
+            ["ferry-ike", "ferry-vici", &format!("dataplane:{}", control.tunnels.describe())],
+        )
 }
 
 /// A time as charon tells it: in the largest unit of which there are more than two.

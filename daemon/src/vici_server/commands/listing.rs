@@ -16,7 +16,9 @@ pub(super) async fn sas<T: Tunnels>(message: &Message, client: &Client, control:
     if !client.wants(EventName::ListSa) {
         return Message::new();
     }
-    let is_id = |key: &str, id: u64| message.int(key).is_none_or(|wanted| wanted == 0 || u64::try_from(wanted) == Ok(id));
+    let is_id = |key: &str, id: u64| {
+        message.int(key).is_none_or(|wanted| wanted == 0 || u64::try_from(wanted) == Ok(id))
+    };
     let is_name = |key: &str, name: Option<&str>| message.str(key).is_none_or(|wanted| name == Some(wanted));
     let mut listed: Vec<IkeSaStatus> = control.tunnels.list().await;
     listed.retain(|ike_sa| is_name("ike", ike_sa.connection.as_deref()) && is_id("ike-id", ike_sa.id.0));
@@ -33,7 +35,11 @@ pub(super) async fn sas<T: Tunnels>(message: &Message, client: &Client, control:
 }
 
 /// Lists connections, in load order.
-pub(super) async fn connections<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
+pub(super) async fn connections<T: Tunnels>(
+    message: &Message,
+    client: &Client,
+    control: &Control<T>,
+) -> Message {
     for connection in control.store.connections().await {
         if message.str("ike").is_none_or(|wanted| wanted == connection.name()) {
             client.emit(EventName::ListConn, &conns::list_conn(&connection.parsed)).await;

@@ -19,7 +19,8 @@ const KEY_LENGTHS: [Option<u16>; 4] = [None, Some(128), Some(192), Some(256)];
 pub(in crate::vici_server) fn all() -> Message {
     let encr = |is_aead: bool| {
         numbers().map(EncrId).filter(move |id| {
-            id.is_aead() == is_aead && KEY_LENGTHS.iter().any(|length| supports(Transform::encr(*id, *length)))
+            id.is_aead() == is_aead
+                && KEY_LENGTHS.iter().any(|length| supports(Transform::encr(*id, *length)))
         })
     };
     let integ = numbers().map(IntegId).filter(|id| *id != IntegId::NONE && supports(Transform::integ(*id)));
@@ -67,6 +68,9 @@ mod tests {
         ] {
             assert!(listed.contains(expected), "{expected} in {listed}");
         }
-        assert!(!listed.contains("NULL") && !listed.contains("NONE=") && !listed.contains("=ferry ("), "{listed}");
+        assert!(
+            !listed.contains("NULL") && !listed.contains("NONE=") && !listed.contains("=ferry ("),
+            "{listed}"
+        );
     }
 }

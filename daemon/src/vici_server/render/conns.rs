@@ -12,7 +12,10 @@ pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
     let connection = &parsed.connection;
     let mut section = Section::new()
         .with_list("local_addrs", connection.local_addrs.iter().map(|addr| display_address(addr).to_string()))
-        .with_list("remote_addrs", connection.remote_addrs.iter().map(|addr| display_address(addr).to_string()))
+        .with_list(
+            "remote_addrs",
+            connection.remote_addrs.iter().map(|addr| display_address(addr).to_string()),
+        )
         .with("version", version(connection.version))
         .with("reauth_time", seconds(connection.reauth_time))
         .with("rekey_time", seconds(connection.rekey_time))
@@ -68,9 +71,8 @@ fn child(child: &Child) -> Section {
     Section::new()
         .with("mode", mode)
         .with("rekey_time", seconds(child.rekey_time))
-        // Traffic is not limited.
-        .with("rekey_bytes", 0_u64)
-        .with("rekey_packets", 0_u64)
+        .with("rekey_bytes", child.bytes.rekey.unwrap_or(0))
+        .with("rekey_packets", child.packets.rekey.unwrap_or(0))
         .with("dpd_action", action(child.dpd_action))
         .with("close_action", action(child.close_action))
         .with_list("local-ts", child.local_ts.iter().map(ToString::to_string))
@@ -111,7 +113,10 @@ mod tests {
         let section = Section::new()
             .with("version", "2")
             .with_list("local_addrs", ["192.0.2.1"])
-            .with_list("remote_addrs", ["192.0.2.2", "192.0.2.0/28", "gw.example.test", "10.0.0.1-10.0.0.9", "%any6"])
+            .with_list(
+                "remote_addrs",
+                ["192.0.2.2", "192.0.2.0/28", "gw.example.test", "10.0.0.1-10.0.0.9", "%any6"],
+            )
             .with("dpd_delay", "30")
             .with_section("local", psk("left.test"))
             .with_section("remote", psk("right.test"))
@@ -133,7 +138,10 @@ mod tests {
         let section = Section::new()
             .with_section("local", Section::new().with("auth", "psk"))
             .with_section("remote", Section::new())
-            .with_section("children", Section::new().with_section("net", Section::new().with("dpd_action", "restart")));
+            .with_section(
+                "children",
+                Section::new().with_section("net", Section::new().with("dpd_action", "restart")),
+            );
         assert_eq!(
             listed("rw", &section),
             "list-conn event {rw {local_addrs=[%any] remote_addrs=[%any] version=IKEv1/2 reauth_time=0 rekey_time=14400 \

@@ -35,8 +35,12 @@ mod tests {
 
     #[test]
     fn all_keys_are_there_in_charons_order() {
-        let exchange =
-            |n| ExchangeCounters { requests_in: n, responses_in: n + 1, requests_out: n + 2, responses_out: n + 3 };
+        let exchange = |n| ExchangeCounters {
+            requests_in: n,
+            responses_in: n + 1,
+            requests_out: n + 2,
+            responses_out: n + 3,
+        };
         let now = Counters {
             invalid: 5,
             invalid_spi: 6,

@@ -20,8 +20,10 @@ pub(in crate::vici_server) fn list_sa(
     uses: &HashMap<ChildSaId, ChildUse>,
     now: Instant,
 ) -> Message {
-    let children = status.children.iter().map(|child| (child, uses.get(&child.id).copied().unwrap_or_default()));
-    Message::new().with_section(name(status), ike_sa(status, now).with_section("child-sas", child_sas(children, now)))
+    let children =
+        status.children.iter().map(|child| (child, uses.get(&child.id).copied().unwrap_or_default()));
+    Message::new()
+        .with_section(name(status), ike_sa(status, now).with_section("child-sas", child_sas(children, now)))
 }
 
 /// `ike-updown`.
@@ -86,7 +88,10 @@ fn ike_sa(status: &IkeSaStatus, now: Instant) -> Section {
     }
     section = section.with_some(
         "established",
-        status.established.filter(|_| is_established).map(|since| now.saturating_duration_since(since).as_secs()),
+        status
+            .established
+            .filter(|_| is_established)
+            .map(|since| now.saturating_duration_since(since).as_secs()),
     );
     for (key, addresses) in [("local-vips", &status.local_vips), ("remote-vips", &status.remote_vips)] {
         section = with_filled_list(section, key, addresses.iter().map(IpAddr::to_string).collect());
@@ -125,16 +130,23 @@ fn child_sa(status: &ChildSaStatus, used: &ChildUse, now: Instant) -> Section {
         .with("state", status.state.name())
         .with("mode", mode);
     match status.state {
-        ChildSaState::Installed | ChildSaState::Deleting => section = with_installed(section, status, used, now),
+        ChildSaState::Installed | ChildSaState::Deleting => {
+            section = with_installed(section, status, used, now)
+        }
         // Nothing below is known.
         ChildSaState::Created | ChildSaState::Installing => {}
     }
-    let selectors = |selectors: &[TrafficSelector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>();
-    section.with_list("local-ts", selectors(&status.local_ts)).with_list("remote-ts", selectors(&status.remote_ts))
+    let selectors =
+        |selectors: &[TrafficSelector]| selectors.iter().map(ToString::to_string).collect::<Vec<_>>();
+    section
+        .with_list("local-ts", selectors(&status.local_ts))
+        .with_list("remote-ts", selectors(&status.remote_ts))
 }
 
 fn with_installed(section: Section, status: &ChildSaStatus, used: &ChildUse, now: Instant) -> Section {
-    let spi = |spi: Option<ferry_ike::wire::registry::Spi>| spi.map_or_else(|| "00000000".to_owned(), |spi| spi.to_string());
+    let spi = |spi: Option<ferry_ike::wire::registry::Spi>| {
+        spi.map_or_else(|| "00000000".to_owned(), |spi| spi.to_string())
+    };
     let mut section = section
         .with("protocol", "ESP")
         .with_flag("encap", status.encapsulated)
@@ -157,7 +169,10 @@ fn with_installed(section: Section, status: &ChildSaStatus, used: &ChildUse, now
         .with("packets-out", used.packets_out)
         .with_some("use-out", used.last_out.map(|ago| ago.as_secs()))
         .with_some("life-time", life_time)
-        .with("install-time", status.installed.map_or(0, |since| now.saturating_duration_since(since).as_secs()))
+        .with(
+            "install-time",
+            status.installed.map_or(0, |since| now.saturating_duration_since(since).as_secs()),
+        )
 }
 
 /// The length as it was negotiated; ChaCha20 has one only, which is not.
@@ -222,8 +237,9 @@ mod tests {
         status.local = "198.51.100.7:4500".parse().unwrap();
         status.remote = "203.0.113.9:61234".parse().unwrap();
         status.nat_remote = true;
-        status.suite =
-            Some(IkeSuite::from_proposal(&proposal(ProtocolId::IKE, "aes256gcm16-prfsha384-ecp384")).unwrap());
+        status.suite = Some(
+            IkeSuite::from_proposal(&proposal(ProtocolId::IKE, "aes256gcm16-prfsha384-ecp384")).unwrap(),
+        );
         status.established = Some(now - Duration::from_secs(65));
         status.remote_vips = vec!["10.9.0.4".parse().unwrap()];
         status
@@ -264,10 +280,14 @@ mod tests {
         let expected = "encr-alg=AES_CBC encr-keysize=256 integ-alg=HMAC_SHA2_256_128 dh-group=ECP_256 esn=1";
         assert!(listed.contains(expected), "{listed}");
         assert!(listed.contains("life-time=-3"), "overdue: {listed}");
-        let suite = IkeSuite::from_proposal(&proposal(ProtocolId::IKE, "chacha20poly1305-prfsha256-x25519")).unwrap();
+        let suite =
+            IkeSuite::from_proposal(&proposal(ProtocolId::IKE, "chacha20poly1305-prfsha256-x25519")).unwrap();
         let status = IkeSaStatus { suite: Some(suite), ..plain_ike(1, "c", vec![]) };
         let listed = dump::raw("c", &ike_sa(&status, now));
-        assert!(listed.contains("encr-alg=CHACHA20_POLY1305 prf-alg=PRF_HMAC_SHA2_256 dh-group=CURVE_25519"), "{listed}");
+        assert!(
+            listed.contains("encr-alg=CHACHA20_POLY1305 prf-alg=PRF_HMAC_SHA2_256 dh-group=CURVE_25519"),
+            "{listed}"
+        );
     }
 
     #[test]
@@ -304,10 +324,10 @@ mod tests {
         let child = dump::raw("child-updown", &child_updown(&status, &status.children[0], true, now));
         let begin = format!("child-updown {{up=yes road {{{ROAD} child-sas {{lan-31 {{name=lan uniqueid=31 ");
         assert!(child.starts_with(&begin), "{child}");
-        let path = Path { local: "198.51.100.7:4500".parse().unwrap(), remote: "203.0.113.9:7".parse().unwrap() };
+        let path =
+            Path { local: "198.51.100.7:4500".parse().unwrap(), remote: "203.0.113.9:7".parse().unwrap() };
         let update = dump::raw("ike-update", &ike_update(&status, &path, now));
-        let begin =
-            "ike-update {local-host=198.51.100.7 local-port=4500 remote-host=203.0.113.9 remote-port=7 road {uniqueid=12 ";
+        let begin = "ike-update {local-host=198.51.100.7 local-port=4500 remote-host=203.0.113.9 remote-port=7 road {uniqueid=12 ";
         assert!(update.starts_with(begin), "{update}");
     }
 }
