@@ -228,7 +228,7 @@ impl Outside {
         Lease { addresses, attributes }
     }
 
-    fn fault(&mut self, fault: String) {
+    pub(super) fn fault(&mut self, fault: String) {
         self.faults.push(fault);
     }
 }
