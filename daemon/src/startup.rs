@@ -35,6 +35,8 @@ const LOOKUPS: Duration = Duration::from_secs(60);
 pub(crate) fn run() -> anyhow::Result<()> {
     let started = Started::now();
     let Loaded { settings, remarks } = settings::load()?;
+    // Before the logs are opened: those of a daemon that runs already are not ours to begin anew.
+    let pid_file = PidFile::create(&settings.pid_file)?;
     let logger = Logger::default();
     tracing_subscriber::registry().with(logger.clone()).init();
     logger.configure(&settings.logging)?;
@@ -44,7 +46,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     // What needs root is done while there is one thread: the next ones inherit what is left.
     let user = privileges::wanted(&settings)?;
-    let pid_file = PidFile::create(&settings.pid_file)?;
     let vici = Bound::open(&settings.vici_socket, user.map(|user| (user.uid, user.gid)))?;
     if let Some(user) = user {
         privileges::drop_to(user)?;

@@ -4,7 +4,7 @@
 //! `warn` and `info` to 1, or to 0 with the field `audit = true`; `debug` to 2; `trace` to 3. A span named
 //! `ike_sa` with the fields `conn` and `id` says which SA the events inside are about.
 //!
-//! Read [`line`] for what a line is, [`layer`] for how events become lines, then where they go: [`output`] to
+//! Read [`mod@line`] for what a line is, [`layer`] for how events become lines, then where they go: [`output`] to
 //! files and the journal, [`feed`] to VICI clients.
 
 mod feed;
