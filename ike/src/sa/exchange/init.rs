@@ -199,6 +199,8 @@ impl Sent {
             None => {}
         }
         if let Some(error) = payloads.notifies().find(|notify| notify.kind.is_error()) {
+            // RFC 7296 §2.21.1 asks to go on trying for some time, as anybody on the way may have written this; we
+            // believe it, as charon does, because an operator with the wrong proposals wants to hear it at once.
             return self.fail(Failure::Refused(error.kind), core, cx);
         }
         core.settle();
