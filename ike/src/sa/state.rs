@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::Core;
-use super::established::Established;
+use super::established::{Established, Rank};
 use super::exchange::{auth, init};
 use super::opened::{Cleartext, Plaintext};
 use super::window::Standing;
@@ -62,6 +62,20 @@ impl IkeSa {
     /// True until both ends have authenticated: what counts against the half-open limits.
     pub(crate) fn is_half_open(&self) -> bool {
         !matches!(self.state, State::Established(_) | State::Closed | State::Gone)
+    }
+
+    /// It is established, and no other has taken its place.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(&self.state, State::Established(established) if established.rank == Rank::Current)
+    }
+
+    /// It can have a further child, or will when it is established.
+    pub(crate) fn is_reusable(&self) -> bool {
+        match &self.state {
+            State::Established(established) => self.stands() && !established.is_ending(),
+            State::Preparing(_) | State::InitSent(_) | State::AuthSent(_) => true,
+            State::InitAnswered(_) | State::AuthAnswering(_) | State::Closed | State::Gone => false,
+        }
     }
 
     /// Takes a message that carries our SPI.
@@ -240,6 +254,39 @@ impl IkeSa {
         self.settle(result, cx);
     }
 
+    /// Makes a further child in it, as soon as it stands.
+    pub(crate) fn reuse(&mut self, child: Option<Arc<Child>>, request: RequestId, cx: &mut Cx<'_>) {
+        let is_established = matches!(self.state, State::Established(_));
+        match child {
+            Some(child) if is_established => {
+                self.established(cx, |established, _, _| established.create_child(child, Some(request)));
+            }
+            Some(child) => self.core.wanted.push((child, request)),
+            None if is_established => cx.tell(Event::Completed { request, result: Ok(()) }),
+            None => self.core.requests.push(request),
+        }
+    }
+
+    /// Makes its successor at the order of an operator.
+    pub(crate) fn rekey(&mut self, request: RequestId, cx: &mut Cx<'_>) {
+        if self.stands() {
+            self.established(cx, |established, _, _| established.rekey(Some(request)));
+        } else {
+            let result = Err("the IKE_SA is not established".into());
+            cx.tell(Event::Completed { request, result });
+        }
+    }
+
+    /// Makes the successor of one of its children at the order of an operator.
+    pub(crate) fn rekey_child(&mut self, child_sa: ChildSaId, request: RequestId, cx: &mut Cx<'_>) {
+        self.established(cx, |established, _, _| established.rekey_child(child_sa, request));
+    }
+
+    /// Does what waits, as far as it can.
+    pub(crate) fn work(&mut self, cx: &mut Cx<'_>) {
+        self.established(cx, |_, _, _| {});
+    }
+
     /// Ends one of its children at the order of an operator.
     pub(crate) fn terminate_child(&mut self, child_sa: ChildSaId, request: RequestId, cx: &mut Cx<'_>) {
         self.established(cx, |established, _, _| established.terminate_child(child_sa, request));
@@ -304,6 +351,7 @@ impl IkeSa {
         self.core.timers.clear();
         info!(target: "ike", "establishing IKE_SA {}[{}] failed: {failure}", self.core.name(), self.core.id);
         let mut requests = mem::take(&mut self.core.requests);
+        requests.extend(self.core.wanted.drain(..).map(|(_, request)| request));
         let status = Box::new(self.status(IkeSaState::Connecting));
         cx.tell(Event::IkeSaDown { status, reason: failure.to_string() });
         cx.complete(&mut requests, &Err(failure.to_string()));
@@ -366,6 +414,7 @@ impl Core {
             nat_fake: self.nat_fake,
             suite: self.suite.clone(),
             established: None,
+            rekeys: None,
             expires: None,
             local_vips: vec![],
             remote_vips: vec![],

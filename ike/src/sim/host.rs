@@ -181,6 +181,12 @@ fn describe(event: &Event) -> String {
         }
         Event::ChildSaUp { child_sa, .. } => format!("CHILD_SA {} up", child_sa.name),
         Event::ChildSaDown { child_sa, reason, .. } => format!("CHILD_SA {} down: {reason:?}", child_sa.name),
+        Event::ChildRekeyed { old, new, .. } => {
+            format!("CHILD_SA {} rekeyed: #{} is #{}", new.name, old.id, new.id)
+        }
+        Event::IkeSaRekeyed { old, new } => {
+            format!("IKE_SA {} rekeyed: #{} is #{}", name(&new.connection), old.id, new.id)
+        }
         Event::Completed { request, result: Ok(()) } => format!("request {request} done"),
         Event::Completed { request, result: Err(why) } => format!("request {request} failed: {why}"),
     }
