@@ -248,7 +248,7 @@ impl Endpoint {
     /// IKE SAs that are not established yet, in both roles.
     #[must_use]
     pub fn half_open(&self) -> usize {
-        self.half_open.count()
+        self.sas.values().filter(|held| held.sa.is_half_open()).count()
     }
 
     fn initiate(
@@ -379,15 +379,22 @@ impl Endpoint {
         }
     }
 
-    /// RFC 7296 §2.5: a request of a later major version is answered with ours; §1.5, §2.21.1 allow silence
-    /// towards everything else.
+    /// Most of what does not parse is met with silence, as RFC 7296 §2.21.1 allows. Two things a stranger is told.
     fn answer_undecodable(&mut self, octets: &[u8], error: &DecodeError, path: Path, now: Instant) {
-        let DecodeError::UnsupportedMajorVersion(3..) = error else { return };
         let mut reader = Reader::new(wire::codec::Part::Header, octets);
         let Ok(header) = Header::read(&mut reader) else { return };
-        if header.flags.response {
-            return;
-        }
+        let is_first =
+            header.exchange == ExchangeType::IKE_SA_INIT && header.spi_r.is_zero() && header.flags.initiator;
+        let (kind, data) = match error {
+            _ if header.flags.response => return,
+            // RFC 7296 §2.5: who speaks a later version is told ours.
+            DecodeError::UnsupportedMajorVersion(3..) => (NotifyType::INVALID_MAJOR_VERSION, vec![]),
+            // The same section: who insists on a payload is told that it is not understood.
+            DecodeError::UnsupportedCriticalPayload(kind) if is_first => {
+                (NotifyType::UNSUPPORTED_CRITICAL_PAYLOAD, vec![kind.0])
+            }
+            _ => return,
+        };
         let fields = HeaderFields {
             spi_i: header.spi_i,
             spi_r: header.spi_r,
@@ -396,7 +403,7 @@ impl Endpoint {
             message_id: header.message_id,
         };
         let mut reply = PayloadWriter::new();
-        reply.notify(NotifyType::INVALID_MAJOR_VERSION, &[]);
+        reply.notify(kind, &data);
         let message = wire::build(fields, &reply);
         let mut cx = self.house.cx(now);
         cx.transmit(path, &message);
@@ -446,8 +453,8 @@ impl Endpoint {
     fn keep_books(&mut self, spi: IkeSpi, now: Instant) {
         let Some(mut held) = self.sas.remove(&spi) else { return };
         let is_gone = held.sa.is_gone();
-        // Half open or not any more.
-        let is_half_open = held.sa.is_half_open();
+        // Half open or not any more. What we open ourselves says nothing about strangers.
+        let is_half_open = held.sa.is_half_open() && held.sa.core.role == Role::Responder;
         match held.half_open_from {
             None if is_half_open => {
                 let source = held.sa.core.path.remote.ip();
@@ -482,11 +489,11 @@ impl Endpoint {
                 self.by_first_message.remove(&first_message);
             }
             self.by_id.remove(&held.sa.core.id);
-            self.finish_shutdown();
         } else {
             self.by_id.insert(held.sa.core.id, own_spi);
             self.sas.insert(own_spi, held);
         }
+        self.finish_shutdown();
     }
 
     fn count_standing(&mut self, connection: &str, stands: bool) {
@@ -501,7 +508,10 @@ impl Endpoint {
     }
 
     fn finish_shutdown(&mut self) {
-        let is_empty = self.sas.values().all(|held| held.sa.listing().is_none());
+        if self.shutdown.is_none() {
+            return;
+        }
+        let is_empty = self.sas.values().all(|held| held.sa.is_over());
         if is_empty && let Some(request) = self.shutdown.take() {
             self.house.outputs.tell(Event::Completed { request, result: Ok(()) });
         }

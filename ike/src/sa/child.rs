@@ -10,7 +10,7 @@ use crate::config::{Child, Mode};
 use crate::context::Cx;
 use crate::crypto::{ChildKeys, EspSuite, SharedKey, SkD};
 use crate::error::Failure;
-use crate::output::{Action, ActionId, ChildInstall, ChildSaId, Outbound};
+use crate::output::{Action, ActionId, ChildDown, ChildInstall, ChildSaId, Outbound};
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::selector::{SelectorPattern, TrafficSelector, is_subset, narrow};
 use crate::status::{ChildSaState, ChildSaStatus};
@@ -38,6 +38,8 @@ pub(crate) struct ChildSa {
     pub(crate) expires: Option<Instant>,
     /// Until when it still receives, once both ends have deleted it.
     pub(crate) lingers: Option<Instant>,
+    /// Why we have asked the peer, or mean to ask it, to end it.
+    pub(crate) ending: Option<ChildDown>,
 }
 
 /// What both ends agreed on, before there are keys for it.
@@ -262,6 +264,7 @@ impl Agreed {
             rekeys: None,
             expires: None,
             lingers: None,
+            ending: None,
         };
         Ok((child_sa, install))
     }

@@ -49,6 +49,8 @@ pub(crate) struct Established {
     pub(in crate::sa) installing: Option<Installing>,
     /// The question when a packet last came, if it is asked.
     querying: Option<ActionId>,
+    /// Why we have asked the peer, or mean to ask it, to end the IKE SA.
+    ending: Option<ChildDown>,
     /// Commands to be told when the IKE SA is gone.
     pub(in crate::sa) enders: Vec<RequestId>,
     /// Commands to be told when a CHILD_SA is gone.
@@ -121,6 +123,7 @@ impl Established {
             answering: None,
             installing: None,
             querying: None,
+            ending: None,
             enders: Vec::new(),
             child_enders: Vec::new(),
             rekeyers: Vec::new(),
@@ -233,8 +236,10 @@ impl Established {
         }
         self.follow_peer(core, plaintext.path, cx);
         if opened.header.exchange == ExchangeType::CREATE_CHILD_SA {
-            create_child::answer(&mut self, core, &opened, cx)?;
-            return self.work(core, cx);
+            return match create_child::answer(&mut self, core, &opened, cx) {
+                Ok(()) => self.work(core, cx),
+                Err(failure) => self.refuse(failure, core, plaintext, cx),
+            };
         }
         let verdict = informational::answer(&mut self, core, &opened, cx)?;
         match verdict {
@@ -255,6 +260,15 @@ impl Established {
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
         let opened = plaintext.decode().map_err(Failure::from);
+        // RFC 7296 §2.21.3: who answers so has ended the IKE SA.
+        let fatal = [NotifyType::INVALID_SYNTAX, NotifyType::AUTHENTICATION_FAILED];
+        if let Ok(opened) = &opened
+            && let Some(error) = opened.payloads.error().filter(|error| fatal.contains(&error.kind))
+        {
+            let failure = Failure::Refused(error.kind);
+            self.close(core, ChildDown::Closed, &failure.to_string(), cx);
+            return Ok(State::Gone);
+        }
         match self.active.take() {
             Some(Active::CreateChild(asking)) => {
                 asking.handle_response(&mut self, core, opened, cx)?;
@@ -270,8 +284,7 @@ impl Established {
                 }
                 match task {
                     Task::DeleteIkeSa => {
-                        let why = self.end_reason();
-                        self.close(core, why, "deleted", cx);
+                        self.close(core, ChildDown::Terminated, "deleted", cx);
                         return Ok(State::Gone);
                     }
                     Task::EndChild(id) | Task::DeleteChild(id) => self.child_deleted(id, core, cx),
@@ -322,7 +335,13 @@ impl Established {
         let id = installing.child_sa;
         if let Outcome::Failed(why) = outcome {
             info!(target: "ike", "installing the CHILD_SA failed, keeping IKE_SA: {why}");
+            if installing.then.is_some() {
+                self.held = HeldLease::Nothing; // the virtual IPs are not there, so nobody need take them away
+            }
             // The peer believes that it stands.
+            if let Some(child) = self.child_mut(id) {
+                child.ending = Some(ChildDown::Terminated);
+            }
             self.queue.push_back(Task::DeleteChild(id));
             let mut requests = std::mem::take(&mut core.requests);
             cx.complete(&mut requests, &Err(format!("installing the CHILD_SA failed: {why}")));
@@ -359,7 +378,7 @@ impl Established {
                 if self.rank == Rank::Current {
                     info!(target: "ike", "deleting IKE_SA {}[{}]: its lifetime is over", core.name(), core.id);
                 }
-                self.end();
+                self.end(ChildDown::Expired);
             }
             Timer::ChildRekey => self.rekey_due_children(core, cx),
             Timer::ChildExpire => self.end_expired_children(core, cx),
@@ -375,11 +394,14 @@ impl Established {
     pub(crate) fn terminate(&mut self, request: RequestId, force: bool) {
         self.enders.push(request);
         self.force |= force;
-        self.end();
+        self.end(ChildDown::Terminated);
     }
 
-    /// Asks for the end of the IKE SA, before all else that waits.
-    pub(crate) fn end(&mut self) {
+    /// Asks for the end of the IKE SA, before all else that waits. An operator's reason counts more than others.
+    pub(crate) fn end(&mut self, why: ChildDown) {
+        if self.ending != Some(ChildDown::Terminated) {
+            self.ending = Some(why);
+        }
         if !self.is_ending() && !self.queue.contains(&Task::DeleteIkeSa) {
             self.queue.push_front(Task::DeleteIkeSa);
         }
@@ -408,6 +430,9 @@ impl Established {
 
     pub(crate) fn terminate_child(&mut self, child_sa: ChildSaId, request: RequestId) {
         self.child_enders.push((child_sa, request));
+        if let Some(child) = self.child_mut(child_sa) {
+            child.ending = Some(ChildDown::Terminated);
+        }
         let task = Task::EndChild(child_sa);
         if !self.queue.contains(&task) {
             self.queue.push_back(task);
@@ -447,6 +472,9 @@ impl Established {
             }
             Task::EndChild(id) => {
                 let heir = self.heir(id);
+                if let Some(child) = self.child_mut(heir) {
+                    child.ending = Some(ChildDown::Terminated);
+                }
                 for (child, _) in self.child_enders.iter_mut().filter(|(child, _)| *child == id) {
                     *child = heir;
                 }
@@ -553,10 +581,19 @@ impl Established {
             if let Some(successor) = child.successor {
                 self.put_to_use(&child, successor, core, cx);
             }
+            let why = child.ending.unwrap_or(why);
             // Nobody was told of what has gone already, or never came into use.
-            let is_known = child.state != ChildSaState::Deleted && child.outbound == Outbound::Now;
+            let is_known = child.installed.is_some()
+                && child.state != ChildSaState::Deleted
+                && child.outbound == Outbound::Now;
             child.state = ChildSaState::Deleting;
             child.remove(core, cx);
+            if self.installing.as_ref().is_some_and(|installing| installing.child_sa == id) {
+                // Nothing follows from its outcome any more.
+                self.installing = None;
+                let mut requests = std::mem::take(&mut core.requests);
+                cx.complete(&mut requests, &Err("the CHILD_SA was closed before it was installed".into()));
+            }
             if is_known {
                 info!(target: "ike", audit = true, "{} closed", child.describe(core));
                 let (ike_sa, child_sa) = (Box::new(self.status(core)), Box::new(child.status()));
@@ -575,6 +612,8 @@ impl Established {
 
     /// Everything ends: children, addresses, and all who waited are told.
     pub(crate) fn close(&mut self, core: &mut Core, why: ChildDown, reason: &str, cx: &mut Cx<'_>) {
+        // What we have asked for ourselves does not turn into another reason because the peer is faster, or silent.
+        let why = self.ending.unwrap_or(why);
         core.timers.clear();
         match self.active.replace(Active::Inform(Task::DeleteIkeSa)) {
             Some(Active::CreateChild(asking)) => asking.give_back(core, cx),
@@ -589,6 +628,7 @@ impl Established {
             let status = IkeSaStatus { state: IkeSaState::Deleting, established: None, ..self.status(core) };
             cx.tell(Event::IkeSaDown { status: Box::new(status), reason: reason.to_owned() });
         }
+        let mut requests = std::mem::take(&mut core.requests);
         while let Some(child) = self.children.first() {
             self.drop_child(child.id, why, core, cx);
         }
@@ -607,7 +647,6 @@ impl Established {
         let mut child_enders: Vec<_> = self.child_enders.drain(..).map(|(_, request)| request).collect();
         cx.complete(&mut child_enders, &Ok(()));
         cx.complete(&mut self.enders, &Ok(()));
-        let mut requests = std::mem::take(&mut core.requests);
         requests.append(&mut self.rekeyers);
         requests.extend(self.child_rekeyers.drain(..).map(|(_, request)| request));
         requests.extend(self.queue.drain(..).filter_map(Task::into_request));
@@ -635,10 +674,6 @@ impl Established {
             HeldLease::Taken { lease, .. } => lease.addresses.clone(),
             HeldLease::Nothing | HeldLease::Given(_) => vec![],
         }
-    }
-
-    fn end_reason(&self) -> ChildDown {
-        if self.enders.is_empty() { ChildDown::Expired } else { ChildDown::Terminated }
     }
 
     pub(crate) fn status(&self, core: &Core) -> IkeSaStatus {

@@ -55,7 +55,7 @@ pub(crate) struct Core {
     pub(crate) requests: Vec<RequestId>,
     /// Further CHILD_SAs to make as soon as the SA stands.
     pub(crate) wanted: Vec<(Arc<Child>, RequestId)>,
-    /// When an authenticated message last came.
+    /// When a new authenticated message last came.
     pub(crate) heard: Instant,
 }
 

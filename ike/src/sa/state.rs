@@ -59,6 +59,11 @@ impl IkeSa {
         matches!(self.state, State::Gone)
     }
 
+    /// True once nothing is left but, perhaps, an answer that may have to be repeated.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Closed | State::Gone)
+    }
+
     /// True until both ends have authenticated: what counts against the half-open limits.
     pub(crate) fn is_half_open(&self) -> bool {
         !matches!(self.state, State::Established(_) | State::Closed | State::Gone)
@@ -112,12 +117,15 @@ impl IkeSa {
         }
         let exchange = header.exchange;
         let result = match mem::replace(&mut self.state, State::Gone) {
-            State::InitSent(sent) => sent.handle_response(&mut self.core, cleartext, cx),
+            State::InitSent(sent) if exchange == ExchangeType::IKE_SA_INIT => {
+                sent.handle_response(&mut self.core, cleartext, cx)
+            }
             state => {
                 let Some(plaintext) = self.open(cleartext, cx) else {
                     self.state = state;
                     return;
                 };
+                self.core.heard = cx.now;
                 match state {
                     State::AuthSent(sent) if exchange == ExchangeType::IKE_AUTH => {
                         self.core.settle();
@@ -146,13 +154,15 @@ impl IkeSa {
         // The first message has no keys; the endpoint sees to its repetitions.
         let Some(plaintext) = self.open(cleartext, cx) else { return };
         if standing == Standing::Repeated {
-            // RFC 7296 §2.1: the response is sent again, to where the request came from.
+            // RFC 7296 §2.1: the response is sent again, to where the request came from. It is no sign of life:
+            // anybody can repeat what the peer has said once.
             debug!(target: "ike", "received retransmit of request with message ID {}, retransmitting response", header.message_id);
             if let Some(answer) = self.core.window.last_answer() {
                 cx.transmit(cleartext.path, answer);
             }
             return;
         }
+        self.core.heard = cx.now;
         let exchange = header.exchange;
         let result = match mem::replace(&mut self.state, State::Gone) {
             State::InitAnswered(answered) if exchange == ExchangeType::IKE_AUTH => {
@@ -168,13 +178,11 @@ impl IkeSa {
         self.settle(result, cx);
     }
 
-    /// A message under our keys is a sign of life; one that is not changes nothing.
+    /// What is not under our keys changes nothing.
     fn open(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) -> Option<Plaintext> {
         let plaintext =
             self.core.protection.as_ref().and_then(|protection| cleartext.open(&protection.opener));
-        if plaintext.is_some() {
-            self.core.heard = cx.now;
-        } else {
+        if plaintext.is_none() {
             cx.counters.unauthentic += 1;
             debug!(target: "ike", "dropping a message from {}: integrity check failed", cleartext.path.remote);
         }
@@ -194,6 +202,7 @@ impl IkeSa {
     pub(crate) fn handle_timeout(&mut self, cx: &mut Cx<'_>) {
         while let Some(timer) = self.core.timers.pop_due(cx.now) {
             let result = match (timer, mem::replace(&mut self.state, State::Gone)) {
+                (Timer::Retransmit, State::InitSent(sent)) => sent.retransmit(&mut self.core, cx),
                 (Timer::Retransmit, state) => match self.core.retransmit(cx) {
                     Ok(()) => Ok(state),
                     Err(failure) => self.unanswered(state, failure, cx),
@@ -216,7 +225,6 @@ impl IkeSa {
     fn unanswered(&mut self, state: State, failure: Failure, cx: &mut Cx<'_>) -> Result<State, Failure> {
         self.core.settle();
         match state {
-            State::InitSent(sent) => sent.try_again(&mut self.core, failure, cx),
             State::AuthSent(sent) => sent.try_again(&mut self.core, failure, cx),
             State::Established(mut established) => {
                 info!(target: "ike", "{failure}");
@@ -301,7 +309,7 @@ impl IkeSa {
     pub(crate) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         match mem::replace(&mut self.state, State::Gone) {
             State::Established(mut established) => {
-                established.end();
+                established.end(ChildDown::Terminated);
                 let result = established.work(&mut self.core, cx);
                 self.settle(result, cx);
             }

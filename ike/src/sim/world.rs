@@ -13,7 +13,7 @@ use super::outside::{ActionKind, Manner};
 use super::random::Dice;
 use super::setup::{Setup, address};
 use crate::command::{Command, CommandError};
-use crate::config::{AddressPattern, Configuration};
+use crate::config::{AddressPattern, Configuration, Connection};
 use crate::output::{ChildSaId, IkeSaId, Output, Path, RequestId, Transmit};
 use crate::status::IkeSaStatus;
 
@@ -155,6 +155,12 @@ impl World {
         sas.remove(0)
     }
 
+    /// The connection of a host that has a child of that name, or that name itself.
+    #[must_use]
+    pub fn connection(&self, host: HostId, name: &str) -> Arc<Connection> {
+        self.host(host).connection(name).clone()
+    }
+
     /// What a host has told since this was last asked.
     pub fn events(&mut self, host: HostId) -> Vec<String> {
         std::mem::take(&mut self.host_mut(host).events)
@@ -179,14 +185,14 @@ impl World {
     /// If the endpoint refuses it.
     pub fn initiate(&mut self, host: HostId, name: &str) -> RequestId {
         let request = self.next_request();
-        let this = self.host(host);
-        let connection = this.connection(name).clone();
+        let connection = self.connection(host, name);
         let child = connection.child(name).cloned();
         let remote = connection.remote_addrs.iter().find_map(|pattern| match pattern {
             AddressPattern::Host(remote) => Some(*remote),
             _ => None, // nobody to connect to
         });
-        let path = this.path(&connection, remote.expect("the connection names the peer's address"));
+        let path =
+            self.host(host).path(&connection, remote.expect("the connection names the peer's address"));
         self.command(host, Command::Initiate { request, connection, child, path })
             .expect("nothing speaks against initiating");
         request

@@ -2,9 +2,15 @@
 //!
 //! Each is told message by message. A failing one prints what went over the wire.
 
+mod outside;
 mod s1_2;
 mod s1_3;
+mod s1_4;
 mod s2_1;
+mod s2_4;
+mod s2_5;
+mod s2_6;
+mod s2_8;
 
 /// What the messages of a plain handshake between `client()` and `gateway()` say.
 mod said {
@@ -72,6 +78,9 @@ mod rekeying {
 }
 
 use std::time::Duration;
+
+/// How long a datagram takes in fair weather.
+const LATENCY: Duration = Duration::from_millis(10);
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)

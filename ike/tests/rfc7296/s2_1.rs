@@ -1,8 +1,8 @@
 //! Section 2.1, Use of Retransmission Timers, as far as the first messages are concerned; the timers are in `s2_4`.
 
-use ferry_ike::sim::{Puppet, World, client, gateway};
+use ferry_ike::sim::{PSK, Puppet, World, client, gateway};
 use ferry_ike::status::IkeSaState;
-use ferry_ike::wire::registry::MessageId;
+use ferry_ike::wire::registry::{ExchangeType, Spi};
 
 use crate::{said, seconds};
 
@@ -59,10 +59,10 @@ fn two_initiators_with_the_same_spi_and_address_are_told_apart() {
     assert_ne!(one.spi_r, other.spi_r);
     assert_eq!(world.ike_sas(gw).len(), 2);
     for puppet in [&mut one, &mut other] {
-        let mut auth = puppet.auth("someone@example.org", ferry_ike::sim::PSK);
-        let spi = ferry_ike::wire::registry::Spi(0x1000_0000);
+        let mut auth = puppet.auth("someone@example.org", PSK);
+        let spi = Spi(0x1000_0000);
         Puppet::child(&mut auth, "aes128gcm16", spi, "198.51.100.66", "10.1.0.0/16");
-        let request = puppet.seal(ferry_ike::wire::registry::ExchangeType::IKE_AUTH, 1, false, &auth);
+        let request = puppet.seal(ExchangeType::IKE_AUTH, 1, false, &auth);
         world.inject(request);
         world.run();
         let answer = world.mail("198.51.100.66").unwrap();
@@ -83,7 +83,6 @@ fn a_first_message_has_an_spi_and_message_id_zero() {
     world.inject(request);
     assert!(world.in_air().is_empty() && world.ike_sas(gw).is_empty());
     assert_eq!(world.host(gw).endpoint.counters().invalid, 2);
-    assert_eq!(MessageId(0).next(), Some(MessageId(1)));
 }
 
 /// Our own first message, sent back to us as if the peer had written it.

@@ -77,7 +77,11 @@ fn inform(
             return Verdict::Deleted; // RFC 7296 §1.4.1: the answer is empty, children go with it
         }
         for spi in &delete.spis {
-            ended.extend(established.peer_deletes_child(*spi, core, cx));
+            if delete.protocol == ProtocolId::ESP {
+                ended.extend(established.peer_deletes_child(*spi, core, cx));
+            } else {
+                debug!(target: "ike", "received DELETE for unknown {} CHILD_SA with SPI {spi}", delete.protocol);
+            }
         }
     }
     if !ended.is_empty() {

@@ -7,6 +7,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, info};
 
@@ -30,6 +31,10 @@ pub(super) const NONCE_LEN: usize = 32;
 
 /// Cookies and other key exchange methods that a responder may ask for before we stop believing it.
 pub(super) const MOST_RESTARTS: u32 = 5;
+
+/// How long a request with a cookie may be answered before another cookie takes its place: more than a round trip,
+/// and less than any cookie lives.
+const COOKIE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What both ends keep of IKE_SA_INIT to authenticate it in IKE_AUTH (RFC 7296 §2.15), and the keys it made.
 pub(crate) struct Handshake {
@@ -104,6 +109,8 @@ pub(crate) struct Sent {
     ke: KeyExchangeInProgress,
     nonce: [u8; NONCE_LEN],
     cookie: Option<Vec<u8>>,
+    /// A cookie that came while another was in use, and is taken up if that one is not answered.
+    next_cookie: Option<Vec<u8>>,
     restarts: u32,
     /// The request as it was sent last.
     request: Vec<u8>,
@@ -126,8 +133,18 @@ pub(crate) fn begin(
     };
     info!(target: "ike", audit = true, "initiating IKE_SA {}[{}] to {}", core.name(), core.id, core.path.remote.ip());
     let nonce = cx.random();
-    let mut sent =
-        Sent { connection, planned, attempt, offer, ke, nonce, cookie: None, restarts: 0, request: vec![] };
+    let mut sent = Sent {
+        connection,
+        planned,
+        attempt,
+        offer,
+        ke,
+        nonce,
+        cookie: None,
+        next_cookie: None,
+        restarts: 0,
+        request: vec![],
+    };
     sent.send(core, cx);
     Ok(State::InitSent(Box::new(sent)))
 }
@@ -167,8 +184,7 @@ impl Sent {
         match self.restart_cause(payloads) {
             Some(Restart::Cookie(cookie)) if self.restarts < MOST_RESTARTS => {
                 debug!(target: "ike", "the peer demands a cookie");
-                self.cookie = Some(cookie);
-                return Ok(self.restart(core, cx));
+                return Ok(self.take_cookie(cookie, core, cx));
             }
             Some(Restart::KeyExchange(method)) if self.restarts < MOST_RESTARTS => {
                 if let Some(ke) = self.other_key_exchange(method, cx) {
@@ -198,6 +214,44 @@ impl Sent {
         }
     }
 
+    /// RFC 7296 §2.6: the request again, with the cookie. A second cookie may be the answer to a copy of the first
+    /// request. As AUTH covers the request, one that is being answered must not be replaced: the second cookie waits.
+    fn take_cookie(mut self: Box<Self>, cookie: Vec<u8>, core: &mut Core, cx: &mut Cx<'_>) -> State {
+        match &self.cookie {
+            None => {
+                self.cookie = Some(cookie);
+                return self.restart(core, cx);
+            }
+            Some(in_use) if *in_use == cookie => {} // once more the same answer
+            Some(_) => {
+                if self.next_cookie.replace(cookie).is_none() {
+                    core.timers.arm(Timer::Retransmit, cx.now + COOKIE_PATIENCE);
+                }
+            }
+        }
+        State::InitSent(self)
+    }
+
+    /// The request is to be sent again: with the cookie that waits, if one does.
+    pub(crate) fn retransmit(
+        mut self: Box<Self>,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        if let Some(cookie) = self.next_cookie.take() {
+            self.cookie = Some(cookie);
+            return Ok(self.restart(core, cx));
+        }
+        match core.retransmit(cx) {
+            Ok(()) => Ok(State::InitSent(self)),
+            Err(failure) => {
+                core.settle();
+                let Self { connection, planned, attempt, .. } = *self;
+                try_again(core, connection, planned, attempt, failure, cx)
+            }
+        }
+    }
+
     fn restart_cause(&self, payloads: &Payloads<'_>) -> Option<Restart> {
         if payloads.sa().is_some() {
             return None;
@@ -224,6 +278,7 @@ impl Sent {
     /// RFC 7296 §2.6.1: the whole request again, with what was asked for, under message ID zero.
     fn restart(mut self: Box<Self>, core: &mut Core, cx: &mut Cx<'_>) -> State {
         core.settle();
+        self.next_cookie = None;
         core.window.restart();
         self.restarts += 1;
         self.send(core, cx);
@@ -276,17 +331,6 @@ impl Sent {
             sk_pr: keys.sk_pr,
         };
         Ok((handshake, suite, Protection { sealer, opener }))
-    }
-
-    /// No answer at all: another attempt, as often as `keyingtries` says.
-    pub(crate) fn try_again(
-        self: Box<Self>,
-        core: &mut Core,
-        failure: Failure,
-        cx: &mut Cx<'_>,
-    ) -> Result<State, Failure> {
-        let Self { connection, planned, attempt, .. } = *self;
-        try_again(core, connection, planned, attempt, failure, cx)
     }
 
     fn fail(self: Box<Self>, failure: Failure, core: &Core, cx: &mut Cx<'_>) -> Result<State, Failure> {

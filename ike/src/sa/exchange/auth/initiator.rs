@@ -145,48 +145,50 @@ impl Sent {
             _ => Lease::default(),
         };
         let Self { connection, planned, handshake, offer, .. } = *self;
-        let held = if lease.addresses.is_empty() {
-            HeldLease::Nothing
-        } else {
-            HeldLease::Taken { lease: lease.clone(), installed_for: core.id }
+        let made = planned.map(|planned| {
+            let with = Ingredients {
+                id: planned.id,
+                spi_in: planned.spi_in,
+                opened_by_us: true,
+                sk_d: &handshake.sk_d,
+                shared: None,
+                nonce_i: &handshake.nonce_i,
+                nonce_r: &handshake.nonce_r,
+                reqid: None,
+                virtual_ips: lease.addresses.clone(),
+                outbound: Outbound::Now,
+            };
+            let made = Agreed::accept(planned.child, &offer, &opened.payloads)
+                .and_then(|agreed| agreed.install(with, core, cx));
+            (planned.id, made)
+        });
+        // Virtual IPs are for the CHILD_SA: without it we do not take them.
+        let held = match &made {
+            Some((_, Ok(_))) if !lease.addresses.is_empty() => {
+                HeldLease::Taken { lease: lease.clone(), installed_for: core.id }
+            }
+            _ => HeldLease::Nothing,
         };
         let mut established = Box::new(Established::new(connection, held, handshake.sk_d, core, cx));
-        match planned {
+        match made {
             None => established.announce(core, cx),
-            Some(planned) => {
-                let agreed = Agreed::accept(planned.child.clone(), &offer, &opened.payloads);
+            Some((id, Err(failure))) => {
                 established.announce_without_child(core, cx);
-                let id = planned.id;
-                let with = Ingredients {
-                    id,
-                    spi_in: planned.spi_in,
-                    opened_by_us: true,
-                    sk_d: &established.sk_d,
-                    shared: None,
-                    nonce_i: &handshake.nonce_i,
-                    nonce_r: &handshake.nonce_r,
-                    reqid: None,
-                    virtual_ips: lease.addresses.clone(),
-                    outbound: Outbound::Now,
-                };
-                let made = agreed.and_then(|agreed| agreed.install(with, core, cx));
-                match made {
-                    Err(failure) => established.child_failed(id, &failure, core, cx),
-                    Ok((child_sa, install)) => {
-                        // The peer uses the CHILD_SA from now on; ours follows as soon as it has its addresses.
-                        let installing = if lease.addresses.is_empty() {
-                            Installing::child(cx.ask(core.id, Action::InstallChild(install)), id)
-                        } else {
-                            for vip in &lease.addresses {
-                                info!(target: "ike", "installing new virtual IP {vip}");
-                            }
-                            let action =
-                                Action::InstallVirtualIps { ike_sa: core.id, path: core.path, lease };
-                            Installing::virtual_ips(cx.ask(core.id, action), id, install)
-                        };
-                        established.install(child_sa, installing);
+                established.child_failed(id, &failure, core, cx);
+            }
+            Some((id, Ok((child_sa, install)))) => {
+                established.announce_without_child(core, cx);
+                // The peer uses the CHILD_SA from now on; ours follows as soon as it has its addresses.
+                let installing = if lease.addresses.is_empty() {
+                    Installing::child(cx.ask(core.id, Action::InstallChild(install)), id)
+                } else {
+                    for vip in &lease.addresses {
+                        info!(target: "ike", "installing new virtual IP {vip}");
                     }
-                }
+                    let action = Action::InstallVirtualIps { ike_sa: core.id, path: core.path, lease };
+                    Installing::virtual_ips(cx.ask(core.id, action), id, install)
+                };
+                established.install(child_sa, installing);
             }
         }
         established.work(core, cx)

@@ -311,11 +311,14 @@ impl Answering {
 
     /// The response, and with it the end of the handshake.
     fn finish(
-        self: Box<Self>,
+        mut self: Box<Self>,
         child: ChildAnswer,
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
+        if !matches!(child, ChildAnswer::Made(..)) {
+            self.release_lease(core, cx); // it was for the CHILD_SA, and the peer is not told of it
+        }
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
         let key = match shared_key(cx.configuration, &self.local_id, &self.remote_id) {
             Ok(key) => key,
@@ -368,7 +371,7 @@ impl Answering {
         Err(failure)
     }
 
-    pub(crate) fn give_back(self, core: &Core, cx: &mut Cx<'_>) {
+    pub(crate) fn give_back(mut self, core: &Core, cx: &mut Cx<'_>) {
         match &self.stage {
             Stage::Spi(_, child_sa, _) => {
                 cx.ask(core.id, Action::RemoveChild { child_sa: *child_sa });
@@ -378,15 +381,14 @@ impl Answering {
             }
             Stage::Unique(_) | Stage::Lease(_) => {}
         }
-        if !self.lease.addresses.is_empty() {
-            cx.ask(
-                core.id,
-                Action::ReleaseLease {
-                    pools: self.connection.pools.clone(),
-                    identity: self.remote_id,
-                    addresses: self.lease.addresses,
-                },
-            );
+        self.release_lease(core, cx);
+    }
+
+    fn release_lease(&mut self, core: &Core, cx: &mut Cx<'_>) {
+        let addresses = std::mem::take(&mut self.lease).addresses;
+        if !addresses.is_empty() {
+            let (pools, identity) = (self.connection.pools.clone(), self.remote_id.clone());
+            cx.ask(core.id, Action::ReleaseLease { pools, identity, addresses });
         }
     }
 }
