@@ -4,7 +4,8 @@ use thiserror::Error;
 
 use crate::crypto::KeError;
 use crate::wire::codec::DecodeError;
-use crate::wire::registry::{KeMethod, NotifyType, Spi};
+use crate::wire::PayloadWriter;
+use crate::wire::registry::{KeMethod, NotifyType, ProtocolId, Spi};
 
 /// Why an exchange failed. The sentence is for the log and for whoever asked; the peer gets [`Failure::notify`].
 #[derive(Debug, Error)]
@@ -71,6 +72,20 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Writes the notify that tells the peer, if there is one.
+    pub(crate) fn write(&self, reply: &mut PayloadWriter) {
+        match (self, self.notify()) {
+            // RFC 7296 §2.25: with the SPI of the REKEY_SA notify.
+            (Self::NoSuchChild(spi), Some((kind, data))) => {
+                reply.notify_for(ProtocolId::ESP, &spi.0.to_be_bytes(), kind, &data);
+            }
+            (_, Some((kind, data))) => {
+                reply.notify(kind, &data);
+            }
+            (_, None) => {} // an answer without a word
+        }
+    }
+
     /// The notify that tells the peer, and its data. `None` where the peer is told nothing.
     pub(crate) fn notify(&self) -> Option<(NotifyType, Vec<u8>)> {
         let (kind, data) = match self {

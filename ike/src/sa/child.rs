@@ -290,6 +290,11 @@ impl ChildSa {
         }
     }
 
+    /// Our DELETE is under way, or both ends have deleted it.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.state, ChildSaState::Deleting | ChildSaState::Deleted)
+    }
+
     pub(crate) fn remove(&self, core: &Core, cx: &mut Cx<'_>) -> ActionId {
         cx.ask(core.id, Action::RemoveChild { child_sa: self.id })
     }

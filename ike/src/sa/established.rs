@@ -24,7 +24,7 @@ use crate::output::{
 use crate::sa::exchange::{create_child, informational, rekey_ike};
 use crate::status::{ChildSaState, IkeSaState, IkeSaStatus};
 use crate::timer::Timer;
-use crate::wire::registry::ExchangeType;
+use crate::wire::registry::{ExchangeType, NotifyType};
 
 /// How long the last answer is kept after the peer has deleted the IKE SA, should it have been lost. It covers
 /// the first four retransmissions of the default schedule.
@@ -222,18 +222,13 @@ impl Established {
         plaintext: &Plaintext,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        let opened = match plaintext.decode() {
-            Ok(opened) => opened,
-            Err(error) => {
-                let failure = error.into();
-                core.respond_failure(plaintext, &failure, cx)?;
-                info!(target: "enc", "{failure}");
-                return Ok(State::Established(self)); // RFC 7296 §2.21.3: the SA need not go for it
-            }
-        };
         if self.answering.is_some() {
             return Ok(State::Established(self)); // our window is one: it is the same request again
         }
+        let opened = match plaintext.decode() {
+            Ok(opened) => opened,
+            Err(error) => return self.refuse(error.into(), core, plaintext, cx),
+        };
         self.follow_peer(core, plaintext.path, cx);
         if opened.header.exchange == ExchangeType::CREATE_CHILD_SA {
             return match create_child::answer(&mut self, core, &opened, cx) {
@@ -246,11 +241,34 @@ impl Established {
             informational::Verdict::Stays => self.work(core, cx),
             informational::Verdict::Deleted => {
                 rekey_ike::forget(&mut self, core, cx);
-                self.close(core, ChildDown::Closed, "deleted by the peer", cx);
-                core.timers.arm(Timer::Linger, cx.now + LINGER);
-                Ok(State::Closed)
+                Ok(self.linger("deleted by the peer", core, cx))
             }
+            informational::Verdict::Senseless(failure) => self.refuse(failure, core, plaintext, cx),
         }
+    }
+
+    /// RFC 7296 §2.21.3: the peer learns what is wrong with its request. After INVALID_SYNTAX neither end keeps the IKE
+    /// SA; one that only asks for too much may go on.
+    fn refuse(
+        mut self: Box<Self>,
+        failure: Failure,
+        core: &mut Core,
+        plaintext: &Plaintext,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        info!(target: "enc", "{failure}");
+        core.respond_failure(plaintext, &failure, cx)?;
+        match failure.notify() {
+            Some((NotifyType::INVALID_SYNTAX, _)) => Ok(self.linger(&failure.to_string(), core, cx)),
+            _ => self.work(core, cx),
+        }
+    }
+
+    /// The IKE SA is over, but the peer may ask for our last answer again.
+    fn linger(&mut self, reason: &str, core: &mut Core, cx: &mut Cx<'_>) -> State {
+        self.close(core, ChildDown::Closed, reason, cx);
+        core.timers.arm(Timer::Linger, cx.now + LINGER);
+        State::Closed
     }
 
     pub(crate) fn handle_response(
@@ -448,7 +466,9 @@ impl Established {
         }
         while self.active.is_none() && !core.window.is_waiting() {
             let Some(task) = self.queue.pop_front() else { break };
-            if task.waits_for_children() && (self.answering.is_some() || self.installing.is_some()) {
+            if (task.waits_for_answers() && self.answering.is_some())
+                || (task.waits_for_installation() && self.installing.is_some())
+            {
                 self.queue.push_front(task);
                 break;
             }
@@ -480,7 +500,7 @@ impl Established {
                 }
                 return self.ask(Task::DeleteChild(heir), core, cx);
             }
-            Task::DeleteChild(id) => match self.child_mut(id).filter(|child| child.is_live()) {
+            Task::DeleteChild(id) => match self.child_mut(id).filter(|child| !child.is_ended()) {
                 Some(child) => {
                     child.state = ChildSaState::Deleting;
                     informational::delete_child(child.spi_in)

@@ -441,9 +441,7 @@ impl Core {
         cx: &mut Cx<'_>,
     ) -> Result<(), Failure> {
         let mut reply = PayloadWriter::new();
-        if let Some((kind, data)) = failure.notify() {
-            reply.notify(kind, &data);
-        }
+        failure.write(&mut reply);
         self.respond(plaintext.header.exchange, plaintext.header.message_id, &reply, plaintext.path, cx)
     }
 }

@@ -54,12 +54,18 @@ impl Task {
         }
     }
 
-    /// It must not begin while a CHILD_SA is being made: it could be about that one, or about its predecessor.
-    pub(crate) const fn waits_for_children(&self) -> bool {
+    /// It must not begin while a request of the peer is answered: it could be about the CHILD_SA that is being made,
+    /// or about its predecessor.
+    pub(crate) const fn waits_for_answers(&self) -> bool {
         match self {
             Self::EndChild(_) | Self::DeleteChild(_) | Self::RekeyChild(_) | Self::RekeyIkeSa => true,
             Self::Liveness | Self::DisownChild(_) | Self::CreateChild(_) | Self::DeleteIkeSa => false,
         }
+    }
+
+    /// It must not begin while the CHILD_SA of IKE_AUTH is being installed.
+    pub(crate) const fn waits_for_installation(&self) -> bool {
+        matches!(self, Self::RekeyIkeSa)
     }
 
     /// Whom to tell that it will not be done.

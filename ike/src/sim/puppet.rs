@@ -7,6 +7,7 @@ use super::narrator;
 use super::network::Datagram;
 use super::random::provider;
 use super::setup::identity;
+use super::world::World;
 use crate::auth::psk;
 use crate::crypto::{
     CryptoProvider, IkeKeys, IkeSuite, KeyExchangeInProgress, Opener, Prf, Role, Sealer, Secret, SkPi, SkPr,
@@ -43,6 +44,8 @@ pub struct Puppet {
     sent: Vec<u8>,
     peer_nonce: Vec<u8>,
     keys: Option<Keys>,
+    /// The message ID of its next request.
+    next_id: u32,
 }
 
 struct Keys {
@@ -93,6 +96,7 @@ impl Puppet {
             sent: vec![],
             peer_nonce: vec![],
             keys: None,
+            next_id: 1,
         }
     }
 
@@ -244,6 +248,52 @@ impl Puppet {
             .seal(fields, first, octets, &self.crypto)
             .expect("the story's message fits into a payload");
         self.datagram(message)
+    }
+
+    /// Gets an initiator through IKE_SA_INIT with a host of the world.
+    ///
+    /// # Panics
+    ///
+    /// If the host does not answer as it should.
+    pub fn open(&mut self, world: &mut World) {
+        world.keep_mail(self.at.ip());
+        let request = self.init_request(None, |_| {});
+        world.inject(request);
+        world.run();
+        let answer = world.mail(self.at.ip()).expect("IKE_SA_INIT is answered");
+        self.take_init_response(&answer);
+    }
+
+    /// Gets an initiator through both initial exchanges with a host of the world, with a CHILD_SA between its own
+    /// address and 10.1.0.0/16 whose inbound SPI is [`Self::SPI`].
+    ///
+    /// # Panics
+    ///
+    /// If the host does not answer as it should.
+    pub fn connect(&mut self, world: &mut World, own_id: &str, secret: &str) {
+        self.open(world);
+        let mut payloads = self.auth(own_id, secret);
+        Self::child(&mut payloads, "aes128gcm16", Self::SPI, &self.at.ip().to_string(), "10.1.0.0/16");
+        let answer = self.ask(world, ExchangeType::IKE_AUTH, &payloads);
+        assert_eq!(answer.as_deref(), Some("IDr, AUTH, SAr2, TSi, TSr"));
+    }
+
+    /// The inbound SPI of its CHILD_SA.
+    pub const SPI: Spi = Spi(0x1000_0000);
+
+    /// Sends its next request. What the answer says, if there is one.
+    pub fn ask(
+        &mut self,
+        world: &mut World,
+        exchange: ExchangeType,
+        payloads: &PayloadWriter,
+    ) -> Option<String> {
+        let request = self.seal(exchange, self.next_id, false, payloads);
+        self.next_id += 1;
+        world.inject(request);
+        world.run();
+        let answer = world.mail(self.at.ip())?;
+        self.read(&answer)
     }
 
     /// What a protected message for the puppet has inside, in the RFC's words; `None` if it cannot be opened.

@@ -104,13 +104,13 @@ impl World {
     }
 
     /// Keeps what arrives at an address where no host is.
-    pub fn keep_mail(&mut self, at: &str) {
-        self.mailboxes.entry(address(at)).or_default();
+    pub fn keep_mail(&mut self, at: IpAddr) {
+        self.mailboxes.entry(at).or_default();
     }
 
     /// The next datagram that arrived at an address where no host is.
-    pub fn mail(&mut self, at: &str) -> Option<Datagram> {
-        self.mailboxes.get_mut(&address(at))?.pop_front()
+    pub fn mail(&mut self, at: IpAddr) -> Option<Datagram> {
+        self.mailboxes.get_mut(&at)?.pop_front()
     }
 
     /// Changes the weather.

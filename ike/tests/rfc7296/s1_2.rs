@@ -221,11 +221,11 @@ fn the_responder_may_ask_for_another_key_exchange() {
 #[test]
 fn a_key_exchange_that_was_not_offered_is_not_granted() {
     let (mut world, rw, _) = World::of(client(), gateway().at("192.0.2.2"));
-    world.keep_mail("192.0.2.1");
+    world.keep_mail(crate::GATEWAY_IP);
     let puppet = Puppet::responder("192.0.2.1:500", "198.51.100.7:500", "aes128gcm16-prfsha256-x25519", 1);
     world.initiate(rw, "net");
     world.run();
-    let request = world.mail("192.0.2.1").unwrap();
+    let request = world.mail(crate::GATEWAY_IP).unwrap();
     for wanted in [KeMethod::MODP_2048, KeMethod(0), KeMethod::CURVE_25519] {
         world.inject(puppet.refuse(&request, NotifyType::INVALID_KE_PAYLOAD, &wanted.0.to_be_bytes()));
         assert!(world.in_air().is_empty());
@@ -237,13 +237,13 @@ fn a_key_exchange_that_was_not_offered_is_not_granted() {
 fn a_responder_that_wants_ever_other_key_exchanges_is_not_believed_forever() {
     let offer = client().ike(&["aes128gcm16-prfsha256-x25519-ecp256"]);
     let (mut world, rw, _) = World::of(offer, gateway().at("192.0.2.2"));
-    world.keep_mail("192.0.2.1");
+    world.keep_mail(crate::GATEWAY_IP);
     let puppet = Puppet::responder("192.0.2.1:500", "198.51.100.7:500", "aes128gcm16-prfsha256-x25519", 1);
     world.initiate(rw, "net");
     let mut wanted = [KeMethod::ECP_256, KeMethod::CURVE_25519].into_iter().cycle();
     for _ in 0..6 {
         world.run();
-        let request = world.mail("192.0.2.1").unwrap();
+        let request = world.mail(crate::GATEWAY_IP).unwrap();
         let method = wanted.next().unwrap();
         world.inject(puppet.refuse(&request, NotifyType::INVALID_KE_PAYLOAD, &method.0.to_be_bytes()));
     }
@@ -256,7 +256,7 @@ fn a_responder_that_wants_ever_other_key_exchanges_is_not_believed_forever() {
 #[test]
 fn a_choice_that_was_not_offered_ends_the_attempt() {
     let (mut world, rw, _) = World::of(client(), gateway().at("192.0.2.2"));
-    world.keep_mail("192.0.2.1");
+    world.keep_mail(crate::GATEWAY_IP);
     for (proposal, why) in [
         ("aes256gcm16-prfsha256-x25519", "it chose a proposal that we did not offer"),
         ("aes128gcm16-prfsha256-ecp256", "it chose a proposal that we did not offer"),
@@ -265,7 +265,7 @@ fn a_choice_that_was_not_offered_ends_the_attempt() {
         puppet.use_key_exchange(KeMethod::CURVE_25519);
         world.initiate(rw, "net");
         world.run();
-        let request = world.mail("192.0.2.1").unwrap();
+        let request = world.mail(crate::GATEWAY_IP).unwrap();
         let answer = puppet.init_response(&request, |_| {});
         world.inject(answer);
         assert_eq!(world.events(rw)[0], format!("IKE_SA rw down: the peer broke the protocol: {why}"));

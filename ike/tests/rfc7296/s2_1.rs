@@ -4,11 +4,7 @@ use ferry_ike::sim::{PSK, Puppet, World, client, gateway};
 use ferry_ike::status::IkeSaState;
 use ferry_ike::wire::registry::{ExchangeType, Spi};
 
-use crate::{said, seconds};
-
-const OFFER: &str = "aes128gcm16-prfsha256-x25519";
-const PUPPET: &str = "198.51.100.66:500";
-const GATEWAY: &str = "192.0.2.1:500";
+use crate::{GATEWAY, OFFER, PUPPET, PUPPET_IP, said, seconds};
 
 #[test]
 fn the_same_first_message_gets_the_same_answer_and_no_second_sa() {
@@ -45,7 +41,7 @@ fn a_late_first_message_of_an_established_ike_sa_is_ignored() {
 #[test]
 fn two_initiators_with_the_same_spi_and_address_are_told_apart() {
     let (mut world, _, gw) = World::of(client(), gateway());
-    world.keep_mail("198.51.100.66");
+    world.keep_mail(PUPPET_IP);
     let mut one = Puppet::initiator(PUPPET, GATEWAY, OFFER, 1);
     let mut other = Puppet::initiator(PUPPET, GATEWAY, OFFER, 2);
     other.spi_i = one.spi_i;
@@ -53,7 +49,7 @@ fn two_initiators_with_the_same_spi_and_address_are_told_apart() {
         let request = puppet.init_request(None, |_| {});
         world.inject(request);
         world.run();
-        let answer = world.mail("198.51.100.66").unwrap();
+        let answer = world.mail(PUPPET_IP).unwrap();
         puppet.take_init_response(&answer);
     }
     assert_ne!(one.spi_r, other.spi_r);
@@ -65,7 +61,7 @@ fn two_initiators_with_the_same_spi_and_address_are_told_apart() {
         let request = puppet.seal(ExchangeType::IKE_AUTH, 1, false, &auth);
         world.inject(request);
         world.run();
-        let answer = world.mail("198.51.100.66").unwrap();
+        let answer = world.mail(PUPPET_IP).unwrap();
         assert_eq!(puppet.read(&answer).as_deref(), Some("IDr, AUTH, SAr2, TSi, TSr"));
     }
     assert!(world.ike_sas(gw).iter().all(|sa| sa.state == IkeSaState::Established));

@@ -5,26 +5,14 @@ use ferry_ike::status::IkeSaState;
 use ferry_ike::wire::registry::{ExchangeType, PayloadType, Spi};
 use ferry_ike::wire::{self, PayloadWriter};
 
-use crate::said;
+use crate::{GATEWAY, OFFER, PUPPET, PUPPET_IP, said};
 
-const OFFER: &str = "aes128gcm16-prfsha256-x25519";
-const PUPPET: &str = "198.51.100.66:500";
-const GATEWAY: &str = "192.0.2.1:500";
 const UNKNOWN: PayloadType = PayloadType(200);
 
 fn puppet_and_gateway() -> (World, Puppet, ferry_ike::sim::HostId) {
     let (mut world, _, gw) = World::of(client(), gateway());
-    world.keep_mail("198.51.100.66");
+    world.keep_mail(PUPPET_IP);
     (world, Puppet::initiator(PUPPET, GATEWAY, OFFER, 1), gw)
-}
-
-/// Gets a puppet through IKE_SA_INIT.
-fn open(world: &mut World, puppet: &mut Puppet) {
-    let request = puppet.init_request(None, |_| {});
-    world.inject(request);
-    world.run();
-    let answer = world.mail("198.51.100.66").unwrap();
-    puppet.take_init_response(&answer);
 }
 
 fn auth(puppet: &Puppet) -> PayloadWriter {
@@ -81,14 +69,14 @@ fn an_unknown_payload_is_skipped() {
     });
     world.inject(request);
     world.run();
-    let answer = world.mail("198.51.100.66").unwrap();
+    let answer = world.mail(PUPPET_IP).unwrap();
     puppet.take_init_response(&answer);
     let mut payloads = auth(&puppet);
     payloads.raw(UNKNOWN, false, b"from the future");
     let request = puppet.seal(ExchangeType::IKE_AUTH, 1, false, &payloads);
     world.inject(request);
     world.run();
-    let answer = world.mail("198.51.100.66").unwrap();
+    let answer = world.mail(PUPPET_IP).unwrap();
     assert_eq!(puppet.read(&answer).as_deref(), Some("IDr, AUTH, SAr2, TSi, TSr"));
     assert_eq!(world.ike_sa(gw).state, IkeSaState::Established);
 }
@@ -117,13 +105,13 @@ fn an_unknown_critical_payload_in_ike_sa_init_is_refused() {
 #[test]
 fn an_unknown_critical_payload_in_ike_auth_is_refused_before_anything_is_looked_at() {
     let (mut world, mut puppet, gw) = puppet_and_gateway();
-    open(&mut world, &mut puppet);
+    puppet.open(&mut world);
     let mut payloads = auth(&puppet);
     payloads.raw(UNKNOWN, true, b"from the future");
     let request = puppet.seal(ExchangeType::IKE_AUTH, 1, false, &payloads);
     world.inject(request);
     world.run();
-    let answer = world.mail("198.51.100.66").unwrap();
+    let answer = world.mail(PUPPET_IP).unwrap();
     assert_eq!(puppet.read(&answer).as_deref(), Some("N(UNSUPPORTED_CRITICAL_PAYLOAD)"));
     assert!(world.ike_sas(gw).is_empty());
     world.run_out(crate::seconds(60));
@@ -133,18 +121,18 @@ fn an_unknown_critical_payload_in_ike_auth_is_refused_before_anything_is_looked_
 #[test]
 fn an_unknown_critical_payload_later_is_refused_and_the_ike_sa_stays() {
     let (mut world, mut puppet, gw) = puppet_and_gateway();
-    open(&mut world, &mut puppet);
+    puppet.open(&mut world);
     let payloads = auth(&puppet);
     let request = puppet.seal(ExchangeType::IKE_AUTH, 1, false, &payloads);
     world.inject(request);
     world.run();
-    world.mail("198.51.100.66").unwrap();
+    world.mail(PUPPET_IP).unwrap();
     let mut payloads = PayloadWriter::new();
     payloads.delete_ike().raw(UNKNOWN, true, b"from the future");
     let request = puppet.seal(ExchangeType::INFORMATIONAL, 2, false, &payloads);
     world.inject(request);
     world.run();
-    let answer = world.mail("198.51.100.66").unwrap();
+    let answer = world.mail(PUPPET_IP).unwrap();
     assert_eq!(puppet.read(&answer).as_deref(), Some("N(UNSUPPORTED_CRITICAL_PAYLOAD)"));
     assert_eq!(world.ike_sa(gw).state, IkeSaState::Established);
 }

@@ -1,15 +1,14 @@
 //! Section 2.6, IKE SA SPIs and Cookies.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ferry_ike::sim::{HostId, Puppet, Setup, World, client, gateway};
 use ferry_ike::wire::registry::{KeMethod, NotifyType};
 
-use crate::{said, seconds};
+use crate::{GATEWAY, GATEWAY_IP, OFFER, PUPPET, said, seconds};
 
-const OFFER: &str = "aes128gcm16-prfsha256-x25519";
-const PUPPET: &str = "198.51.100.66:500";
-const GATEWAY: &str = "192.0.2.1:500";
+const OTHER_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9));
 
 const COOKIE_ANSWER: &str = "gw --> rw: HDR, N(COOKIE)";
 const INIT_WITH_COOKIE: &str = "rw --> gw: HDR, N(COOKIE), SAi1, KEi, Ni, N(NAT_DETECTION_*)";
@@ -63,13 +62,13 @@ fn a_forged_cookie_is_as_none() {
 #[test]
 fn a_cookie_is_good_for_one_initiator_and_not_for_long() {
     let (mut world, _, gw) = World::of(client(), wary());
-    world.keep_mail("203.0.113.9");
+    world.keep_mail(OTHER_IP);
     crowd(&mut world, gw, PUPPET, 1);
     let mut puppet = Puppet::initiator("203.0.113.9:500", GATEWAY, OFFER, 2);
     let request = puppet.init_request(None, |_| {});
     world.inject(request);
     world.run();
-    let demand = world.mail("203.0.113.9").unwrap();
+    let demand = world.mail(OTHER_IP).unwrap();
     let cookie = cookie_in(&demand.octets);
 
     // Another address, another nonce, another SPI.
@@ -174,13 +173,13 @@ fn a_cookie_that_is_not_accepted_is_replaced() {
 #[test]
 fn a_responder_that_wants_ever_new_cookies_is_not_believed_forever() {
     let (mut world, rw, _) = World::of(client(), gateway().at("192.0.2.2"));
-    world.keep_mail("192.0.2.1");
+    world.keep_mail(GATEWAY_IP);
     let puppet = Puppet::responder(GATEWAY, "198.51.100.7:500", OFFER, 1);
     let request = world.initiate(rw, "net");
     let mut demanded = 0_u8;
     while !world.ike_sas(rw).is_empty() {
         world.run();
-        match world.mail("192.0.2.1") {
+        match world.mail(GATEWAY_IP) {
             Some(request) => {
                 demanded += 1;
                 world.inject(puppet.refuse(&request, NotifyType::COOKIE, &[demanded; 16]));

@@ -104,7 +104,7 @@ impl Cipher {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{seal::VERSION, *};
+    use super::*;
     use crate::crypto::{
         CryptoProvider, IkeKeys, IkeSuite, Role, Secret, SharedKey,
         aead::Aead,
@@ -116,6 +116,9 @@ mod tests {
     use crate::wire::registry::{
         ExchangeType, IkeSpi, MessageId, PayloadType, ProtocolId, TransformType as T,
     };
+
+    /// Major version 2, minor version 0.
+    const VERSION: u8 = 0x20;
 
     const FIELDS: HeaderFields = HeaderFields {
         spi_i: IkeSpi(*b"initiate"),

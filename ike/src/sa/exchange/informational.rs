@@ -16,11 +16,12 @@ use crate::wire::PayloadWriter;
 use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId, Spi};
 
 /// What a request of the peer leaves of the IKE SA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Stays,
     /// The peer has deleted it.
     Deleted,
+    /// The request makes no sense, and is not answered yet.
+    Senseless(Failure),
 }
 
 /// Asks for nothing but an answer (RFC 7296 §2.4).
@@ -55,8 +56,9 @@ pub(crate) fn answer(
         ExchangeType::INFORMATIONAL => inform(established, core, opened, &mut reply, cx),
         other => {
             debug!(target: "ike", "{other} makes no sense on an established IKE_SA");
-            reply.notify(NotifyType::INVALID_SYNTAX, &[]);
-            Verdict::Stays
+            return Ok(Verdict::Senseless(Failure::Protocol(
+                "its exchange has no place on an established IKE_SA",
+            )));
         }
     };
     core.respond(header.exchange, header.message_id, &reply, opened.path, cx)?;

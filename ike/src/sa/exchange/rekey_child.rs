@@ -227,12 +227,7 @@ impl Established {
             self.retire(id, core, cx);
             return;
         }
-        let why = match child.expires {
-            _ if child.state != ChildSaState::Deleting => ChildDown::Closed,
-            Some(at) if at <= cx.now => ChildDown::Expired,
-            _ => ChildDown::Terminated,
-        };
-        self.drop_child(id, why, core, cx);
+        self.drop_child(id, ChildDown::Closed, core, cx);
     }
 
     /// A CHILD_SA goes whose place another one has taken, or which never came into use. It still receives what is
@@ -300,25 +295,13 @@ impl Established {
 
     pub(crate) fn end_expired_children(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
         for child in &mut self.children {
-            if child.expires.is_some_and(|at| at <= cx.now) && child.is_live() {
+            if child.expires.is_some_and(|at| at <= cx.now) && child.is_live() && child.ending.is_none() {
                 info!(target: "knl", "{} is deleted: its lifetime is over", child.describe(core));
-                let task = Task::DeleteChild(child.id);
-                if !self.queue.contains(&task) {
-                    self.queue.push_back(task);
-                }
+                child.ending = Some(ChildDown::Expired);
+                self.queue.push_back(Task::DeleteChild(child.id));
             }
         }
         self.arm_child_timers(core);
-        self.disarm_expired(core, cx);
-    }
-
-    /// Those that wait for their DELETE already are not waited for again.
-    fn disarm_expired(&self, core: &mut Core, cx: &Cx<'_>) {
-        let later = self.children.iter().filter(|child| child.is_live()).filter_map(|child| child.expires);
-        match later.filter(|at| *at > cx.now).min() {
-            Some(at) => core.timers.arm(Timer::ChildExpire, at),
-            None => core.timers.disarm(Timer::ChildExpire),
-        }
     }
 
     pub(crate) fn remove_lingering_children(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
@@ -333,9 +316,11 @@ impl Established {
     /// Sets the timers by what the CHILD_SAs say.
     pub(crate) fn arm_child_timers(&self, core: &mut Core) {
         let children = || self.children.iter();
+        // One that is to be deleted already waits for its turn, not for its time.
+        let lives = |child: &&ChildSa| child.is_live() && child.ending.is_none();
         let deadlines = [
             (Timer::ChildRekey, children().filter(|c| c.is_to_be_rekeyed()).filter_map(|c| c.rekeys).min()),
-            (Timer::ChildExpire, children().filter(|c| c.is_live()).filter_map(|c| c.expires).min()),
+            (Timer::ChildExpire, children().filter(lives).filter_map(|c| c.expires).min()),
             (Timer::ChildLinger, children().filter_map(|c| c.lingers).min()),
         ];
         for (timer, deadline) in deadlines {

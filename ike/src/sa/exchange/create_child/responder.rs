@@ -42,42 +42,18 @@ enum Stage {
 ///
 /// # Errors
 ///
-/// When nothing can be answered under these keys any more.
+/// When it cannot be granted; it is not answered yet then.
 pub(crate) fn answer(
     established: &mut Established,
     core: &mut Core,
     opened: &Opened<'_>,
     cx: &mut Cx<'_>,
 ) -> Result<(), Failure> {
-    let granted = if opened.payloads.ts_i().is_none() {
-        rekey_ike::answer(established, core, opened, cx)
-    } else {
-        prepare(established, core, opened, cx).map(|answering| established.answering = Some(answering))
-    };
-    granted.or_else(|failure| refuse(opened.header.message_id, opened.path, &failure, core, cx))
-}
-
-fn refuse(
-    message_id: MessageId,
-    path: Path,
-    failure: &Failure,
-    core: &mut Core,
-    cx: &mut Cx<'_>,
-) -> Result<(), Failure> {
-    info!(target: "ike", "refusing CREATE_CHILD_SA: {failure}");
-    let mut reply = PayloadWriter::new();
-    match (failure, failure.notify()) {
-        // RFC 7296 §2.25: with the SPI of the REKEY_SA notify.
-        (Failure::NoSuchChild(spi), Some((kind, data))) => {
-            reply.notify_for(ProtocolId::ESP, &spi.0.to_be_bytes(), kind, &data);
-        }
-        (_, Some((kind, data))) => {
-            reply.notify(kind, &data);
-        }
-        // We ran out of message IDs, and cannot say so.
-        (_, None) => {}
+    if opened.payloads.ts_i().is_none() {
+        return rekey_ike::answer(established, core, opened, cx);
     }
-    core.respond(ExchangeType::CREATE_CHILD_SA, message_id, &reply, path, cx)
+    established.answering = Some(prepare(established, core, opened, cx)?);
+    Ok(())
 }
 
 /// Decides what can be decided without the outside, and asks for an SPI.
@@ -225,7 +201,10 @@ impl Answering {
                 return Ok(());
             }
         };
-        refuse(message_id, path, &failure, core, cx)?;
+        info!(target: "ike", "refusing CREATE_CHILD_SA: {failure}");
+        let mut reply = PayloadWriter::new();
+        failure.write(&mut reply);
+        core.respond(ExchangeType::CREATE_CHILD_SA, message_id, &reply, path, cx)?;
         established.settle_rekeyed_child(core, cx);
         Ok(())
     }
