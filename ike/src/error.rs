@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use crate::crypto::KeError;
-use crate::wire::codec::DecodeError;
 use crate::wire::PayloadWriter;
+use crate::wire::codec::DecodeError;
 use crate::wire::registry::{KeMethod, NotifyType, ProtocolId, Spi};
 
 /// Why an exchange failed. The sentence is for the log and for whoever asked; the peer gets [`Failure::notify`].

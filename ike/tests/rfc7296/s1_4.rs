@@ -347,4 +347,3 @@ fn notifies_without_meaning_are_answered() {
     assert_eq!(inform(&mut world, &mut puppet, &payloads), "");
     assert_eq!(world.ike_sa(gw), before);
 }
-

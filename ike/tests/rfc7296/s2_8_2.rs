@@ -47,7 +47,10 @@ fn the_survivor_inherits_and_the_other_two_go() {
         rekey_ike(&mut world, gw);
         let lines = run(&mut world, rw, gw);
         assert_eq!(lines.len(), 8, "{lines:#?}");
-        assert_eq!(lines.iter().filter(|line| line.contains("SK {D}")).count(), 2);
+        // Two exchanges, and two deletes: of the old IKE SA and of the redundant one. The peer may not know yet what
+        // its own request has come to, when it gets the second; then nobody can read it here.
+        let is_delete = |line: &&String| line.contains("SK {D}") || line.contains("SK {INFORMATIONAL?}");
+        assert_eq!(lines.iter().filter(is_delete).count(), 2);
         winners[usize::from(world.ike_sa(rw).is_initiator)] += 1;
         assert_settled(&mut world, rw, gw);
     }
@@ -135,7 +138,8 @@ fn restless(setup: Setup) -> Setup {
 /// Both ends rekey all the time, for an hour, in all weathers.
 #[test]
 fn no_packet_is_lost_however_often_both_ends_rekey() {
-    let weathers = [Weather::fair(), Weather { loss: 0.05, ..Weather::fair() }];
+    let rough = Weather { loss: 5, duplication: 5, delay: seconds(0)..seconds(1), ..Weather::fair() };
+    let weathers = [Weather::fair(), rough];
     for (nth, weather) in weathers.into_iter().enumerate() {
         for seed in 0..3 {
             let mut world = World::new(seed);
@@ -152,8 +156,12 @@ fn no_packet_is_lost_however_often_both_ends_rekey() {
                 let events = world.events(host);
                 assert!(events.iter().all(|event| !event.contains("down")), "{nth} {seed}: {events:?}");
                 let rekeyed = events.iter().filter(|event| event.contains("rekeyed")).count();
-                assert!(rekeyed > 200, "{nth} {seed}: rekeyed {rekeyed} times");
-                assert!(world.ike_sas(host).len() <= 3, "{nth} {seed}: {} IKE_SAs", world.ike_sas(host).len());
+                assert!(rekeyed > 100, "{nth} {seed}: rekeyed {rekeyed} times");
+                assert!(
+                    world.ike_sas(host).len() <= 3,
+                    "{nth} {seed}: {} IKE_SAs",
+                    world.ike_sas(host).len()
+                );
             }
             let ike_sas: Vec<_> = world.ike_sas(rw).into_iter().map(|sa| sa.id).collect();
             for ike_sa in ike_sas {
