@@ -23,6 +23,7 @@
 use std::error::Error;
 use std::io::{self, BufRead};
 use std::net::{SocketAddr, UdpSocket};
+use std::process::ExitCode;
 
 use ferry_esp::plane::{ChildId, Path, Plane, PlaneConfig};
 use ferry_esp::{
@@ -34,9 +35,19 @@ const USAGE: &str =
     "usage: static_tunnel LOCAL:PORT REMOTE:PORT LOCAL-NET REMOTE-NET SPI-IN SPI-OUT SUITE [DEVICE]
   SPIs in hexadecimal; SUITE one of aes128gcm16 aes192gcm16 aes256gcm16 chacha20poly1305 aes128cbc-sha256";
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (settings, device) = match arguments.as_slice() {
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
+    let (settings, device) = match arguments {
         [settings @ .., device] if settings.len() == 7 => (settings, device.as_str()),
         settings => (settings, "ipsec0"),
     };

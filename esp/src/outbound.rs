@@ -93,7 +93,8 @@ impl OutboundSa {
         let front = HEADER_LEN + self.suite.iv_len();
         let behind = padding + TRAILER_LEN + self.suite.icv_len();
         let start = payload.start.checked_sub(front).ok_or(SealError::NoRoom)?;
-        let packet = buffer.get_mut(start..payload.end + behind).ok_or(SealError::NoRoom)?;
+        let end = payload.end.checked_add(behind).ok_or(SealError::NoRoom)?;
+        let packet = buffer.get_mut(start..end).ok_or(SealError::NoRoom)?;
 
         let number = self.counter.take()?;
         write_header(packet, self.spi, number.low());

@@ -2,10 +2,12 @@
 //! it, it gives and takes one packet with each read and write.
 #![expect(clippy::indexing_slicing, reason = "a test that goes wrong shall panic")]
 
+use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ferry_esp::plane::{
@@ -496,6 +498,19 @@ fn reserved_spis_are_used_and_released() {
     let params = inbound_params(spi, selectors(&OURS, &THEIRS), TunnelOptions::default());
     let error = gateway.plane.add_inbound(ChildId(2), params, path, Limits::default());
     assert!(matches!(error, Err(InstallError::SpiInUse(_))), "an SPI in use is not released");
+}
+
+#[test]
+fn the_handle_may_be_shared() {
+    let gateway = Gateway::new("127.0.0.1:0");
+    let plane = &gateway.plane;
+    let spis: HashSet<Spi> = thread::scope(|scope| {
+        let reserve =
+            || (0..50).map(|_| plane.reserve_spi(SpiPrefix::default()).expect("room")).collect::<Vec<Spi>>();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(reserve)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert_eq!(spis.len(), 200, "no SPI is given out twice");
 }
 
 #[test]

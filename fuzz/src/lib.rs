@@ -11,6 +11,7 @@
 //! What makes a target panic is kept as a file in its corpus.
 
 pub mod config_text;
+pub mod esp;
 pub mod ike_message;
 pub mod vici_message;
 
@@ -20,6 +21,7 @@ pub type Target = fn(&[u8]);
 /// All targets, by the name of their corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("config_text", config_text::config_text), // swanctl.conf and strongswan.conf
+    ("esp_open", esp::esp_open),               // ESP packets, opened and admitted
     ("ike_message", ike_message::ike_message), // the decoder of IKE messages
     ("vici_message", vici_message::vici_message), // messages, packets and frames
 ];

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::cookie::HalfOpenLimits;
+use crate::cookie::{HalfOpenLimits, HalfOpenTotal};
 use crate::crypto::Secret;
 use crate::identity::Identity;
 use crate::proposal::Proposal;
@@ -26,6 +26,8 @@ pub struct EndpointConfig {
     pub spi_prefix: SpiPrefix,
     /// Where numbers for IKE and CHILD SAs come from.
     pub unique_ids: Arc<UniqueIds>,
+    /// Half-open IKE SAs of all endpoints, which the thresholds are about.
+    pub half_open: Arc<HalfOpenTotal>,
     /// The connections and secrets to begin with.
     pub configuration: Arc<Configuration>,
 }
@@ -89,7 +91,7 @@ impl UniqueIds {
 }
 
 /// How an endpoint behaves towards everybody; strongswan.conf's part.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// When requests are sent again, and when we give up.
     pub retransmission: Retransmission,
@@ -424,6 +426,17 @@ pub enum CopyDscp {
     No,
 }
 
+/// How much traffic a CHILD_SA may carry in each direction, in octets or in packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// After so much it is to be rekeyed; `None` for never.
+    pub rekey: Option<u64>,
+    /// After so much it carries no more; `None` for no limit.
+    pub life: Option<u64>,
+    /// The most that is taken off `rekey` at random.
+    pub rand: u64,
+}
+
 /// One kind of CHILD_SA: swanctl.conf's `children.<name>`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Child {
@@ -443,6 +456,10 @@ pub struct Child {
     pub life_time: Option<Duration>,
     /// The most that is taken off `rekey_time` at random.
     pub rand_time: Duration,
+    /// How many octets of inner packets each direction may carry.
+    pub bytes: Volume,
+    /// How many packets each direction may carry.
+    pub packets: Volume,
     /// What happens when it is loaded.
     pub start_action: ChildAction,
     /// What happens when the peer closes it.

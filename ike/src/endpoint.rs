@@ -76,7 +76,7 @@ impl Endpoint {
     pub fn new(config: EndpointConfig, crypto: Arc<CryptoProvider>) -> Self {
         let mut key = [0; 16];
         crypto.random(&mut key);
-        let half_open = HalfOpen::new(config.settings.half_open, key);
+        let half_open = HalfOpen::new(config.settings.half_open, key, config.half_open.clone());
         Self {
             house: House::new(config, crypto),
             sas: HashMap::new(),

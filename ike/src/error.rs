@@ -72,18 +72,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Writes the notify that tells the peer, if there is one.
-    pub(crate) fn write(&self, reply: &mut PayloadWriter) {
-        match (self, self.notify()) {
+    /// Writes the notify that tells the peer.
+    pub(crate) fn write(&self, kind: NotifyType, data: &[u8], reply: &mut PayloadWriter) {
+        match self {
             // RFC 7296 §2.25: with the SPI of the REKEY_SA notify.
-            (Self::NoSuchChild(spi), Some((kind, data))) => {
-                reply.notify_for(ProtocolId::ESP, &spi.0.to_be_bytes(), kind, &data);
-            }
-            (_, Some((kind, data))) => {
-                reply.notify(kind, &data);
-            }
-            (_, None) => {} // an answer without a word
-        }
+            Self::NoSuchChild(spi) => reply.notify_for(ProtocolId::ESP, &spi.0.to_be_bytes(), kind, data),
+            _ => reply.notify(kind, data),
+        };
     }
 
     /// The notify that tells the peer, and its data. `None` where the peer is told nothing.

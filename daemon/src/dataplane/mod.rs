@@ -21,8 +21,8 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
-pub(crate) use self::routing::RoutingError;
 use self::routing::Routing;
+pub(crate) use self::routing::RoutingError;
 use self::steward::Steward;
 use self::userspace::Userspace;
 use crate::control::ChildUse;
@@ -65,7 +65,9 @@ pub(crate) enum PlaneEvent {
 #[derive(Debug, Error)]
 pub(crate) enum PlaneError {
     /// It was asked for and is not there.
-    #[error("ferryd.dataplane = kernel, but the kernel data plane is not supported yet: set it to userspace or auto")]
+    #[error(
+        "ferryd.dataplane = kernel, but the kernel data plane is not supported yet: set it to userspace or auto"
+    )]
     KernelUnsupported,
     /// The userspace plane does not start.
     #[error("{0}")]

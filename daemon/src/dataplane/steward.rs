@@ -6,7 +6,7 @@ use ferry_ike::output::{Action, ChildInstall, ChildSaId, Outcome};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::routing::{Ways, Routing};
+use super::routing::{Routing, Ways};
 use super::{DataPlane, Order};
 
 /// Does orders one after the other. It ends with [`Order::Stop`], or when nobody can order any more; dropped

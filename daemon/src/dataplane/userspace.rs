@@ -1,15 +1,16 @@
 //! The userspace plane: `esp`'s worker on a TUN device.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use ferry_esp::plane::{self, ChildId, IkeDatagram, Plane, SpiPrefix};
 use ferry_esp::{
-    AddressRange, CopyDscp, Ecn, InboundParams, KeyMaterial, Limits, OutboundParams, Ports, Selector, Selectors,
-    SequenceNumbers, TunnelOptions,
+    AddressRange, CopyDscp, Ecn, InboundParams, KeyMaterial, Limit, Limits, OutboundParams, Ports, Selector,
+    Selectors, SequenceNumbers, TunnelOptions,
 };
-use ferry_ike::config::{self, Child};
+use ferry_ike::config::{self, Child, Volume};
 use ferry_ike::crypto::ChildKeyMaterial;
 use ferry_ike::output::{ChildInstall, ChildSaId, Path};
 use ferry_ike::selector::TrafficSelector;
@@ -48,7 +49,8 @@ impl Userspace {
         let ike = move |datagram: IkeDatagram<'_>| {
             deliver(datagram.payload, Path { local: datagram.local, remote: datagram.remote });
         };
-        let plane = Plane::start(&config, sockets.nat_t_duplicates()?, ike, move |event| tell(event, &events))?;
+        let plane =
+            Plane::start(&config, sockets.nat_t_duplicates()?, ike, move |event| tell(event, &events))?;
         let find = async || Links::open().await?.by_name(device).await;
         let link = find().await.map_err(|source| PlaneError::Device { device: device.to_owned(), source })?;
         let prefix = common_prefix(&spis);
@@ -104,7 +106,7 @@ impl DataPlane for Userspace {
         };
         self.reserved.remove(&install.child_sa);
         self.installed.insert(install.child_sa);
-        let limits = Limits::default();
+        let limits = limits(&install.child);
         // Inbound first: the peer may send as soon as it has our answer.
         self.plane
             .add_inbound(child, inbound, path, limits)
@@ -158,13 +160,17 @@ fn tell(event: plane::Event, events: &mpsc::UnboundedSender<PlaneEvent>) {
         plane::Event::PeerMoved { child, to, .. } => {
             PlaneEvent::PeerMoved { child_sa: ChildSaId(child.0), remote: to }
         }
-        plane::Event::SequenceExhausted { child, .. } => PlaneEvent::Exhausted { child_sa: ChildSaId(child.0) },
+        plane::Event::SequenceExhausted { child, .. }
+        | plane::Event::LimitReached { child, limit: Limit::Hard, .. } => {
+            PlaneEvent::Exhausted { child_sa: ChildSaId(child.0) }
+        }
         plane::Event::DeviceLost { reason } => {
             warn!(target: "knl", "the TUN device is gone, no packets pass any more: {reason}");
             return;
         }
         // Without a rekey there is nothing to do about them before the end.
-        plane::Event::SequenceNearlyExhausted { .. } | plane::Event::LimitReached { .. } => {
+        plane::Event::SequenceNearlyExhausted { .. }
+        | plane::Event::LimitReached { limit: Limit::Soft, .. } => {
             debug!(target: "knl", "{event:?}");
             return;
         }
@@ -197,6 +203,25 @@ fn tunnel_options(child: &Child) -> TunnelOptions {
         ecn: if child.copy_ecn { Ecn::Propagate } else { Ecn::Off },
         copy_df: child.copy_df,
     }
+}
+
+/// Each SA of a child is rekeyed a little earlier than the last, so that many do not come at once.
+fn limits(child: &Child) -> Limits {
+    let soft = |volume: Volume| {
+        let early = jitter().checked_rem(volume.rand.saturating_add(1)).unwrap_or(0);
+        volume.rekey.map(|rekey| rekey.saturating_sub(early))
+    };
+    Limits {
+        soft_bytes: soft(child.bytes),
+        hard_bytes: child.bytes.life,
+        soft_packets: soft(child.packets),
+        hard_packets: child.packets.life,
+    }
+}
+
+/// A number that differs from call to call; nothing secret hangs on it.
+fn jitter() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The bits that all SPIs of a range begin with.

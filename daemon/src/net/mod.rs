@@ -7,10 +7,8 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
-use ferry_ike::{Path, Transmit};
 use ferry_ike::config::Ports;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use ferry_ike::{Path, Transmit};
 use tracing::{debug, warn};
 
 pub(crate) use self::socket::BindError;
@@ -89,30 +87,17 @@ fn bind_port(port: u16, v4: bool, v6: bool) -> Result<(Vec<IkeSocket>, u16), Bin
 }
 
 async fn read(socket: &IkeSocket, deliver: impl Fn(&[u8], Path)) {
-    let socket = match AsyncFd::with_interest(socket, Interest::READABLE) {
-        Ok(socket) => socket,
-        Err(error) => {
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        if let Err(error) = socket.readable().await {
             warn!(target: "net", "cannot wait for datagrams: {error}");
             return;
         }
-    };
-    let mut buffer = vec![0; usize::from(u16::MAX)];
-    loop {
-        let Ok(mut ready) = socket.readable().await else { return };
-        // All that waits, before waiting again.
-        loop {
-            match socket.get_ref().receive(&mut buffer) {
-                Ok((datagram, path)) => deliver(datagram, path),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready.clear_ready();
-                    break;
-                }
-                // An ICMP error of some peer shows up here; it is of no meaning to the others.
-                Err(error) => {
-                    debug!(target: "net", "receiving failed: {error}");
-                    break;
-                }
-            }
+        match socket.receive(&mut buffer) {
+            Ok((datagram, path)) => deliver(datagram, path),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // An ICMP error of some peer shows up here; it means nothing to the others.
+            Err(error) => debug!(target: "net", "receiving failed: {error}"),
         }
     }
 }

@@ -3,15 +3,14 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 
 use ferry_ike::Path;
 use ferry_xfrm::socket_policy;
-use nix::sys::socket::{
-    self, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, sockopt,
-};
+use nix::sys::socket::{self, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
+use tokio::io::Interest;
 
 /// Room the kernel is asked for, so that a burst of new peers waits instead of being dropped: two thousand
 /// first messages of usual size.
@@ -21,10 +20,14 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 #[derive(Debug, Error)]
 pub(crate) enum BindError {
     /// Somebody else has it.
-    #[error("UDP port {port} of {family} is occupied: another IKE daemon is running, or it must be set otherwise in strongswan.conf (charon.port, charon.port_nat_t)")]
+    #[error(
+        "UDP port {port} of {family} is occupied: another IKE daemon is running, or it must be set otherwise in strongswan.conf (charon.port, charon.port_nat_t)"
+    )]
     Occupied { port: u16, family: &'static str },
     /// We may not.
-    #[error("binding UDP port {port} of {family} is not permitted: ferryd needs CAP_NET_BIND_SERVICE (run it as root)")]
+    #[error(
+        "binding UDP port {port} of {family} is not permitted: ferryd needs CAP_NET_BIND_SERVICE (run it as root)"
+    )]
     NotPermitted { port: u16, family: &'static str },
     /// We may not set what an IKE socket needs.
     #[error("preparing the socket of UDP port {port} failed: {source}")]
@@ -36,13 +39,13 @@ pub(crate) enum BindError {
 
 /// A non-blocking UDP socket of one family, bound to all our addresses.
 pub(crate) struct IkeSocket {
-    socket: UdpSocket,
+    socket: tokio::net::UdpSocket,
     port: u16,
     is_ipv6: bool,
 }
 
 impl IkeSocket {
-    /// Takes a port of one family; port zero takes any.
+    /// Takes a port of one family; port zero takes any. Called inside a runtime.
     pub(crate) fn bind(is_ipv6: bool, port: u16) -> Result<Self, BindError> {
         let family = if is_ipv6 { "IPv6" } else { "IPv4" };
         let explain = |source: io::Error| match source.kind() {
@@ -53,7 +56,9 @@ impl IkeSocket {
         let socket = Self::open(is_ipv6, port).map_err(explain)?;
         let policies = if is_ipv6 { socket_policy::Family::V6 } else { socket_policy::Family::V4 };
         // A policy for everything must not catch the messages that set it up.
-        socket_policy::bypass(&socket, policies).map_err(|source| BindError::Options { port, source })?;
+        let _without_xfrm_there_is_nothing_to_bypass =
+            socket_policy::bypass(&socket, policies).map_err(|source| BindError::Options { port, source })?;
+        let socket = tokio::net::UdpSocket::from_std(socket).map_err(explain)?;
         let port = socket.local_addr().map_err(explain)?.port();
         Ok(Self { socket, port, is_ipv6 })
     }
@@ -88,11 +93,20 @@ impl IkeSocket {
 
     /// Another handle to the same socket, for the data plane.
     pub(crate) fn duplicate(&self) -> io::Result<UdpSocket> {
-        self.socket.try_clone()
+        Ok(self.socket.as_fd().try_clone_to_owned()?.into())
+    }
+
+    /// Waits until a datagram may be there.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
     }
 
     /// Takes one datagram, if one waits: its octets in `buffer`, and its way.
     pub(crate) fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<(&'b [u8], Path)> {
+        self.socket.try_io(Interest::READABLE, || self.receive_now(buffer))
+    }
+
+    fn receive_now<'b>(&self, buffer: &'b mut [u8]) -> io::Result<(&'b [u8], Path)> {
         let mut control = nix::cmsg_space!(nix::libc::in_pktinfo, nix::libc::in6_pktinfo);
         let (length, remote, local) = {
             let mut iov = [IoSliceMut::new(buffer)];
@@ -148,18 +162,6 @@ impl IkeSocket {
     }
 }
 
-impl AsFd for IkeSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-impl AsRawFd for IkeSocket {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.socket.as_raw_fd()
-    }
-}
-
 fn socket_addr(storage: &SockaddrStorage) -> Option<SocketAddr> {
     if let Some(v4) = storage.as_sockaddr_in() {
         return Some(SocketAddr::from((v4.ip(), v4.port())));
@@ -173,8 +175,8 @@ mod tests {
 
     /// Ports and privileges are the lab's business; loopback and any port are everybody's. Without
     /// CAP_NET_ADMIN the bypass policy is refused, which is a sentence of its own.
-    #[test]
-    fn a_datagram_tells_where_it_arrived_and_is_answered_from_there() {
+    #[tokio::test]
+    async fn a_datagram_tells_where_it_arrived_and_is_answered_from_there() {
         for (is_ipv6, address) in [(false, "127.0.0.2"), (true, "::1")] {
             let (ours, peer) = match (IkeSocket::bind(is_ipv6, 0), IkeSocket::bind(is_ipv6, 0)) {
                 (Ok(ours), Ok(peer)) => (ours, peer),
@@ -191,10 +193,12 @@ mod tests {
             };
             peer.send(b"hello", from).unwrap();
             let mut buffer = [0; 100];
+            ours.readable().await.unwrap();
             let (datagram, path) = ours.receive(&mut buffer).unwrap();
             assert_eq!(datagram, b"hello");
             assert_eq!(path, Path { local: from.remote, remote: from.local });
             ours.send(b"again", path).unwrap();
+            peer.readable().await.unwrap();
             assert_eq!(peer.receive(&mut buffer).unwrap().0, b"again");
             assert_eq!(peer.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         }

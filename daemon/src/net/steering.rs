@@ -1,7 +1,11 @@
 //! Which shard a datagram is for.
 //!
 //! A shard's number sits in the top bits of the IKE SPIs it chooses. The first message of an IKE SA carries no
-//! SPI of ours yet; there the initiator's SPI decides, so that a repetition finds the same shard.
+//! SPI of ours yet; there the sender's address decides, so that a repetition finds the same shard, and so that one
+//! shard sees all that is half open with an address, which limits are about.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 
 /// Octets of the non-ESP marker (RFC 3948 §2.2).
 const MARKER: usize = 4;
@@ -36,7 +40,7 @@ impl Steering {
     }
 
     /// The shard for a UDP payload. What is no IKE message goes to the first, which counts it.
-    pub(crate) fn shard_of(self, datagram: &[u8], has_marker: bool) -> usize {
+    pub(crate) fn shard_of(self, datagram: &[u8], source: IpAddr, has_marker: bool) -> usize {
         let message = if has_marker { datagram.get(MARKER..).unwrap_or_default() } else { datagram };
         let (Some(spi_i), Some(spi_r), Some(flags)) =
             (message.first_chunk::<8>(), message.get(8..16), message.get(FLAGS))
@@ -45,12 +49,18 @@ impl Steering {
         };
         let is_first = spi_r.iter().all(|octet| *octet == 0);
         let shard = match (flags & INITIATOR != 0, is_first) {
-            (true, true) => return usize::from(fold(*spi_i) % self.shards),
+            (true, true) => return self.shard_of_address(source),
             (true, false) => self.top_bits(spi_r.first().copied()),
             (false, _) => self.top_bits(spi_i.first().copied()),
         };
         // An SPI that no shard chose.
         if shard < usize::from(self.shards) { shard } else { 0 }
+    }
+
+    fn shard_of_address(self, source: IpAddr) -> usize {
+        let mut hasher = DefaultHasher::new();
+        source.hash(&mut hasher);
+        usize::try_from(hasher.finish() % u64::from(self.shards)).unwrap_or(0)
     }
 
     fn top_bits(self, first: Option<u8>) -> usize {
@@ -61,15 +71,15 @@ impl Steering {
     }
 }
 
-fn fold(spi: [u8; 8]) -> u8 {
-    spi.into_iter().fold(0, |sum: u8, octet| sum.rotate_left(3) ^ octet)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use ferry_ike::config::SpiPrefix;
 
     use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn message(spi_i: [u8; 8], spi_r: [u8; 8], flags: u8) -> Vec<u8> {
         let mut octets = [spi_i, spi_r].concat();
@@ -86,11 +96,11 @@ mod tests {
                 let first = SpiPrefix { bits: steering.bits(), value: shard }.apply(0xa5);
                 let ours = [first, 1, 2, 3, 4, 5, 6, 7];
                 let as_responder = message([9; 8], ours, INITIATOR);
-                assert_eq!(steering.shard_of(&as_responder, false), usize::from(shard), "{shards}");
+                assert_eq!(steering.shard_of(&as_responder, PEER, false), usize::from(shard), "{shards}");
                 let as_initiator = message(ours, [9; 8], 0x20);
-                assert_eq!(steering.shard_of(&as_initiator, false), usize::from(shard), "{shards}");
+                assert_eq!(steering.shard_of(&as_initiator, PEER, false), usize::from(shard), "{shards}");
                 let marked = [&[0; 4][..], &as_initiator].concat();
-                assert_eq!(steering.shard_of(&marked, true), usize::from(shard), "{shards}");
+                assert_eq!(steering.shard_of(&marked, PEER, true), usize::from(shard), "{shards}");
             }
         }
     }
@@ -99,10 +109,11 @@ mod tests {
     fn a_first_message_finds_the_same_shard_again_and_rubbish_finds_one() {
         let steering = Steering::new(3);
         let first = message([1, 2, 3, 4, 5, 6, 7, 8], [0; 8], INITIATOR);
-        assert_eq!(steering.shard_of(&first, false), steering.shard_of(&first, false));
+        let other = message([8; 8], [0; 8], INITIATOR);
+        assert_eq!(steering.shard_of(&first, PEER, false), steering.shard_of(&other, PEER, false));
         for rubbish in [&[][..], &[0; 4], &[0xff; 19], &[0xff; 40]] {
-            assert!(steering.shard_of(rubbish, false) < 3);
-            assert!(steering.shard_of(rubbish, true) < 3);
+            assert!(steering.shard_of(rubbish, PEER, false) < 3);
+            assert!(steering.shard_of(rubbish, PEER, true) < 3);
         }
     }
 }

@@ -43,7 +43,7 @@ async fn first_address(patterns: &[AddressPattern], like: Option<IpAddr>) -> Opt
             AddressPattern::Host(address) => Some(*address).filter(fits),
             AddressPattern::Name(name, _) => {
                 let addresses = tokio::net::lookup_host((name.as_str(), 0)).await;
-                addresses.ok().and_then(|mut addresses| addresses.map(|a| a.ip()).find(fits))
+                addresses.ok().into_iter().flatten().map(|address| address.ip()).find(fits)
             }
             AddressPattern::Any
             | AddressPattern::AnyV4

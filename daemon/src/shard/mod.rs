@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ferry_ike::config::{
     Child, Configuration, Connection, EndpointConfig, Ports, Settings, SpiPrefix, UniqueIds,
 };
+use ferry_ike::cookie::HalfOpenTotal;
 use ferry_ike::crypto::CryptoProvider;
 use ferry_ike::output::{ChildSaId, IkeSaId, RequestId};
 use ferry_ike::status::{Counters, IkeSaStatus};
@@ -25,9 +26,9 @@ use ferry_ike::{ActionId, Command, CommandError, Endpoint, Event, Outcome, Path}
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::registry::Registry;
-use crate::pools::Leases;
 use crate::dataplane::DataPlaneHandle;
 use crate::net::{Sockets, Steering};
+use crate::pools::Leases;
 
 /// Datagrams that may wait for a shard: a burst of as many new peers is absorbed.
 const DATAGRAMS: usize = 4096;
@@ -93,7 +94,7 @@ pub(crate) struct ShardConfig {
     pub(crate) settings: Settings,
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) dataplane: DataPlaneHandle,
-    pub(crate) leases: Arc<Leases>,
+    pub(crate) leases: Leases,
 }
 
 impl Shards {
@@ -103,6 +104,7 @@ impl Shards {
         let steering = Steering::new(shards);
         let crypto = Arc::new(CryptoProvider::system());
         let unique_ids = Arc::new(UniqueIds::default());
+        let half_open = Arc::new(HalfOpenTotal::default());
         let registry = Arc::new(Registry::default());
         let (events, _) = broadcast::channel(EVENTS);
         let (inboxes, outlets): (Vec<_>, Vec<_>) = (0..steering.shards())
@@ -129,6 +131,7 @@ impl Shards {
                     settings: settings.clone(),
                     spi_prefix: SpiPrefix { bits: steering.bits(), value },
                     unique_ids: unique_ids.clone(),
+                    half_open: half_open.clone(),
                     configuration: Arc::default(),
                 },
                 crypto.clone(),
@@ -149,7 +152,7 @@ impl Shards {
     /// Gives a datagram to the shard it is for. `true` if it was taken.
     pub(crate) fn deliver(&self, datagram: &[u8], path: Path) -> bool {
         let has_marker = path.local.port() == self.inner.ports.nat_t;
-        let shard = self.inner.steering.shard_of(datagram, has_marker);
+        let shard = self.inner.steering.shard_of(datagram, path.remote.ip(), has_marker);
         let Some(inbox) = self.inner.inboxes.get(shard) else { return false };
         inbox.datagrams.try_send((datagram.to_vec(), path)).is_ok()
     }

@@ -9,9 +9,9 @@ use tracing::debug;
 
 use super::registry::{Registry, Verdict};
 use super::{Input, Shards};
-use crate::pools::Leases;
 use crate::dataplane::{DataPlaneHandle, ReplyTo};
 use crate::net::Sockets;
+use crate::pools::Leases;
 
 /// Datagrams handled before orders and timers get their turn again.
 const BATCH: usize = 64;
@@ -22,7 +22,7 @@ pub(super) struct Outside {
     pub(super) shard: usize,
     pub(super) sockets: Arc<Sockets>,
     pub(super) dataplane: DataPlaneHandle,
-    pub(super) leases: Arc<Leases>,
+    pub(super) leases: Leases,
     pub(super) registry: Arc<Registry>,
 }
 

@@ -69,7 +69,8 @@ impl Orders {
 
     /// Forgets that the bell has rung; to be done before the queue is emptied.
     pub(super) fn hear(&self) {
-        self.bell.has_rung.store(false, Ordering::Relaxed);
+        // Not a plain store: what was queued before the ring that is forgotten here must be seen in the queue.
+        self.bell.has_rung.swap(false, Ordering::AcqRel);
         // Nothing to read means that it was silent already.
         let _ = rustix::io::read(&self.bell.eventfd, &mut [0; 8]);
     }

@@ -33,6 +33,12 @@ pub enum PlaneError {
         /// The device asked for.
         device: String,
     },
+    /// There is an interface of this name that the plane cannot use.
+    #[error("there is an interface {device:?} already, and it is not a TUN device with one queue")]
+    DeviceKind {
+        /// The device asked for.
+        device: String,
+    },
     /// The name is too long, empty, or has characters no interface may have.
     #[error(
         "{device:?} is not a name for a network device: 1 to 15 octets without '/', ':', '%' or white space"

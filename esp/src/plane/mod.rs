@@ -13,8 +13,8 @@
 //! for before a packet arrived holds for that packet, so an SA added before the peer is told of it is always there for
 //! the peer's first packet. What the handle reads back (usage, drops) are counters with one writer.
 //!
-//! Several workers, one for each TUN queue, would each own the SAs of their share of the SPIs; nothing here assumes
-//! that there is one. Transforms, windows and tables know nothing of threads or sockets.
+//! There is one worker now. Transforms, windows and tables know nothing of threads or sockets, so that several, one
+//! for each TUN queue, could each own the SAs of their share of the SPIs.
 
 mod command;
 mod config;

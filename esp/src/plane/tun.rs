@@ -26,7 +26,10 @@ pub(super) fn open(config: &PlaneConfig) -> Result<OwnedFd, PlaneError> {
             _ => PlaneError::NoTun(source),
         })?;
     let failed = |step| move |source| step_failed(&config.device, step, source);
-    sys::attach_tun(tun.as_fd(), &name).map_err(failed("make"))?;
+    sys::attach_tun(tun.as_fd(), &name).map_err(|source| match source.raw_os_error() {
+        Some(libc::EINVAL) => PlaneError::DeviceKind { device: config.device.clone() },
+        _ => step_failed(&config.device, "make", source),
+    })?;
     sys::set_mtu(&name, config.mtu).map_err(failed("set the MTU of"))?;
     sys::set_up(&name).map_err(failed("set up"))?;
     Ok(tun.into())
@@ -74,6 +77,6 @@ mod tests {
         let with = |errno| step_failed("ipsec0", "make", io::Error::from_raw_os_error(errno)).to_string();
         assert!(with(libc::EPERM).contains("CAP_NET_ADMIN is needed"));
         assert_eq!(with(libc::EBUSY), "the device \"ipsec0\" is in use by another process");
-        assert!(with(libc::EINVAL).starts_with("cannot make the device \"ipsec0\": Invalid argument"));
+        assert!(with(libc::ENOMEM).starts_with("cannot make the device \"ipsec0\": Cannot allocate memory"));
     }
 }

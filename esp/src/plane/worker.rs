@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use zeroize::Zeroizing;
 
 use super::command::{Command, Orders};
 use super::config::IkeDatagram;
@@ -39,8 +40,8 @@ pub(super) struct Worker<I, E> {
     orders: Orders,
     epoll: OwnedFd,
     tables: Tables,
-    /// One packet with room around it; the same one for every packet.
-    buffer: Box<[u8]>,
+    /// One packet with room around it; the same one for every packet, and wiped in the end.
+    buffer: Zeroizing<Vec<u8>>,
     drops: Arc<DropCounters>,
     /// When the plane was started; usage is counted in time since then.
     start: Instant,
@@ -67,7 +68,7 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
         for (index, socket) in (0..).zip(&sockets) {
             epoll::add(&epoll, socket, EventData::new_u64(index), EventFlags::IN)?;
         }
-        let buffer = vec![0; HEADROOM + MAX_PACKET + TAILROOM].into_boxed_slice();
+        let buffer = Zeroizing::new(vec![0; HEADROOM + MAX_PACKET + TAILROOM]);
         let (tables, now) = (Tables::default(), Duration::ZERO);
         Ok(Self {
             device,
@@ -297,4 +298,47 @@ fn note_remote(inbound: &mut Inbound, local: SocketAddr, remote: SocketAddr, eve
     inbound.told = Some(remote);
     let (child, spi, from) = (inbound.child, inbound.sa.spi(), inbound.remote);
     events(Event::PeerMoved { child, spi, local, from, to: remote });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::limits::{LimitWatch, Limits};
+    use crate::plane::config::{ChildId, Path};
+    use crate::sequence::SequenceNumbers;
+    use crate::suite::Suite;
+    use crate::testing::ends;
+    use crate::tunnel::TunnelOptions;
+
+    #[test]
+    fn the_end_of_the_sequence_numbers_is_told_once_and_in_order() {
+        let (sa, _) = ends(Suite::ChaCha20Poly1305, SequenceNumbers::Short, TunnelOptions::default());
+        let (child, spi) = (ChildId(1), sa.spi());
+        let address = SocketAddr::from(([127, 0, 0, 1], 4500));
+        let mut outbound = Outbound {
+            sa,
+            child,
+            priority: None,
+            path: Path { local: address, remote: address },
+            socket: 0,
+            watch: LimitWatch::new(Limits::default()),
+            usage: Arc::default(),
+            sequence_told: SequenceTold::Nothing,
+        };
+        let told = RefCell::new(Vec::new());
+        for news in [
+            SequenceTold::NearlyExhausted,
+            SequenceTold::NearlyExhausted,
+            SequenceTold::Exhausted,
+            SequenceTold::NearlyExhausted,
+            SequenceTold::Exhausted,
+        ] {
+            tell_sequence(&mut outbound, news, |event| told.borrow_mut().push(event));
+        }
+        let expected =
+            [Event::SequenceNearlyExhausted { child, spi }, Event::SequenceExhausted { child, spi }];
+        assert_eq!(told.into_inner(), expected);
+    }
 }

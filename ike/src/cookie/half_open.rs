@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Limits on half-open IKE SAs, named as in strongswan.conf, with its defaults.
@@ -60,6 +62,18 @@ const COOKIE_HOLD: Duration = Duration::from_secs(10);
 /// there were.
 const BUCKETS: usize = 32;
 
+/// Half-open IKE SAs of all endpoints that share this value.
+#[derive(Debug, Default)]
+pub struct HalfOpenTotal(AtomicUsize);
+
+impl HalfOpenTotal {
+    /// How many there are now.
+    #[must_use]
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Counts half-open IKE SAs, those being set up, in total and per address.
 ///
 /// An address is remembered while it has a half-open SA, so there are no more of them than of SAs; requests
@@ -67,7 +81,9 @@ const BUCKETS: usize = 32;
 pub struct HalfOpen {
     limits: HalfOpenLimits,
     key: [u8; 16],
-    total: usize,
+    total: Arc<HalfOpenTotal>,
+    /// What we contribute to the total.
+    own: usize,
     by_address: BTreeMap<IpAddr, u32>,
     /// When the total was last seen at its threshold.
     crowded: Option<Instant>,
@@ -78,11 +94,12 @@ pub struct HalfOpen {
 impl HalfOpen {
     /// No SA is half open. `key` is random, so that strangers cannot choose whose bucket they share.
     #[must_use]
-    pub const fn new(limits: HalfOpenLimits, key: [u8; 16]) -> Self {
+    pub const fn new(limits: HalfOpenLimits, key: [u8; 16], total: Arc<HalfOpenTotal>) -> Self {
         Self {
             limits,
             key,
-            total: 0,
+            total,
+            own: 0,
             by_address: BTreeMap::new(),
             crowded: None,
             crowded_buckets: [None; BUCKETS],
@@ -92,7 +109,8 @@ impl HalfOpen {
     /// An IKE SA with a peer at this address began.
     pub fn opened(&mut self, source: IpAddr, now: Instant) {
         let source = source.to_canonical();
-        self.total += 1;
+        self.own += 1;
+        self.total.0.fetch_add(1, Ordering::Relaxed);
         let count = self.by_address.entry(source).or_default();
         *count = count.saturating_add(1);
         self.note_crowds(source, now);
@@ -105,7 +123,8 @@ impl HalfOpen {
         self.note_crowds(source, now);
         let Some(count) = self.by_address.get_mut(&source) else { return };
         *count -= 1; // counts of zero are not kept
-        self.total = self.total.saturating_sub(1);
+        self.own = self.own.saturating_sub(1);
+        self.total.0.fetch_sub(1, Ordering::Relaxed);
         if *count == 0 {
             self.by_address.remove(&source);
         }
@@ -116,10 +135,10 @@ impl HalfOpen {
         self.limits = limits;
     }
 
-    /// Half-open IKE SAs.
+    /// Half-open IKE SAs counted here.
     #[must_use]
     pub const fn count(&self) -> usize {
-        self.total
+        self.own
     }
 
     /// What becomes of an IKE_SA_INIT request from this address; `has_cookie` if it carries a cookie that our
@@ -135,7 +154,7 @@ impl HalfOpen {
                 return Admission::Drop(DropReason::AddressBlocked);
             }
         }
-        if is_reached(self.limits.init_limit_half_open, self.total) {
+        if is_reached(self.limits.init_limit_half_open, self.total.get()) {
             return Admission::Drop(DropReason::TooManyHalfOpen);
         }
         Admission::Accept
@@ -163,7 +182,7 @@ impl HalfOpen {
     }
 
     fn is_crowded(&self) -> bool {
-        is_reached(self.limits.cookie_threshold, self.total)
+        is_reached(self.limits.cookie_threshold, self.total.get())
     }
 
     fn is_crowded_at(&self, source: IpAddr) -> bool {
@@ -198,7 +217,7 @@ mod tests {
     }
 
     fn half_open(limits: HalfOpenLimits) -> (HalfOpen, Instant) {
-        (HalfOpen::new(limits, [1; 16]), Instant::now())
+        (HalfOpen::new(limits, [1; 16], Arc::default()), Instant::now())
     }
 
     #[test]

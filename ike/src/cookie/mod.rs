@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::wire::registry::IkeSpi;
-pub use half_open::{Admission, DropReason, HalfOpen, HalfOpenLimits};
+pub use half_open::{Admission, DropReason, HalfOpen, HalfOpenLimits, HalfOpenTotal};
 
 /// Octets of a secret: as many as the hash has.
 pub const SECRET_LEN: usize = 32;

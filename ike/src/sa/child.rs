@@ -309,7 +309,7 @@ impl ChildSa {
             encapsulated: self.encapsulated,
             spi_in: Some(self.spi_in),
             spi_out: Some(self.spi_out),
-            suite: Some(self.suite.clone()),
+            suite: Some(self.suite),
             installed: self.installed,
             rekeys: self.rekeys,
             expires: self.expires,

@@ -602,9 +602,10 @@ impl Established {
                 self.put_to_use(&child, successor, core, cx);
             }
             let why = child.ending.unwrap_or(why);
-            // Nobody was told of what has gone already, or never came into use.
+            // What has gone already, has a successor, or never came into use, is not told as down.
             let is_known = child.installed.is_some()
                 && child.state != ChildSaState::Deleted
+                && child.successor.is_none()
                 && child.outbound == Outbound::Now;
             child.state = ChildSaState::Deleting;
             child.remove(core, cx);

@@ -420,7 +420,7 @@ impl Core {
             nat_local: self.nat.local_behind_nat,
             nat_remote: self.nat.remote_behind_nat,
             nat_fake: self.nat_fake,
-            suite: self.suite.clone(),
+            suite: self.suite,
             established: None,
             rekeys: None,
             expires: None,
@@ -440,8 +440,17 @@ impl Core {
         failure: &Failure,
         cx: &mut Cx<'_>,
     ) -> Result<(), Failure> {
-        let mut reply = PayloadWriter::new();
-        failure.write(&mut reply);
+        let reply = self.refusal(failure);
         self.respond(plaintext.header.exchange, plaintext.header.message_id, &reply, plaintext.path, cx)
+    }
+
+    /// What the peer is told of a failure; the log is told why.
+    pub(crate) fn refusal(&self, failure: &Failure) -> PayloadWriter {
+        let mut reply = PayloadWriter::new();
+        if let Some((kind, data)) = failure.notify() {
+            info!(target: "ike", "sending {kind} to {}: {failure}", self.path.remote.ip());
+            failure.write(kind, &data, &mut reply);
+        }
+        reply
     }
 }

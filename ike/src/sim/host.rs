@@ -53,6 +53,7 @@ impl Host {
             settings: setup.settings,
             spi_prefix: setup.spi_prefix,
             unique_ids: Arc::default(),
+            half_open: Arc::default(),
             configuration: configuration.clone(),
         };
         Self {

@@ -72,7 +72,7 @@ pub enum Manner {
 pub struct Outside {
     reserved: BTreeMap<ChildSaId, Spi>,
     installed: BTreeMap<ChildSaId, Installed>,
-    virtual_ips: BTreeMap<IkeSaId, Vec<IpAddr>>,
+    virtual_ips: BTreeMap<IkeSaId, Lease>,
     pools: Pools,
     manners: BTreeMap<ActionKind, Manner>,
     last_spi: u32,
@@ -110,7 +110,13 @@ impl Outside {
 
     /// Virtual IPs on our interface.
     pub fn virtual_ips(&self) -> impl Iterator<Item = IpAddr> {
-        self.virtual_ips.values().flatten().copied()
+        self.virtual_ips.values().flat_map(|lease| &lease.addresses).copied()
+    }
+
+    /// What we were assigned under an IKE SA.
+    #[must_use]
+    pub fn assigned(&self, ike_sa: IkeSaId) -> Option<&Lease> {
+        self.virtual_ips.get(&ike_sa)
     }
 
     /// The pools.
@@ -125,7 +131,10 @@ impl Outside {
         let reserved =
             self.reserved.iter().map(|(id, spi)| format!("SPI {spi} of CHILD_SA #{id} is reserved"));
         let installed = self.installed.keys().map(|id| format!("CHILD_SA #{id} is installed"));
-        let vips = self.virtual_ips.iter().map(|(id, vips)| format!("IKE_SA #{id} has {vips:?} installed"));
+        let vips = self
+            .virtual_ips
+            .iter()
+            .map(|(id, vips)| format!("IKE_SA #{id} has {:?} installed", vips.addresses));
         let online = self.pools.iter().filter(|pool| pool.online() > 0);
         let leases = online.map(|pool| format!("pool {} has {} leases online", pool.name(), pool.online()));
         reserved.chain(installed).chain(vips).chain(leases).chain(self.faults.iter().cloned()).collect()
@@ -217,7 +226,7 @@ impl Outside {
                 Outcome::Done
             }
             Action::InstallVirtualIps { ike_sa, lease, .. } => {
-                if self.virtual_ips.insert(ike_sa, lease.addresses).is_some() {
+                if self.virtual_ips.insert(ike_sa, lease).is_some() {
                     self.fault(format!("IKE_SA #{ike_sa} has virtual IPs already"));
                 }
                 Outcome::Done

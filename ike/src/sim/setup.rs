@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::{
     AddressPattern, AuthClass, Child, ChildAction, Configuration, Connection, CopyDscp, LocalAuth, Mode,
-    RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix, Unique, Version,
+    RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
 };
 use crate::crypto::Secret;
 use crate::identity::Identity;
@@ -258,6 +258,8 @@ fn child() -> Child {
         rekey_time: None,
         life_time: None,
         rand_time: Duration::ZERO,
+        bytes: Volume::default(),
+        packets: Volume::default(),
         start_action: ChildAction::None,
         close_action: ChildAction::None,
         dpd_action: ChildAction::None,

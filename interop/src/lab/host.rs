@@ -27,6 +27,9 @@ const CREDENTIAL_DIRECTORIES: [&str; 12] = [
     "pkcs8", "pkcs12",
 ];
 
+/// Where a client writes the DNS servers it is given.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// How long a command may take unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -267,10 +270,12 @@ impl Drop for Host {
 fn enter(namespace: &str, directory: &Path) -> Result<()> {
     sys::enter_network_namespace(namespace)?;
     let (swanctl, resolv_conf) = (directory.join("swanctl"), directory.join("resolv.conf"));
-    sys::enter_private_mounts([
-        (swanctl.as_path(), Path::new("/etc/swanctl")),
-        (resolv_conf.as_path(), Path::new("/etc/resolv.conf")),
-    ])?;
+    let mut binds = vec![(swanctl.as_path(), Path::new("/etc/swanctl"))];
+    // Where it is a link into /run, the empty /run already keeps the machine's own from being written.
+    if Path::new(RESOLV_CONF).canonicalize().is_ok_and(|path| !path.starts_with("/run")) {
+        binds.push((resolv_conf.as_path(), Path::new(RESOLV_CONF)));
+    }
+    sys::enter_private_mounts(binds)?;
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 pub use host::Host;
 pub(crate) use link::ip;
 pub use log::{Log, Mark};
-pub use nat::{lose_outgoing, masquerade};
+pub use nat::{lose_none, lose_outgoing, lose_some, masquerade};
 pub use process::{Output, Process};
 pub use transfer::round_trip;
 pub use wait::{Deadline, until};

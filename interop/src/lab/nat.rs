@@ -37,6 +37,31 @@ pub fn lose_outgoing(host: &Host, port: u16) -> Result<()> {
     )
 }
 
+/// Makes `host` lose every `n`th IKE or ESP datagram, of those it sends and of those it receives, until
+/// [`lose_none`].
+pub fn lose_some(host: &Host, n: u32) -> Result<()> {
+    nft(
+        host,
+        &format!(
+            "table inet lossy {{
+                chain leaving {{
+                    type filter hook output priority filter
+                    udp dport {{ 500, 4500 }} numgen inc mod {n} 0 drop
+                }}
+                chain arriving {{
+                    type filter hook input priority filter
+                    udp dport {{ 500, 4500 }} numgen inc mod {n} 1 drop
+                }}
+            }}"
+        ),
+    )
+}
+
+/// Undoes [`lose_some`].
+pub fn lose_none(host: &Host) -> Result<()> {
+    nft(host, "delete table inet lossy")
+}
+
 fn nft(host: &Host, rules: &str) -> Result<()> {
     host.succeed(&["nft", rules]).map(drop)
 }

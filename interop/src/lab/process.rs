@@ -65,9 +65,7 @@ impl Process {
     /// Starts `command`. With `scoped` the kernel ends the program with the thread that started it.
     pub(crate) fn start(mut command: Command, scoped: bool) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        if scoped {
-            sys::die_with_spawner(&mut command);
-        }
+        sys::prepare(&mut command, scoped);
         command.stdin(Stdio::null());
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let ended = pidfd_open(pid(&child)?, PidfdFlags::empty()).context("pidfd_open")?;

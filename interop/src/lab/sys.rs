@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
@@ -47,10 +48,29 @@ pub(super) fn hide_directory(target: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the kernel kill `command`'s program when the thread that starts it ends, however that comes about.
-pub(super) fn die_with_spawner(command: &mut Command) {
-    // SAFETY: the closure runs between fork and exec and makes one system call; it neither allocates nor locks.
+/// Prepares `command` for the lab. Its program is confined by none of AppArmor's profiles, which know the distribution's
+/// paths and not ours; and if it is `scoped`, the kernel kills it when the thread that starts it ends, however that
+/// comes about.
+pub(super) fn prepare(command: &mut Command, scoped: bool) {
+    let before_exec = move || {
+        shed_profile();
+        if scoped {
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure runs between fork and exec and makes a few system calls; it neither allocates nor locks.
     unsafe {
-        command.pre_exec(|| set_parent_process_death_signal(Some(Signal::KILL)).map_err(io::Error::from));
+        command.pre_exec(before_exec);
+    }
+}
+
+/// Has the next exec run unconfined, as `aa-exec -p unconfined` does. Without AppArmor there is no such file and
+/// nothing to shed.
+fn shed_profile() {
+    let attribute = c"/proc/self/attr/apparmor/exec";
+    if let Ok(attribute) = rustix::fs::open(attribute, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        // If it is refused, the profile stays, and what it then forbids is in the kernel's log.
+        let _refused = rustix::io::write(attribute, b"exec unconfined");
     }
 }

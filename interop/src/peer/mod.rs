@@ -69,6 +69,7 @@ impl Peer {
         let base = Settings::new()
             .set("charon-systemd.load", CHARON_PLUGINS)
             .set("charon-systemd.journal.default", -1)
+            .set("charon.plugins.resolve.file", host.directory().join("resolv.conf").display())
             .set("charon.filelog.lab.path", log.path().display())
             .set("charon.filelog.lab.default", 1)
             .set("charon.filelog.lab.flush_line", "yes");

@@ -65,8 +65,8 @@ pub(super) fn unusable_configuration(lab: &Lab) -> Result<()> {
 
     for (text, words) in [
         // Where the text itself is broken there is a line to name ...
-        ("connections {\n  sound {\n    version 2\n  }\n}\n", vec!["swanctl.conf", "3"]),
-        ("connections {\n  sound {\n    version = 2\n", vec!["swanctl.conf", "}"]),
+        ("connections {\n  sound {\n    version 2\n  }\n}\n", vec!["swanctl.conf:3:"]),
+        ("connections {\n  sound {\n    version = 2\n", vec!["swanctl.conf:2:", "not closed"]),
         // ... and where a value is, its place in the tree.
         (
             "connections {\n  sound {\n    proposals = aes128-rot13\n  }\n}\n",
@@ -97,7 +97,7 @@ pub(super) fn occupied_port(lab: &Lab) -> Result<()> {
     for port in [500, 4500] {
         let host = lab.host(&format!("port{port}"))?;
         let _occupied = host.run(move || UdpSocket::bind(("0.0.0.0", port)))?;
-        refuses_to_start(lab, &host, &[], &[&port.to_string(), "in use"])?;
+        refuses_to_start(lab, &host, &[], &[&format!("port {port} "), "occupied"])?;
     }
     Ok(())
 }
@@ -113,7 +113,7 @@ pub(super) fn missing_tun(lab: &Lab) -> Result<()> {
 pub(super) fn missing_privilege(lab: &Lab) -> Result<()> {
     let host = lab.host("gateway")?;
     let bare = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"];
-    refuses_to_start(lab, &host, &bare, &["ermi"])
+    refuses_to_start(lab, &host, &bare, &["not permitted"])
 }
 
 /// Wants ferryd, started through the command `by`, to end with an error and one sentence with `words` in it.

@@ -107,7 +107,8 @@ pub(super) fn cut_line(lab: &Lab, ours: Daemon) -> Result<()> {
         .set("charon.retransmit_timeout", 1)
         .set("charon.retransmit_base", 1)
         .set("charon.retransmit_tries", 2);
-    let gateway = lab.peer_with(&road.gateway, ours, &roadwarrior::gateway_with_dpd("1s"), &impatient)?;
+    let gateway =
+        lab.peer_with(&road.gateway, ours, &roadwarrior::gateway_with("dpd_delay", "1s"), &impatient)?;
     let client = lab.peer(road.client()?, Daemon::Charon, &roadwarrior::client("alice"))?;
     client.initiate(NET)?;
 

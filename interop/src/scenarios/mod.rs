@@ -6,12 +6,14 @@
 mod badinput;
 mod clients;
 mod handshake;
+mod loss;
 mod refusal;
 pub(crate) mod roadwarrior;
 mod site;
 mod suites;
 mod swanctl;
 pub(crate) mod topology;
+mod uniqueness;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -114,6 +116,12 @@ const ONCE: &[Entry<WithOurs>] = &[
         clients::cut_line,
     ),
     (
+        "uniqueness",
+        "A second SA of one identity is treated as the connection's policy and INITIAL_CONTACT ask for.",
+        uniqueness::policies,
+    ),
+    ("keepalive", "A client behind a NAT sends keepalives while nothing else is sent.", loss::keepalive),
+    (
         "swanctl-load-all",
         "swanctl --load-all prints and returns what it does with charon.",
         swanctl::load_all,
@@ -186,6 +194,11 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "killed-client",
         "A client killed without warning comes back, gets the same address, and its old SA is gone.",
         clients::killed_client,
+    ),
+    (
+        "lossy-line",
+        "Over a line that loses every third datagram each way, SAs come up, agree and go down.",
+        loss::lossy_line,
     ),
     (
         "swanctl-list-sas",

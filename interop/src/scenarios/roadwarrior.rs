@@ -13,15 +13,15 @@ const FIRST_ADDRESS: &str = "10.9.0.1";
 
 /// The gateway's configuration: anybody with the key gets an address from the pool and may reach the LAN.
 pub(crate) fn gateway() -> SwanctlConf {
-    gateway_with_dpd("0s")
+    gateway_with("version", "2")
 }
 
-/// The same, with liveness checks.
-pub(super) fn gateway_with_dpd(delay: &str) -> SwanctlConf {
+/// The same, with one more setting of the connection.
+pub(super) fn gateway_with(key: &str, value: &str) -> SwanctlConf {
     let connection = Connection::psk("gw.test", "%any")
         .between(Road::GATEWAY, "%any")
         .set("pools", "road")
-        .set("dpd_delay", delay)
+        .set(key, value)
         .child("net", child(Road::LAN, "dynamic"));
     let pool = Section::new().set("addrs", "10.9.0.0/24").set("dns", DNS);
     SwanctlConf::new().connection("road", connection).secret("road", SECRET, &[]).pool("road", pool)

@@ -382,7 +382,7 @@ pub(crate) struct Answered {
 
 impl Answered {
     pub(crate) fn handle_auth(
-        self: Box<Self>,
+        self,
         core: &mut Core,
         plaintext: &Plaintext,
         cx: &mut Cx<'_>,

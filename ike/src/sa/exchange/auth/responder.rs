@@ -82,7 +82,6 @@ pub(crate) fn answer(
         }
     };
     core.timers.disarm(Timer::HalfOpen);
-    core.connection = Some(peer.connection.clone());
     core.local_id = Some(peer.local_id.clone());
     core.remote_id = Some(peer.remote_id.clone());
     let payloads = &opened.payloads;
@@ -119,7 +118,7 @@ struct Peer {
 }
 
 /// Finds the connection for the identities and checks AUTH (RFC 7296 §2.15).
-fn verify(core: &Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Peer, Failure> {
+fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Peer, Failure> {
     let payloads = &opened.payloads;
     let (Some(id_i), Some(id_i_body)) = (payloads.id_i(), payloads.id_i_body()) else {
         return Err(Failure::Protocol("its IKE_AUTH request lacks IDi"));
@@ -127,6 +126,7 @@ fn verify(core: &Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'_>) 
     let id_r = payloads.id_r();
     let (connection, local_id) = find_connection(core, id_i, id_r, cx)?;
     info!(target: "cfg", "selected peer config '{}'", connection.name);
+    core.connection = Some(connection.clone());
     let auth = payloads.auth().ok_or_else(|| {
         Failure::Authentication(format!(
             "'{id_i}' wants EAP, which connection '{}' does not have",
@@ -362,10 +362,7 @@ impl Answering {
 
     /// The peer is told, and the IKE SA ends.
     fn refuse(self: Box<Self>, failure: Failure, core: &mut Core, cx: &mut Cx<'_>) -> Result<State, Failure> {
-        let mut reply = PayloadWriter::new();
-        if let Some((kind, data)) = failure.notify() {
-            reply.notify(kind, &data);
-        }
+        let reply = core.refusal(&failure);
         core.respond(ExchangeType::IKE_AUTH, self.message_id, &reply, self.path, cx)?;
         self.give_back(core, cx);
         Err(failure)

@@ -1,6 +1,6 @@
 //! CREATE_CHILD_SA as the responder.
 
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::KeyShare;
 use crate::context::Cx;
@@ -201,9 +201,7 @@ impl Answering {
                 return Ok(());
             }
         };
-        info!(target: "ike", "refusing CREATE_CHILD_SA: {failure}");
-        let mut reply = PayloadWriter::new();
-        failure.write(&mut reply);
+        let reply = core.refusal(&failure);
         core.respond(ExchangeType::CREATE_CHILD_SA, message_id, &reply, path, cx)?;
         established.settle_rekeyed_child(core, cx);
         Ok(())

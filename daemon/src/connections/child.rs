@@ -1,0 +1,459 @@
+//! `connections.<name>.children.<child>`.
+
+use std::time::Duration;
+
+use ferry_ike::config::{Child, ChildAction, CopyDscp, Mode, Volume};
+use ferry_ike::selector::SelectorPattern;
+use ferry_ike::wire::registry::ProtocolId;
+
+use super::connection::{nonzero, number};
+use super::error::ConfigError;
+use super::schema::{Inner, Item, Items, Key, List};
+use super::values::{self, Mark};
+use super::{Defaults, proposals};
+
+/// The widest anti-replay window, in packets: the kernel's limit.
+const WIDEST_WINDOW: u32 = 4096;
+
+const NO_TRAPS: &str = "there are no traps; use start or none";
+const NO_MARKS: &str = "packets cannot be marked";
+
+/// Reads a child.
+pub(super) fn parse(
+    section: &Inner<'_>,
+    defaults: &Defaults,
+    remarks: &mut Vec<String>,
+) -> Result<Child, ConfigError> {
+    if section.name.is_empty() {
+        return Err(section.problem("a child needs a name"));
+    }
+    let mut draft = Draft::new(section.name, defaults, remarks);
+    for item in Items::of(section.section, &section.path) {
+        match item {
+            Item::Value(key) => draft.value(&key)?,
+            Item::List(list) => draft.list(&list)?,
+            Item::Section(inner) => return Err(inner.unknown()),
+        }
+    }
+    Ok(draft.finish())
+}
+
+/// What was read so far: a child with its defaults, and what depends on other keys.
+struct Draft<'r> {
+    child: Child,
+    rekey_time: Option<Duration>,
+    life_time: Option<Duration>,
+    rand_time: Option<Duration>,
+    bytes: Amounts,
+    packets: Amounts,
+    remarks: &'r mut Vec<String>,
+}
+
+impl<'r> Draft<'r> {
+    fn new(name: &str, defaults: &Defaults, remarks: &'r mut Vec<String>) -> Self {
+        let child = Child {
+            name: name.to_owned(),
+            esp_proposals: Vec::new(), // empty: strongSwan's default
+            local_ts: Vec::new(),      // empty: dynamic
+            remote_ts: Vec::new(),     // empty: dynamic
+            mode: Mode::Tunnel,
+            rekey_time: None,
+            life_time: None,
+            rand_time: Duration::ZERO,
+            bytes: Volume::default(),
+            packets: Volume::default(),
+            start_action: ChildAction::None,
+            close_action: ChildAction::None,
+            dpd_action: ChildAction::None,
+            replay_window: defaults.replay_window,
+            reqid: None,
+            copy_df: true,
+            copy_ecn: true,
+            copy_dscp: CopyDscp::Out, // what is inside may choose its class; what is outside may not reach in
+        };
+        let (bytes, packets) = Default::default();
+        Self { child, rekey_time: None, life_time: None, rand_time: None, bytes, packets, remarks }
+    }
+
+    fn value(&mut self, key: &Key<'_>) -> Result<(), ConfigError> {
+        match key.name {
+            "rekey_time" => self.rekey_time = Some(key.time()?),
+            "life_time" => self.life_time = Some(key.time()?),
+            "rand_time" => self.rand_time = Some(key.time()?),
+            "rekey_bytes" => self.bytes.rekey = Some(key.octets()?),
+            "life_bytes" => self.bytes.life = Some(key.octets()?),
+            "rand_bytes" => self.bytes.rand = Some(key.octets()?),
+            "rekey_packets" => self.packets.rekey = Some(key.number("a number of packets")?),
+            "life_packets" => self.packets.life = Some(key.number("a number of packets")?),
+            "rand_packets" => self.packets.rand = Some(key.number("a number of packets")?),
+            "start_action" => self.child.start_action = action(key)?,
+            "close_action" => self.child.close_action = action(key)?,
+            "dpd_action" => self.child.dpd_action = action(key)?,
+            "replay_window" => {
+                let expected = format!("a number of packets, 0 to {WIDEST_WINDOW}");
+                self.child.replay_window = key.read(&expected, |text| {
+                    u32::try_from(values::number(text)?).ok().filter(|n| *n <= WIDEST_WINDOW)
+                })?;
+            }
+            "reqid" => {
+                self.child.reqid =
+                    Some(key.number("a whole number up to 4294967295")?).filter(|reqid| *reqid != 0);
+            }
+            "copy_df" => self.child.copy_df = key.bool()?,
+            "copy_ecn" => self.child.copy_ecn = key.bool()?,
+            "copy_dscp" => {
+                let choices = [
+                    ("out", CopyDscp::Out),
+                    ("in", CopyDscp::In),
+                    ("yes", CopyDscp::Both),
+                    ("no", CopyDscp::No),
+                ];
+                self.child.copy_dscp = key.choice(&choices)?;
+            }
+            "mode" => mode(key)?,
+            _another if self.remark(key)? => {}
+            _another => refuse(key)?,
+        }
+        Ok(())
+    }
+
+    /// Keys that nobody is worse protected without. False if it is none of these.
+    fn remark(&mut self, key: &Key<'_>) -> Result<bool, ConfigError> {
+        let mut remark = |asks: bool, why: &str| {
+            if asks {
+                self.remarks.push(key.remark(why));
+            }
+        };
+        match key.name {
+            // Only handed on to updown scripts, which are refused.
+            "hostaccess" => drop(key.bool()?),
+            // Nothing without a label, which is refused.
+            "label_mode" => key.choice(&[("system", ()), ("simple", ()), ("selinux", ())])?,
+            "policies_fwd_out" => remark(key.bool()?, "forwarding has no policies"),
+            "ipcomp" => remark(key.bool()?, "packets are not compressed"),
+            "inactivity" => remark(!key.time()?.is_zero(), "inactivity is not watched"),
+            "per_cpu_sas" => {
+                let choices = [
+                    ("no", false),
+                    ("false", false),
+                    ("disabled", false),
+                    ("0", false),
+                    ("yes", true),
+                    ("true", true),
+                    ("enabled", true),
+                    ("1", true),
+                    ("encap", true),
+                ];
+                remark(key.choice(&choices)?, "one SA serves all CPUs");
+            }
+            "hw_offload" => {
+                let choices =
+                    [("no", false), ("auto", false), ("yes", true), ("crypto", true), ("packet", true)];
+                remark(key.choice(&choices)?, "ESP is done in software");
+            }
+            "icmp" => remark(key.bool()?, "ICMP errors pass where a selector lets them"),
+            _none_of_these => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn list(&mut self, list: &List<'_>) -> Result<(), ConfigError> {
+        let selector = |text: &str| {
+            SelectorPattern::parse(text).map_err(|error| format!("a traffic selector ({error})"))
+        };
+        match list.name {
+            "esp_proposals" => {
+                self.child.esp_proposals.extend(proposals::parse(list, ProtocolId::ESP, self.remarks)?);
+            }
+            "ah_proposals" if list.is_empty() => {}
+            "ah_proposals" => return Err(list.unsupported("there is no AH; use esp_proposals")),
+            "local_ts" => self.child.local_ts.extend(list.read(selector)?),
+            "remote_ts" => self.child.remote_ts.extend(list.read(selector)?),
+            _none_of_these => return Err(list.unknown()),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Child {
+        let mut child = self.child;
+        child.esp_proposals = if child.esp_proposals.is_empty() {
+            proposals::default_for(ProtocolId::ESP)
+        } else {
+            number(child.esp_proposals)
+        };
+        for selectors in [&mut child.local_ts, &mut child.remote_ts] {
+            if selectors.is_empty() {
+                selectors.push(SelectorPattern::DYNAMIC);
+            }
+        }
+        let times = Times::of(self.rekey_time, self.life_time, self.rand_time);
+        child.rekey_time = nonzero(times.rekey);
+        child.life_time = nonzero(times.life);
+        child.rand_time = times.rand;
+        child.bytes = self.bytes.volume();
+        child.packets = self.packets.volume();
+        child
+    }
+}
+
+/// Keys that ask for something which would change what is protected.
+fn refuse(key: &Key<'_>) -> Result<(), ConfigError> {
+    const MARK: &str = "a mark such as 0x10/0xff, %unique or %unique-dir";
+    let refused = match key.name {
+        "sha256_96" => key.bool()?.then_some("HMAC-SHA2-256 is truncated to 128 bits"),
+        "updown" => Some("no scripts are run"),
+        "policies" => (!key.bool()?).then_some("SAs have their policies"),
+        "priority" => (key.number::<u32>("a whole number")? != 0).then_some("narrower selectors come first"),
+        "interface" => Some("policies are for all interfaces"),
+        "mark_in" | "mark_out" | "set_mark_in" | "set_mark_out" => {
+            (key.read(MARK, values::mark)? == Mark::Some).then_some(NO_MARKS)
+        }
+        "mark_in_sa" => key.bool()?.then_some(NO_MARKS),
+        "if_id_in" | "if_id_out" => {
+            let expected = "an interface ID, %unique or %unique-dir";
+            (key.read(expected, values::interface_id)? == Mark::Some)
+                .then_some("there are no XFRM interfaces")
+        }
+        "label" => Some("there are no security labels"),
+        "tfc_padding" => {
+            let is_asked = key.read("a number of octets, or mtu", |text| match text {
+                "mtu" => Some(true),
+                number => values::number(number).map(|octets| octets != 0),
+            })?;
+            is_asked.then_some("packets are not padded to hide their size")
+        }
+        _none_of_these => return Err(key.unknown()),
+    };
+    refused.map_or(Ok(()), |reason| Err(key.unsupported(reason)))
+}
+
+fn mode(key: &Key<'_>) -> Result<(), ConfigError> {
+    let choices = [
+        ("tunnel", true),
+        ("transport", false),
+        ("transport_proxy", false),
+        ("iptfs", false),
+        ("beet", false),
+        ("pass", false),
+        ("drop", false),
+    ];
+    if key.choice(&choices)? { Ok(()) } else { Err(key.unsupported("only tunnel is")) }
+}
+
+fn action(key: &Key<'_>) -> Result<ChildAction, ConfigError> {
+    let mut action = ChildAction::None;
+    for word in key.text()?.split('|') {
+        match word.trim().to_ascii_lowercase().as_str() {
+            "none" | "clear" => {}
+            "start" | "restart" => action = ChildAction::Start,
+            "trap" | "route" => return Err(key.unsupported(NO_TRAPS)),
+            _another => return Err(key.invalid("none, trap, start or trap|start")),
+        }
+    }
+    Ok(action)
+}
+
+/// Limits on traffic as they are written; those that are not follow from the others.
+#[derive(Default)]
+struct Amounts {
+    rekey: Option<u64>,
+    life: Option<u64>,
+    rand: Option<u64>,
+}
+
+impl Amounts {
+    fn volume(&self) -> Volume {
+        let share = |amount: u64, by: u64, of: u64| (amount / of).saturating_mul(by) + amount % of * by / of;
+        // Unlike time, traffic is not limited where nothing is said.
+        let rekey = self.rekey.or(self.life.map(|life| share(life, 10, 11))).unwrap_or(0);
+        let life = self.life.unwrap_or_else(|| share(rekey, 11, 10));
+        let rand = self.rand.unwrap_or_else(|| life.saturating_sub(rekey));
+        let nonzero = |amount: u64| (amount != 0).then_some(amount);
+        Volume { rekey: nonzero(rekey), life: nonzero(life), rand }
+    }
+}
+
+/// When a CHILD_SA is rekeyed and when it ends; zero for never.
+#[derive(Debug, PartialEq, Eq)]
+struct Times {
+    rekey: Duration,
+    life: Duration,
+    rand: Duration,
+}
+
+impl Times {
+    fn of(rekey: Option<Duration>, life: Option<Duration>, rand: Option<Duration>) -> Self {
+        // Whole seconds, as charon counts.
+        let tenths =
+            |time: Duration, by: u64, of: u64| Duration::from_secs(time.as_secs().saturating_mul(by) / of);
+        // An hour is short against what the algorithms can take, and long against the cost of a rekey.
+        let rekey = match (rekey, life) {
+            (Some(rekey), _) => rekey,
+            (None, Some(life)) => tenths(life, 10, 11),
+            (None, None) => Duration::from_secs(60 * 60),
+        };
+        let life = life.unwrap_or_else(|| tenths(rekey, 11, 10));
+        let rand = rand.unwrap_or_else(|| life.saturating_sub(rekey));
+        Self { rekey, life, rand }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_ike::config::Ports;
+    use ferry_vici::Section;
+
+    use super::*;
+
+    const DEFAULTS: Defaults = Defaults { replay_window: 64, ports: Ports { ike: 500, nat_t: 4500 } };
+
+    fn read(section: &Section) -> Result<(Child, Vec<String>), ConfigError> {
+        let mut remarks = Vec::new();
+        let inner = Inner { name: "lan", path: "connections.gw.children.lan".to_owned(), section };
+        parse(&inner, &DEFAULTS, &mut remarks).map(|child| (child, remarks))
+    }
+
+    #[test]
+    fn an_empty_child_has_charons_defaults() {
+        let (child, remarks) = read(&Section::new()).unwrap();
+        assert_eq!(child.name, "lan");
+        assert_eq!(child.esp_proposals, proposals::default_for(ProtocolId::ESP));
+        assert_eq!(child.local_ts, [SelectorPattern::DYNAMIC]);
+        assert_eq!(child.remote_ts, [SelectorPattern::DYNAMIC]);
+        assert_eq!(child.rekey_time, Some(Duration::from_secs(3600)));
+        assert_eq!(child.life_time, Some(Duration::from_secs(3960)));
+        assert_eq!(child.rand_time, Duration::from_secs(360));
+        assert_eq!(child.replay_window, 64);
+        assert_eq!(child.reqid, None);
+        assert_eq!(child.copy_dscp, CopyDscp::Out);
+        assert!(child.copy_df && child.copy_ecn);
+        assert_eq!(remarks, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_said_is_taken() {
+        let section = Section::new()
+            .with_list("esp_proposals", ["aes128gcm16", "aes256-sha256-esn"])
+            .with_list("local_ts", ["10.1.0.0/16", "dynamic"])
+            .with_list("remote_ts", ["fd00::/64"])
+            .with("rekey_time", "10m")
+            .with("start_action", "start")
+            .with("close_action", "none")
+            .with("dpd_action", "restart")
+            .with("replay_window", "0")
+            .with("reqid", "7")
+            .with("copy_df", "no")
+            .with("copy_dscp", "in")
+            .with("mode", "TUNNEL")
+            .with("hw_offload", "auto");
+        let (child, remarks) = read(&section).unwrap();
+        assert_eq!(child.esp_proposals.iter().map(|p| p.number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(child.local_ts.len(), 2);
+        assert_eq!(child.life_time, Some(Duration::from_secs(660)));
+        assert_eq!(child.start_action, ChildAction::Start);
+        assert_eq!(child.dpd_action, ChildAction::Start);
+        assert_eq!(child.replay_window, 0);
+        assert_eq!(child.reqid, Some(7));
+        assert!(!child.copy_df);
+        assert_eq!(child.copy_dscp, CopyDscp::In);
+        assert_eq!(remarks, Vec::<String>::new());
+    }
+
+    #[test]
+    fn times_follow_from_each_other() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        let expect = |rekey, life, rand| Times {
+            rekey: Duration::from_secs(rekey),
+            life: Duration::from_secs(life),
+            rand: Duration::from_secs(rand),
+        };
+        assert_eq!(Times::of(None, None, None), expect(3600, 3960, 360));
+        assert_eq!(Times::of(seconds(0), None, None), expect(0, 0, 0));
+        assert_eq!(Times::of(None, seconds(1100), None), expect(1000, 1100, 100));
+        assert_eq!(Times::of(seconds(100), seconds(50), None), expect(100, 50, 0));
+        assert_eq!(Times::of(seconds(100), None, seconds(3)), expect(100, 110, 3));
+    }
+
+    #[test]
+    fn what_changes_protection_is_refused() {
+        let cases = [
+            ("mode", "transport", "only tunnel is"),
+            ("start_action", "trap|start", NO_TRAPS),
+            ("dpd_action", "route", NO_TRAPS),
+            ("updown", "/bin/true", "no scripts are run"),
+            ("mark_in", "%unique", NO_MARKS),
+            ("if_id_out", "0x2a", "there are no XFRM interfaces"),
+            ("label", "secret", "there are no security labels"),
+            ("policies", "no", "SAs have their policies"),
+            ("priority", "5", "narrower selectors come first"),
+            ("tfc_padding", "mtu", "packets are not padded to hide their size"),
+            ("sha256_96", "yes", "HMAC-SHA2-256 is truncated to 128 bits"),
+        ];
+        for (key, value, reason) in cases {
+            let error = read(&Section::new().with(key, value)).map(drop).unwrap_err().to_string();
+            let expected =
+                format!("connections.gw.children.lan.{key} = {value} is not supported yet: {reason}");
+            assert_eq!(error, expected);
+        }
+        let error =
+            read(&Section::new().with_list("ah_proposals", ["sha256"])).map(drop).unwrap_err().to_string();
+        assert!(error.ends_with("there is no AH; use esp_proposals"), "{error}");
+    }
+
+    #[test]
+    fn the_same_keys_with_their_defaults_are_accepted() {
+        let section = Section::new()
+            .with("policies", "yes")
+            .with("priority", "0")
+            .with("mark_in", "0/0xff")
+            .with("mark_in_sa", "no")
+            .with("set_mark_out", "0")
+            .with("if_id_in", "0")
+            .with("tfc_padding", "0")
+            .with("sha256_96", "no")
+            .with("ipcomp", "no")
+            .with("inactivity", "0s")
+            .with("rekey_bytes", "0")
+            .with("hostaccess", "yes")
+            .with("label_mode", "system")
+            .with("start_action", "clear");
+        assert_eq!(read(&section).unwrap().1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_nobody_is_worse_protected_without_is_remarked_on() {
+        let section = Section::new()
+            .with("ipcomp", "yes")
+            .with("inactivity", "5m")
+            .with("hw_offload", "yes")
+            .with_list("esp_proposals", ["aes128ctr-sha256", "aes256gcm16"]);
+        let (child, remarks) = read(&section).unwrap();
+        assert_eq!(child.esp_proposals.len(), 1);
+        assert_eq!(remarks.len(), 4, "{remarks:?}");
+        assert_eq!(
+            remarks[0],
+            "connections.gw.children.lan.ipcomp = yes has no effect yet: packets are not compressed"
+        );
+    }
+
+    #[test]
+    fn limits_on_traffic_follow_from_each_other() {
+        let child = |section| read(&section).unwrap().0;
+        let none = child(Section::new());
+        assert_eq!((none.bytes, none.packets), (Volume::default(), Volume::default()));
+        let both = child(Section::new().with("rekey_bytes", "500m").with("life_packets", "1100"));
+        let bytes = 500 << 20;
+        assert_eq!(both.bytes, Volume { rekey: Some(bytes), life: Some(bytes / 10 * 11), rand: bytes / 10 });
+        assert_eq!(both.packets, Volume { rekey: Some(1000), life: Some(1100), rand: 100 });
+        let all =
+            child(Section::new().with("rekey_bytes", "1k").with("life_bytes", "4k").with("rand_bytes", "0"));
+        assert_eq!(all.bytes, Volume { rekey: Some(1024), life: Some(4096), rand: 0 });
+    }
+
+    #[test]
+    fn encryption_without_integrity_is_not_offered() {
+        let error =
+            read(&Section::new().with_list("esp_proposals", ["aes128"])).map(drop).unwrap_err().to_string();
+        assert!(error.ends_with("none of these proposals consists of algorithms that we have"), "{error}");
+    }
+}

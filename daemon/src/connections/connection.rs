@@ -1,0 +1,484 @@
+//! `connections.<name>`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferry_ike::config::{AddressPattern, Child, Connection, Ports, Unique, Version};
+use ferry_ike::proposal::Proposal;
+use ferry_ike::wire::registry::ProtocolId;
+use ferry_vici::Section;
+
+use super::error::ConfigError;
+use super::schema::{Inner, Item, Items, Key, List};
+use super::values::{self, Mark};
+use super::{Defaults, Parsed, addresses, auth, child, proposals};
+
+const SECONDS_PER_HOUR: u64 = 60 * 60;
+
+/// Reads a connection.
+pub(crate) fn parse(name: &str, section: &Section, defaults: &Defaults) -> Result<Parsed, ConfigError> {
+    let path = format!("connections.{name}");
+    if name.is_empty() {
+        return Err(ConfigError::Problem { path, problem: "a connection needs a name".to_owned() });
+    }
+    let mut draft = Draft::default();
+    for item in Items::of(section, &path) {
+        match item {
+            Item::Value(key) => draft.value(&key, defaults)?,
+            Item::List(list) => draft.list(&list)?,
+            Item::Section(inner) => draft.section(inner, defaults)?,
+        }
+    }
+    draft.finish(name, &path)
+}
+
+/// What was read so far; `None` where the default depends on other keys.
+struct Draft<'a> {
+    version: Version,
+    local_addrs: Vec<AddressPattern>,
+    remote_addrs: Vec<AddressPattern>,
+    local_port: u16,
+    remote_port: u16,
+    proposals: Vec<Proposal>,
+    vips: Vec<IpAddr>,
+    encap: bool,
+    dpd_delay: Duration,
+    dpd_timeout: Duration,
+    keyingtries: u32,
+    unique: Unique,
+    reauth_time: Option<Duration>,
+    rekey_time: Option<Duration>,
+    over_time: Option<Duration>,
+    rand_time: Option<Duration>,
+    pools: Vec<String>,
+    local: Vec<Inner<'a>>,
+    remote: Vec<Inner<'a>>,
+    children: Vec<Arc<Child>>,
+    remarks: Vec<String>,
+}
+
+impl Default for Draft<'_> {
+    fn default() -> Self {
+        Self {
+            version: Version::Any,
+            local_addrs: Vec::new(),  // empty: %any
+            remote_addrs: Vec::new(), // empty: %any
+            local_port: 0,            // the endpoint's own
+            remote_port: 500,         // RFC 7296 §2
+            proposals: Vec::new(),    // empty: strongSwan's default
+            vips: Vec::new(),
+            encap: false,
+            dpd_delay: Duration::ZERO,
+            dpd_timeout: Duration::ZERO,
+            keyingtries: 1,
+            unique: Unique::No,
+            reauth_time: None,
+            rekey_time: None,
+            over_time: None,
+            rand_time: None,
+            pools: Vec::new(),
+            local: Vec::new(),
+            remote: Vec::new(),
+            children: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
+}
+
+impl<'a> Draft<'a> {
+    fn value(&mut self, key: &Key<'_>, defaults: &Defaults) -> Result<(), ConfigError> {
+        const PORT: &str = "a port, 0 to 65535";
+        match key.name {
+            "version" => self.version = version(key)?,
+            "local_port" => self.local_port = local_port(key, defaults)?,
+            "remote_port" => self.remote_port = key.number(PORT)?,
+            "encap" => self.encap = key.bool()?,
+            "dpd_delay" => self.dpd_delay = key.time()?,
+            "dpd_timeout" => self.dpd_timeout = key.time()?, // of IKEv1; retransmission decides in IKEv2
+            "keyingtries" => self.keyingtries = key.number("a number of tries, 0 for no end")?,
+            "unique" => {
+                let choices = [
+                    ("never", Unique::Never),
+                    ("no", Unique::No),
+                    ("replace", Unique::Replace),
+                    ("keep", Unique::Keep),
+                ];
+                self.unique = key.choice(&choices)?;
+            }
+            "reauth_time" => self.reauth_time = Some(key.time()?),
+            "rekey_time" => self.rekey_time = Some(key.time()?),
+            "over_time" => self.over_time = Some(key.time()?),
+            "rand_time" => self.rand_time = Some(key.time()?),
+            _another => self.without_effect(key)?,
+        }
+        Ok(())
+    }
+
+    /// Keys that nothing is made of: checked all the same, and refused or remarked on where they ask for something.
+    fn without_effect(&mut self, key: &Key<'_>) -> Result<(), ConfigError> {
+        match key.name {
+            // Offered and used where both ends can; without it the SA is as safe, so there is nothing to say.
+            "mobike" => drop(key.bool()?),
+            // For IKEv1 alone.
+            "aggressive" | "pull" => drop(key.bool()?),
+            // For certificates alone.
+            "send_certreq" => drop(key.bool()?),
+            "send_cert" => key.choice(&[("ifasked", ()), ("always", ()), ("never", ())])?,
+            "ocsp" => key.choice(&[("never", ()), ("reply", ()), ("request", ()), ("both", ())])?,
+            "dscp" => {
+                if key.read("six binary digits", values::dscp)? != 0 {
+                    self.remarks.push(key.remark("IKE messages are sent with DSCP 000000"));
+                }
+            }
+            "fragmentation" => {
+                let choices = [("yes", false), ("accept", false), ("no", false), ("force", true)];
+                if key.choice(&choices)? {
+                    self.remarks.push(key.remark("messages are not fragmented"));
+                }
+            }
+            "childless" => {
+                let choices = [("allow", false), ("never", false), ("prefer", true), ("force", true)];
+                if key.choice(&choices)? {
+                    self.remarks.push(key.remark("the first CHILD_SA is made with the IKE_SA"));
+                }
+            }
+            "ppk_id" => return Err(key.unsupported("there are no post-quantum pre-shared keys")),
+            "ppk_required" | "mediation" => {
+                if key.bool()? {
+                    return Err(key.unsupported("there is no such thing"));
+                }
+            }
+            "mediated_by" | "mediation_peer" => return Err(key.unsupported("there is no mediation")),
+            "if_id_in" | "if_id_out" => {
+                let expected = "an interface ID, %unique or %unique-dir";
+                if key.read(expected, values::interface_id)? == Mark::Some {
+                    return Err(key.unsupported("there are no XFRM interfaces"));
+                }
+            }
+            _none_of_these => return Err(key.unknown()),
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, list: &List<'_>) -> Result<(), ConfigError> {
+        match list.name {
+            "local_addrs" => self.local_addrs.extend(list.read(addresses::parse)?),
+            "remote_addrs" => self.remote_addrs.extend(list.read(addresses::parse)?),
+            "proposals" => {
+                self.proposals.extend(proposals::parse(list, ProtocolId::IKE, &mut self.remarks)?);
+            }
+            "vips" => {
+                let any = [
+                    ("%any", Ipv4Addr::UNSPECIFIED.into()),
+                    ("%any4", Ipv4Addr::UNSPECIFIED.into()),
+                    ("%any6", Ipv6Addr::UNSPECIFIED.into()),
+                ];
+                self.vips.extend(list.addresses(&any)?);
+            }
+            "pools" => self.pools.extend(list.read(|name| Ok(name.to_owned()))?),
+            _none_of_these => return Err(list.unknown()),
+        }
+        Ok(())
+    }
+
+    fn section(&mut self, inner: Inner<'a>, defaults: &Defaults) -> Result<(), ConfigError> {
+        let starts_with = |prefix: &str| {
+            inner.name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        if inner.name == "children" {
+            for item in Items::of(inner.section, &inner.path) {
+                match item {
+                    Item::Section(section) => {
+                        if self.children.iter().any(|child| child.name == section.name) {
+                            return Err(section.problem("there is another child of this name"));
+                        }
+                        self.children.push(Arc::new(child::parse(&section, defaults, &mut self.remarks)?));
+                    }
+                    Item::Value(key) => return Err(key.unknown()),
+                    Item::List(list) => return Err(list.unknown()),
+                }
+            }
+        } else if starts_with("local") {
+            self.local.push(inner);
+        } else if starts_with("remote") {
+            self.remote.push(inner);
+        } else {
+            return Err(inner.unknown());
+        }
+        Ok(())
+    }
+
+    fn finish(self, name: &str, path: &str) -> Result<Parsed, ConfigError> {
+        let times = Times::of(self.rekey_time, self.reauth_time, self.over_time, self.rand_time);
+        let or_any = |addrs: Vec<_>| if addrs.is_empty() { vec![AddressPattern::Any] } else { addrs };
+        let mut remarks = self.remarks;
+        if let [_, _, ..] = self.vips.iter().filter(|vip| vip.is_ipv4()).collect::<Vec<_>>().as_slice() {
+            remarks.push(format!("{path}.vips: one IPv4 address is asked for, not several"));
+        }
+        if let [_, _, ..] = self.vips.iter().filter(|vip| vip.is_ipv6()).collect::<Vec<_>>().as_slice() {
+            remarks.push(format!("{path}.vips: one IPv6 address is asked for, not several"));
+        }
+        let connection = Connection {
+            name: name.to_owned(),
+            version: self.version,
+            local_addrs: or_any(self.local_addrs),
+            remote_addrs: or_any(self.remote_addrs),
+            local_port: self.local_port,
+            remote_port: self.remote_port,
+            proposals: if self.proposals.is_empty() {
+                proposals::default_for(ProtocolId::IKE)
+            } else {
+                number(self.proposals)
+            },
+            vips: self.vips,
+            encap: self.encap,
+            dpd_delay: nonzero(self.dpd_delay),
+            keyingtries: self.keyingtries,
+            unique: self.unique,
+            rekey_time: nonzero(times.rekey),
+            reauth_time: nonzero(times.reauth),
+            over_time: times.over,
+            rand_time: times.rand,
+            pools: self.pools,
+            local: auth::local(&self.local, path)?,
+            remote: auth::remote(&self.remote)?,
+            children: self.children,
+        };
+        Ok(Parsed { connection, dpd_timeout: self.dpd_timeout, remarks })
+    }
+}
+
+fn version(key: &Key<'_>) -> Result<Version, ConfigError> {
+    match key.number::<u8>("0, 1 or 2")? {
+        0 => Ok(Version::Any),
+        1 => Err(key.unsupported("IKEv1 is not spoken; use 2, or 0 for any")),
+        2 => Ok(Version::V2),
+        _no_version => Err(key.invalid("0, 1 or 2")),
+    }
+}
+
+fn local_port(key: &Key<'_>, defaults: &Defaults) -> Result<u16, ConfigError> {
+    let port = key.number("a port, 0 to 65535")?;
+    if [0, defaults.ports.ike, defaults.ports.nat_t].contains(&port) {
+        Ok(port)
+    } else {
+        let Ports { ike, nat_t } = defaults.ports;
+        Err(key.unsupported(format!("messages are sent from port {ike} or {nat_t}")))
+    }
+}
+
+/// Proposals of several lists of the same name, numbered through (RFC 7296 §3.3.1).
+pub(super) fn number(mut proposals: Vec<Proposal>) -> Vec<Proposal> {
+    ferry_ike::proposal::number(&mut proposals);
+    proposals
+}
+
+pub(super) fn nonzero(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| !time.is_zero())
+}
+
+/// When an IKE SA is made anew and when it ends; zero for never.
+#[derive(Debug, PartialEq, Eq)]
+struct Times {
+    rekey: Duration,
+    reauth: Duration,
+    over: Duration,
+    rand: Duration,
+}
+
+impl Times {
+    fn of(
+        rekey: Option<Duration>,
+        reauth: Option<Duration>,
+        over: Option<Duration>,
+        rand: Option<Duration>,
+    ) -> Self {
+        let (rekey, reauth) = match (rekey, reauth) {
+            // Long enough not to matter, short enough to limit what one key protects.
+            (None, None) => (Duration::from_secs(4 * SECONDS_PER_HOUR), Duration::ZERO),
+            (rekey, reauth) => (rekey.unwrap_or_default(), reauth.unwrap_or_default()),
+        };
+        // Whole seconds, as charon counts.
+        let part = |time: Duration, divisor: u64| Duration::from_secs(time.as_secs() / divisor);
+        let over = over.unwrap_or_else(|| part(rekey.max(reauth), 10));
+        let relevant =
+            if rekey.is_zero() || reauth.is_zero() { rekey.max(reauth) } else { rekey.min(reauth) };
+        let rand = rand.unwrap_or_else(|| over.min(part(relevant, 2)));
+        Self { rekey, reauth, over, rand }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_ike::config::AuthClass;
+
+    use super::*;
+
+    const DEFAULTS: Defaults = Defaults { replay_window: 32, ports: Ports { ike: 500, nat_t: 4500 } };
+
+    fn psk() -> Section {
+        Section::new().with_section("local", Section::new().with("auth", "psk"))
+    }
+
+    fn connection(section: Section) -> Connection {
+        parse("gw", &section, &DEFAULTS).unwrap().connection
+    }
+
+    fn error(section: Section) -> String {
+        parse("gw", &section, &DEFAULTS).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_least_connection_has_charons_defaults() {
+        let connection = connection(psk());
+        assert_eq!(connection.name, "gw");
+        assert_eq!(connection.version, Version::Any);
+        assert_eq!(connection.local_addrs, [AddressPattern::Any]);
+        assert_eq!(connection.remote_addrs, [AddressPattern::Any]);
+        assert_eq!((connection.local_port, connection.remote_port), (0, 500));
+        assert_eq!(connection.proposals, proposals::default_for(ProtocolId::IKE));
+        assert_eq!(connection.rekey_time, Some(Duration::from_secs(14_400)));
+        assert_eq!(connection.reauth_time, None);
+        assert_eq!(connection.over_time, Duration::from_secs(1440));
+        assert_eq!(connection.rand_time, Duration::from_secs(1440));
+        assert_eq!(connection.unique, Unique::No);
+        assert_eq!(connection.keyingtries, 1);
+        assert_eq!(connection.local[0].class, AuthClass::Psk);
+        assert_eq!(connection.local[0].id, None);
+        assert_eq!(connection.remote[0].class, None);
+        assert!(connection.remote[0].id.is_any());
+        assert!(connection.children.is_empty());
+    }
+
+    #[test]
+    fn what_is_said_is_taken() {
+        let section = psk()
+            .with("version", "2")
+            .with_list("local_addrs", ["192.0.2.1"])
+            .with_list("remote_addrs", ["gw.example.net", "192.0.2.0/28"])
+            .with("remote_port", "0x1f4")
+            .with_list("proposals", ["aes256gcm16-prfsha384-x25519"])
+            .with_list("vips", ["0.0.0.0", "%any6"])
+            .with_list("pools", ["v4", "v6"])
+            .with("encap", "yes")
+            .with("dpd_delay", "30s")
+            .with("dpd_timeout", "2m")
+            .with("keyingtries", "0")
+            .with("unique", "Replace")
+            .with("mobike", "yes")
+            .with_section("remote-1", Section::new().with("auth", "PSK").with("id", "*.example.net"));
+        let parsed = parse("gw", &section, &DEFAULTS).unwrap();
+        assert_eq!(parsed.remarks, Vec::<String>::new());
+        assert_eq!(parsed.dpd_timeout, Duration::from_secs(120));
+        let connection = parsed.connection;
+        assert_eq!(connection.version, Version::V2);
+        assert_eq!(connection.remote_addrs[0], AddressPattern::Name("gw.example.net".to_owned(), vec![]));
+        assert_eq!(connection.proposals.len(), 1);
+        assert_eq!(
+            connection.vips,
+            [ferry_ike::config::any_address(false), ferry_ike::config::any_address(true)]
+        );
+        assert_eq!(connection.pools, ["v4", "v6"]);
+        assert!(connection.encap);
+        assert_eq!(connection.dpd_delay, Some(Duration::from_secs(30)));
+        assert_eq!(connection.keyingtries, 0);
+        assert_eq!(connection.unique, Unique::Replace);
+        assert_eq!(connection.remote[0].class, Some(AuthClass::Psk));
+        assert_eq!(connection.remote[0].id.to_string(), "*.example.net");
+    }
+
+    #[test]
+    fn times_follow_from_each_other() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        let times = |rekey, reauth, over, rand| Times::of(rekey, reauth, over, rand);
+        let expect = |rekey, reauth, over, rand| Times {
+            rekey: Duration::from_secs(rekey),
+            reauth: Duration::from_secs(reauth),
+            over: Duration::from_secs(over),
+            rand: Duration::from_secs(rand),
+        };
+        assert_eq!(times(None, None, None, None), expect(14_400, 0, 1440, 1440));
+        assert_eq!(times(None, seconds(3600), None, None), expect(0, 3600, 360, 360));
+        assert_eq!(times(seconds(0), None, None, None), expect(0, 0, 0, 0));
+        assert_eq!(times(seconds(100), seconds(3600), None, None), expect(100, 3600, 360, 50));
+        assert_eq!(times(seconds(105), None, seconds(7), None), expect(105, 0, 7, 7));
+        assert_eq!(times(seconds(105), None, None, seconds(0)), expect(105, 0, 10, 0));
+    }
+
+    #[test]
+    fn errors_name_the_key_by_its_full_path() {
+        let cases: [(Section, &str); 14] = [
+            (
+                Section::new(),
+                "connections.gw.local.auth = pubkey (the default) is not supported yet: only psk is",
+            ),
+            (psk().with("versoin", "2"), "there is no key connections.gw.versoin"),
+            (psk().with("proposals", "aes128"), "there is no key connections.gw.proposals"),
+            (psk().with_list("version", ["2"]), "there is no list connections.gw.version"),
+            (psk().with_section("child", Section::new()), "there is no section connections.gw.child"),
+            (psk().with("version", "3"), "connections.gw.version = 3: expected 0, 1 or 2"),
+            (
+                psk().with("version", "1"),
+                "connections.gw.version = 1 is not supported yet: IKEv1 is not spoken; use 2, or 0 for any",
+            ),
+            (
+                psk().with("dpd_delay", "soon"),
+                "connections.gw.dpd_delay = soon: expected a time such as 30, 30s, 5m, 4h or 1d",
+            ),
+            (
+                psk().with("unique", "yes"),
+                "connections.gw.unique = yes: expected one of never, no, replace, keep",
+            ),
+            (
+                psk().with_list("local_addrs", ["192.0.2.1", "192.0.2.300"]),
+                "connections.gw.local_addrs = 192.0.2.300: expected an IP address, a subnet, a range, a DNS name or %any",
+            ),
+            (
+                psk().with("local_port", "501"),
+                "connections.gw.local_port = 501 is not supported yet: messages are sent from port 500 or 4500",
+            ),
+            (
+                psk().with_section("remote", Section::new().with("auth", "eap-mschapv2")),
+                "connections.gw.remote.auth = eap-mschapv2 is not supported yet: only psk is",
+            ),
+            (
+                psk().with_section("remote", Section::new().with_list("certs", [&[0x30, 0x82]])),
+                "connections.gw.remote.certs = (2 octets) is not supported yet: \
+                 there is no authentication by certificates or public keys, only psk",
+            ),
+            (
+                psk().with_section("local-2", Section::new().with("auth", "psk")),
+                "connections.gw.local-2: a second round of authentication (RFC 4739) is not supported yet: one is",
+            ),
+        ];
+        for (section, expected) in cases {
+            assert_eq!(error(section), expected);
+        }
+    }
+
+    #[test]
+    fn what_nobody_is_worse_protected_without_is_remarked_on() {
+        let section = psk().with("dscp", "101110").with("fragmentation", "force").with("childless", "force");
+        let remarks = parse("gw", &section, &DEFAULTS).unwrap().remarks;
+        assert_eq!(remarks.len(), 3, "{remarks:?}");
+        assert_eq!(
+            remarks[0],
+            "connections.gw.dscp = 101110 has no effect yet: IKE messages are sent with DSCP 000000"
+        );
+    }
+
+    #[test]
+    fn what_changes_protection_is_refused() {
+        for (key, value) in
+            [("ppk_id", "k"), ("ppk_required", "yes"), ("if_id_in", "5"), ("mediation", "yes")]
+        {
+            let error = error(psk().with(key, value));
+            assert!(
+                error.starts_with(&format!("connections.gw.{key} = {value} is not supported yet: ")),
+                "{error}"
+            );
+        }
+        connection(psk().with("ppk_required", "no").with("if_id_in", "0").with("mediation", "no"));
+    }
+}

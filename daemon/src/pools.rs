@@ -1,0 +1,263 @@
+//! Pools of virtual IPs: loaded over VICI, leased by shards.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use ferry_ike::config::Lease;
+use ferry_ike::identity::Identity;
+use ferry_ike::lease::{Attribute, Pool, Pools, parse_attribute};
+use ferry_vici::Section;
+
+use crate::connections::{ConfigError, Item, Items};
+
+/// All pools and who has which address. A clone is the same thing.
+#[derive(Clone, Default)]
+pub(crate) struct Leases {
+    pools: Arc<Mutex<Loaded>>,
+    /// What every client with an address is told, whatever its pool.
+    attributes: Arc<ArcSwap<Vec<Attribute>>>,
+}
+
+#[derive(Default)]
+struct Loaded {
+    pools: Pools,
+    /// The first address of each pool as its configuration has it, which need not be one that is leased.
+    bases: HashMap<String, String>,
+}
+
+/// A pool as clients see it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PoolStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// The address its configuration begins with.
+    pub(crate) base: String,
+    /// How many addresses can be leased.
+    pub(crate) size: u32,
+    /// Leases in use.
+    pub(crate) online: usize,
+    /// Leases kept for their identities.
+    pub(crate) offline: usize,
+    /// Address, identity, and whether it is in use; empty unless asked for.
+    pub(crate) leases: Vec<(IpAddr, String, bool)>,
+}
+
+impl Leases {
+    /// What clients are told from now on, beside what their pool says.
+    pub(crate) fn set_attributes(&self, attributes: Vec<Attribute>) {
+        self.attributes.store(Arc::new(attributes));
+    }
+
+    /// Loads a pool or replaces the one of the same name. One whose addresses differ is only replaced while nobody uses
+    /// them.
+    pub(crate) fn load(&self, name: &str, section: &Section) -> Result<(), ConfigError> {
+        let path = format!("pools.{name}");
+        let problem = |problem: String| ConfigError::Problem { path: path.clone(), problem };
+        let (mut addrs, mut attributes) = (None, Vec::new());
+        for item in Items::of(section, &path) {
+            match item {
+                Item::Value(key) if key.name == "addrs" && addrs.is_some() => {
+                    return Err(problem("addrs is given twice".to_owned()));
+                }
+                Item::Value(key) if key.name == "addrs" => {
+                    let text = key.text()?;
+                    let pool = Pool::parse(name, text).map_err(|error| key.invalid(error.to_string()))?;
+                    addrs = Some((pool, base(text)));
+                }
+                Item::Value(key) => return Err(key.unknown()),
+                Item::List(list) => {
+                    let read =
+                        |text: &str| parse_attribute(list.name, text).map_err(|error| error.to_string());
+                    attributes.extend(list.read(read)?);
+                }
+                Item::Section(inner) => return Err(inner.unknown()),
+            }
+        }
+        let (pool, base) = addrs.ok_or_else(|| problem("addrs is missing".to_owned()))?;
+        let mut loaded = self.lock();
+        loaded.pools.load(pool.with_attributes(attributes)).map_err(|error| problem(error.to_string()))?;
+        loaded.bases.insert(name.to_owned(), base);
+        Ok(())
+    }
+
+    /// Forgets a pool that nobody uses.
+    pub(crate) fn unload(&self, name: &str) -> Result<(), String> {
+        let mut loaded = self.lock();
+        loaded.pools.unload(name).map_err(|error| error.to_string())?;
+        loaded.bases.remove(name);
+        Ok(())
+    }
+
+    /// All pools in load order, or the one of that name.
+    pub(crate) fn list(&self, name: Option<&str>, with_leases: bool) -> Vec<PoolStatus> {
+        let loaded = self.lock();
+        let wanted = loaded.pools.iter().filter(|pool| name.is_none_or(|name| name == pool.name()));
+        let status = |pool: &Pool| PoolStatus {
+            name: pool.name().to_owned(),
+            base: loaded.bases.get(pool.name()).cloned().unwrap_or_else(|| pool.base().to_string()),
+            size: pool.size(),
+            online: pool.online(),
+            offline: pool.offline(),
+            leases: if with_leases {
+                pool.leases().map(|l| (l.address, l.identity.to_string(), l.is_online)).collect()
+            } else {
+                Vec::new()
+            },
+        };
+        wanted.map(status).collect()
+    }
+
+    /// Leases addresses to an identity: at most one of each family that `requested` names, unspecified for any. What
+    /// cannot be had is left out.
+    pub(crate) fn acquire(&self, pools: &[String], identity: &Identity, requested: &[IpAddr]) -> Lease {
+        let mut loaded = self.lock();
+        let mut lease = Lease::default();
+        for wanted in requested {
+            if lease.addresses.iter().any(|address| address.is_ipv4() == wanted.is_ipv4()) {
+                continue;
+            }
+            match loaded.pools.acquire(pools, identity, *wanted) {
+                Some(address) => {
+                    tracing::info!(target: "cfg", "assigning virtual IP {address} to '{identity}'");
+                    lease.addresses.push(address);
+                }
+                None => tracing::info!(target: "cfg", "no virtual IP for {wanted} requested by '{identity}'"),
+            }
+        }
+        if !lease.addresses.is_empty() {
+            lease.attributes = loaded.pools.attributes(pools, &lease.addresses);
+            lease.attributes.extend(self.attributes.load().iter().cloned());
+        }
+        lease
+    }
+
+    /// Takes addresses back. They stay their identity's until somebody needs them.
+    pub(crate) fn release(&self, identity: &Identity, addresses: &[IpAddr]) {
+        let mut loaded = self.lock();
+        for address in addresses {
+            if loaded.pools.release(*address) {
+                tracing::info!(target: "cfg", "lease {address} by '{identity}' went offline");
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Loaded> {
+        // Every change to the pools is whole before anything can panic.
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What `addrs` begins with.
+fn base(addrs: &str) -> String {
+    let end = addrs.find(['/', '-']).unwrap_or(addrs.len());
+    let text = addrs.get(..end).unwrap_or_default().trim();
+    text.parse().map_or_else(|_| text.to_owned(), |address: IpAddr| address.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leases(pools: &[(&str, &str)]) -> Leases {
+        let leases = Leases::default();
+        for (name, addrs) in pools {
+            let section = Section::new().with("addrs", *addrs).with_list("dns", ["192.0.2.53"]);
+            leases.load(name, &section).unwrap();
+        }
+        leases
+    }
+
+    fn who(name: &str) -> Identity {
+        Identity::parse(name).unwrap()
+    }
+
+    const ANY4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+    const ANY6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
+
+    #[test]
+    fn pools_look_as_they_do_with_charon() {
+        let addrs = ["10.77.0.0/24", "10.78.0.5/24", "10.79.0.10-10.79.0.20", "fd00:1::/120", "10.81.0.3/31"];
+        let names = ["p1", "p2", "p3", "p4", "p5"];
+        let pools: Vec<_> = names.iter().copied().zip(addrs).collect();
+        let listed = leases(&pools).list(None, false);
+        let seen: Vec<_> = listed.iter().map(|pool| (pool.base.as_str(), pool.size)).collect();
+        let expected =
+            [("10.77.0.0", 254), ("10.78.0.5", 250), ("10.79.0.10", 11), ("fd00:1::", 254), ("10.81.0.3", 1)];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn an_address_goes_to_an_identity_and_comes_back_to_it() {
+        let leases = leases(&[("v4", "10.0.0.0/29"), ("v6", "fd00::/120")]);
+        leases.set_attributes(vec![parse_attribute("dns", "192.0.2.54").unwrap()]);
+        let names = ["v4".to_owned(), "v6".to_owned()];
+        let alice = leases.acquire(&names, &who("alice"), &[ANY4, ANY6, ANY4]);
+        assert_eq!(alice.addresses.len(), 2, "one of each family");
+        assert_eq!(alice.attributes.len(), 3, "one of each pool, and one for all");
+        let bob = leases.acquire(&names, &who("bob"), &[ANY4]);
+        assert_ne!(alice.addresses[0], bob.addresses[0]);
+        leases.release(&who("alice"), &alice.addresses);
+        assert_eq!(leases.acquire(&names, &who("alice"), &[ANY4]).addresses, alice.addresses[..1]);
+    }
+
+    #[test]
+    fn no_address_means_no_attributes() {
+        let leases = leases(&[("v4", "10.0.0.0/29")]);
+        leases.set_attributes(vec![parse_attribute("dns", "192.0.2.54").unwrap()]);
+        assert_eq!(leases.acquire(&["v4".to_owned()], &who("alice"), &[ANY6]), Lease::default());
+        assert_eq!(leases.acquire(&["other".to_owned()], &who("alice"), &[ANY4]), Lease::default());
+    }
+
+    #[test]
+    fn leases_are_told_with_their_identities() {
+        let leases = leases(&[("v4", "10.0.0.0/29")]);
+        let address = leases.acquire(&["v4".to_owned()], &who("alice"), &[ANY4]).addresses[0];
+        leases.acquire(&["v4".to_owned()], &who("bob"), &[ANY4]);
+        leases.release(&who("alice"), &[address]);
+        let listed = leases.list(Some("v4"), true);
+        let expected = PoolStatus {
+            name: "v4".to_owned(),
+            base: "10.0.0.0".to_owned(),
+            size: 6,
+            online: 1,
+            offline: 1,
+            leases: vec![
+                ("10.0.0.1".parse().unwrap(), "alice".to_owned(), false),
+                ("10.0.0.2".parse().unwrap(), "bob".to_owned(), true),
+            ],
+        };
+        assert_eq!(listed, [expected]);
+        assert_eq!(leases.list(None, false)[0].leases, []);
+        assert_eq!(leases.list(Some("v5"), true), []);
+    }
+
+    #[test]
+    fn errors_name_the_key_by_its_full_path() {
+        let leases = leases(&[]);
+        let error = |section: Section| leases.load("v4", &section).unwrap_err().to_string();
+        assert_eq!(error(Section::new()), "pools.v4: addrs is missing");
+        assert_eq!(
+            error(Section::new().with("addrs", "10.0.0.0/29").with("addrs", "10.0.0.0/28")),
+            "pools.v4: addrs is given twice"
+        );
+        assert!(error(Section::new().with("addrs", "here")).starts_with("pools.v4.addrs = here: expected "));
+        assert!(
+            error(Section::new().with("addrs", "10.0.0.0/29").with_list("dns", ["x"]))
+                .starts_with("pools.v4.dns = x: ")
+        );
+        assert_eq!(error(Section::new().with("adrs", "x")), "there is no key pools.v4.adrs");
+    }
+
+    #[test]
+    fn a_pool_in_use_stays() {
+        let leases = leases(&[("v4", "10.0.0.0/29")]);
+        let lease = leases.acquire(&["v4".to_owned()], &who("alice"), &[ANY4]);
+        assert!(leases.unload("v4").is_err());
+        assert!(leases.load("v4", &Section::new().with("addrs", "10.9.0.0/29")).is_err());
+        leases.release(&who("alice"), &lease.addresses);
+        leases.unload("v4").unwrap();
+        assert!(leases.unload("v4").is_err());
+    }
+}

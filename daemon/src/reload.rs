@@ -1,0 +1,140 @@
+//! Reading strongswan.conf again while the daemon runs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ferry_ike::config::Ports;
+
+use crate::connections::Defaults;
+use crate::control::Tunnels;
+use crate::logging::Logger;
+use crate::pools::Leases;
+use crate::settings::{self, Loaded, Settings};
+use crate::store::Store;
+
+/// What takes new settings while it runs. A clone is the same.
+#[derive(Clone)]
+pub(crate) struct Reload<T> {
+    store: Store<T>,
+    leases: Leases,
+    logger: Logger,
+    /// The ports that were really bound, which a reload cannot change.
+    ports: Ports,
+    /// What holds now.
+    current: Arc<Mutex<Settings>>,
+}
+
+impl<T: Tunnels> Reload<T> {
+    /// What runs, and the settings it was started with.
+    pub(crate) fn new(
+        store: Store<T>,
+        leases: Leases,
+        logger: Logger,
+        ports: Ports,
+        settings: Settings,
+    ) -> Self {
+        let reload = Self { store, leases, logger, ports, current: Arc::new(Mutex::new(settings)) };
+        reload.hand_out(&reload.current.lock().unwrap_or_else(PoisonError::into_inner));
+        reload
+    }
+
+    /// Reads the file again. What can be changed while the daemon runs is, the log first; if anything is wrong with the
+    /// file, or a log file cannot be opened, all stays as it was.
+    pub(crate) fn reload(&self) -> Result<(), String> {
+        self.take(settings::load().map_err(|error| error.to_string())?)
+    }
+
+    /// How many IKE_SAs may be half open before no more are made; `None` for no limit.
+    pub(crate) fn half_open_limit(&self) -> Option<usize> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        usize::try_from(current.ike.half_open.init_limit_half_open).ok().filter(|limit| *limit != 0)
+    }
+
+    fn take(&self, loaded: Loaded) -> Result<(), String> {
+        self.logger.configure(&loaded.settings.logging).map_err(|error| error.to_string())?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        tracing::info!(target: "cfg", "reloaded strongswan.conf");
+        for remark in &loaded.remarks {
+            tracing::warn!(target: "cfg", "{remark}");
+        }
+        for key in settled_at_start(&current, &loaded.settings) {
+            tracing::warn!(target: "cfg", "{key} has changed, which takes effect when ferryd is restarted");
+        }
+        self.hand_out(&loaded.settings);
+        *current = loaded.settings;
+        Ok(())
+    }
+
+    fn hand_out(&self, settings: &Settings) {
+        self.leases.set_attributes(settings.attributes.clone());
+        self.store.set_defaults(Defaults { replay_window: settings.replay_window, ports: self.ports });
+    }
+}
+
+/// What differs and is only looked at when the daemon starts.
+fn settled_at_start(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let differences = [
+        ("how IKE behaves (retransmission, limits, keep_alive and the like)", old.ike != new.ike),
+        ("port or port_nat_t", old.ports != new.ports),
+        ("plugins.socket-default.use_ipv4 or use_ipv6", old.families != new.families),
+        ("shards", old.shards != new.shards),
+        ("dataplane", old.data_plane != new.data_plane),
+        ("tun_name", old.tun_name != new.tun_name),
+        ("spi_min or spi_max", old.esp_spis != new.esp_spis),
+        ("what routes and addresses are installed", old.routing != new.routing),
+        ("plugins.vici.socket", old.vici_socket != new.vici_socket),
+        ("pid_file", old.pid_file != new.pid_file),
+        ("user or group", (&old.user, &old.group) != (&new.user, &new.group)),
+    ];
+    differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_ike::identity::Identity;
+
+    use super::*;
+    use crate::logging::LogSettings;
+    use crate::store::tests::store;
+
+    fn settings(text: &str) -> Loaded {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("strongswan.conf");
+        std::fs::write(&path, text).unwrap();
+        settings::load_from(&path).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_can_change_changes_and_the_rest_is_named() {
+        let (store, _) = store();
+        let (leases, logger) = (Leases::default(), Logger::default());
+        let first = settings("").settings;
+        let reload = Reload::new(store.clone(), leases.clone(), logger, first.ports, first);
+        let new = settings("charon { replay_window = 99\n dns1 = 192.0.2.53\n port = 0\n }");
+        let settled = settled_at_start(&reload.current.lock().unwrap(), &new.settings);
+        assert_eq!(settled, ["port or port_nat_t"]);
+        reload.take(new).unwrap();
+
+        let section = crate::store::tests::connection(&[("lan", ferry_vici::Section::new())]);
+        store.load_connection("gw", &section).await.unwrap();
+        let connections = store.connections().await;
+        assert_eq!(connections[0].parsed.connection.children[0].replay_window, 99);
+        let pool = ferry_vici::Section::new().with("addrs", "10.0.0.0/24");
+        leases.load("pool", &pool).unwrap();
+        let alice = Identity::parse("alice").unwrap();
+        let lease = leases.acquire(&["pool".to_owned()], &alice, &[ferry_ike::config::any_address(false)]);
+        assert_eq!(lease.attributes.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_log_file_that_cannot_be_opened_leaves_all_as_it_was() {
+        let (store, _) = store();
+        let first = settings("").settings;
+        let reload = Reload::new(store, Leases::default(), Logger::default(), first.ports, first);
+        let new = settings("charon { replay_window = 99\n filelog { x { path = /no/such/dir/log } } }");
+        let error = reload.take(new).unwrap_err();
+        assert!(error.starts_with("cannot write the log file /no/such/dir/log: "), "{error}");
+        let current = reload.current.lock().unwrap();
+        assert_eq!(current.replay_window, 32);
+        assert_eq!(current.logging, LogSettings::to_stderr());
+    }
+}

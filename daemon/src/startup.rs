@@ -1,0 +1,209 @@
+//! How the daemon starts and ends.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::connections::Defaults;
+use crate::dataplane::{self, PlaneConfig, PlaneEvent};
+use crate::logging::Logger;
+use crate::net::Sockets;
+use crate::pid_file::PidFile;
+use crate::pools::Leases;
+use crate::privileges;
+use crate::reload::Reload;
+use crate::settings::{self, Loaded, Settings};
+use crate::shard::{ShardConfig, Shards};
+use crate::store::Store;
+use crate::vici_server::{self, Bound, Control, Started};
+
+/// How long peers have to answer that their SAs are deleted when the daemon ends.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How often names of peers are looked up anew.
+const LOOKUPS: Duration = Duration::from_secs(60);
+
+/// Runs the daemon until it is told to end. Everything that can go wrong at the start is one sentence.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let started = Started::now();
+    let Loaded { settings, remarks } = settings::load()?;
+    let logger = Logger::default();
+    tracing_subscriber::registry().with(logger.clone()).init();
+    logger.configure(&settings.logging)?;
+    info!(target: "dmn", "starting ferryd {}", env!("CARGO_PKG_VERSION"));
+    for remark in remarks {
+        warn!(target: "cfg", "{remark}");
+    }
+    // What needs root is done while there is one thread: the next ones inherit what is left.
+    let user = privileges::wanted(&settings)?;
+    let pid_file = PidFile::create(&settings.pid_file)?;
+    let vici = Bound::open(&settings.vici_socket, user.map(|user| (user.uid, user.gid)))?;
+    if let Some(user) = user {
+        privileges::drop_to(user)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| anyhow::anyhow!("cannot start threads: {error}"))?;
+    let result = runtime.block_on(serve(settings, logger.clone(), vici, started));
+    drop(pid_file);
+    logger.flush();
+    // Lookups of names that hang are not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started) -> anyhow::Result<()> {
+    // From here on a signal is an orderly end, even of the start.
+    let mut signals = Signals::new()?;
+    let sockets = Arc::new(Sockets::bind(settings.ports, settings.families.v4, settings.families.v6)?);
+    let (tell, told) = mpsc::unbounded_channel();
+    // The plane reads the NAT-T port before there are shards; what arrives until then is lost, and sent again.
+    let deliver_to: Arc<OnceLock<Shards>> = Arc::default();
+    let shards = Arc::clone(&deliver_to);
+    let plane_config = PlaneConfig {
+        choice: settings.data_plane,
+        tun_name: &settings.tun_name,
+        spis: settings.esp_spis.clone(),
+        routing: &settings.routing,
+        sockets: &sockets,
+    };
+    let deliver = move |datagram: &[u8], path| {
+        if let Some(shards) = shards.get() {
+            shards.deliver(datagram, path);
+        }
+    };
+    let plane = dataplane::start(plane_config, deliver, tell).await?;
+    let leases = Leases::default();
+    let mut ike = settings.ike.clone();
+    ike.force_encapsulation |= plane.needs_encapsulation;
+    let shards = Shards::start(ShardConfig {
+        shards: settings.shards.map_or_else(cores, usize::from),
+        settings: ike,
+        sockets: Arc::clone(&sockets),
+        dataplane: plane.handle.clone(),
+        leases: leases.clone(),
+    });
+    let _first = deliver_to.set(shards.clone());
+    let reader = shards.clone();
+    tokio::spawn(Arc::clone(&sockets).read_ike(move |datagram, path| {
+        reader.deliver(datagram, path);
+    }));
+    tokio::spawn(follow(told, shards.clone()));
+
+    let defaults = Defaults { replay_window: settings.replay_window, ports: sockets.ports() };
+    let store = Store::new(shards.clone(), defaults);
+    tokio::spawn(store.clone().react());
+    tokio::spawn(look_up(store.clone()));
+    let reload = Reload::new(store.clone(), leases.clone(), logger.clone(), sockets.ports(), settings);
+    let control = Control {
+        store,
+        tunnels: shards.clone(),
+        leases,
+        logger,
+        reload: reload.clone(),
+        started,
+        counted_before: Mutex::default(),
+    };
+    let (stop, stopped) = watch::channel(false);
+    let mut server = tokio::spawn(vici_server::serve(vici, control, stopped));
+    tell_service_manager(NotifyState::Ready);
+    info!(target: "dmn", "ready, data plane: {}", plane.handle.describe());
+
+    signals.until_end(|| reload.reload()).await;
+
+    tell_service_manager(NotifyState::Stopping);
+    info!(target: "dmn", "shutting down");
+    tokio::select! {
+        () = shards.shutdown() => {}
+        () = tokio::time::sleep(FAREWELL) => {
+            warn!(target: "dmn", "some peers did not answer that their SAs are deleted");
+        }
+        // Who asks twice does not want to wait.
+        () = signals.until_end(|| Ok(())) => {}
+    }
+    plane.handle.stop().await;
+    let _ = stop.send(true);
+    let _ = (&mut server).await;
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Passes on what the data plane tells. Ends with it; what is dropped midway was told too late.
+async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards) {
+    while let Some(event) = told.recv().await {
+        match event {
+            PlaneEvent::PeerMoved { child_sa, remote } => shards.mapping_changed(child_sa, remote).await,
+            PlaneEvent::Exhausted { child_sa } => {
+                warn!(target: "chd", "CHILD_SA #{child_sa} has no sequence numbers left, deleting it");
+                let shards = shards.clone();
+                // It takes an exchange with the peer, which others need not wait for.
+                tokio::spawn(async move {
+                    if let Err(why) = shards.terminate_child(child_sa).await {
+                        warn!(target: "chd", "deleting CHILD_SA #{child_sa} failed: {why}");
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Looks up the names of peers now and then, since addresses change. Ends with the runtime; dropping it is harmless.
+async fn look_up(store: Store<Shards>) {
+    let mut ticks = tokio::time::interval(LOOKUPS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        store.refresh_all().await;
+    }
+}
+
+fn tell_service_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        warn!(target: "dmn", "cannot tell the service manager: {error}");
+    }
+}
+
+/// Signals that mean something.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT; reloads on SIGHUP.
+    async fn until_end(&mut self, reload: impl Fn() -> Result<(), String>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => {
+                    if let Err(why) = reload() {
+                        error!(target: "cfg", "strongswan.conf is not reloaded, all stays as it was: {why}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What is done of our own accord when a CHILD_SA goes down.
+
+use std::sync::Arc;
+
+use ferry_ike::config::{Child, ChildAction};
+use ferry_ike::output::{ChildDown, Event};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::Store;
+use crate::control::Tunnels;
+
+impl<T: Tunnels> Store<T> {
+    /// Watches CHILD_SAs go down, and makes them anew where their configuration wants that.
+    ///
+    /// Ends with the tunnels. Dropping it midway loses nothing but later reactions.
+    pub(crate) async fn react(self) {
+        let mut events = self.shared.tunnels.events();
+        loop {
+            match events.recv().await {
+                Ok(event) => self.react_to(&event).await,
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(target: "cfg", "{missed} events were missed; children may stay down");
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn react_to(&self, event: &Arc<Event>) {
+        let Event::ChildSaDown { ike_sa, child_sa, reason } = &**event else { return };
+        let Some(connection) = ike_sa.connection.as_deref() else { return };
+        // A child that is no longer configured wants nothing.
+        let Ok((connection, Some(child))) = self.find(Some(connection), Some(&child_sa.name)).await else {
+            return;
+        };
+        if action(&child, *reason) == ChildAction::Start {
+            tracing::info!(
+                target: "cfg",
+                "CHILD_SA '{}' of connection '{}' went down and is started again",
+                child.name,
+                connection.name(),
+            );
+            self.start(&connection, &child.name).await;
+        }
+    }
+}
+
+fn action(child: &Child, reason: ChildDown) -> ChildAction {
+    match reason {
+        ChildDown::Terminated => ChildAction::None,
+        ChildDown::Closed => child.close_action,
+        ChildDown::PeerDead => child.dpd_action,
+        // Whatever was to be up from the start is to stay up.
+        ChildDown::Expired => child.start_action,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ferry_vici::Section;
+
+    use super::*;
+    use crate::control::tests::{Told, child_sa, ike_sa};
+    use crate::store::tests::{connection, store};
+
+    #[tokio::test]
+    async fn each_reason_has_its_action() {
+        let (store, mut fake) = store();
+        let section = connection(&[
+            ("closed", Section::new().with("close_action", "start")),
+            ("dead", Section::new().with("dpd_action", "restart")),
+        ]);
+        store.load_connection("a", &section).await.unwrap();
+        let task = tokio::spawn(store.clone().react());
+        fake.listened_to().await;
+        for (child, reason) in [
+            ("closed", ChildDown::PeerDead),
+            ("closed", ChildDown::Terminated),
+            ("gone", ChildDown::Closed),
+            ("closed", ChildDown::Closed),
+            ("dead", ChildDown::PeerDead),
+        ] {
+            let status = ike_sa(1, "a", vec![]);
+            let child_sa = Box::new(child_sa(2, child));
+            fake.raise(Event::ChildSaDown { ike_sa: Box::new(status), child_sa, reason });
+        }
+        let initiated = |child: &str| Told::Initiate("a".to_owned(), Some(child.to_owned()));
+        assert_eq!(fake.told().await, initiated("closed"));
+        assert_eq!(fake.told().await, initiated("dead"));
+        assert!(fake.nothing_more(Duration::from_millis(50)).await);
+        task.abort();
+    }
+}

@@ -1,0 +1,77 @@
+//! Secrets, and what there is not yet: keys, certificates, authorities.
+
+use ferry_ike::config::SecretKind;
+use ferry_ike::identity::Identity;
+use ferry_vici::Message;
+use zeroize::Zeroizing;
+
+use super::{Arguments, required, success};
+use crate::control::Tunnels;
+use crate::store::NewSecret;
+use crate::vici_server::Control;
+
+pub(super) async fn load_shared<T: Tunnels>(
+    arguments: &Arguments,
+    control: &Control<T>,
+) -> Result<(), String> {
+    let message = arguments.strict()?;
+    let kind = match required(message, "type")?.to_ascii_lowercase().as_str() {
+        "ike" => SecretKind::Ike,
+        "eap" | "xauth" => SecretKind::Eap,
+        "ntlm" => SecretKind::Ntlm,
+        "ppk" => SecretKind::Ppk,
+        other => return Err(format!("type = {other}: expected one of ike, eap, xauth, ntlm, ppk")),
+    };
+    let octets = message.get("data").filter(|octets| !octets.is_empty()).ok_or("data is missing")?;
+    let mut owners = Vec::new();
+    for owner in message.list("owners").unwrap_or_default() {
+        let text = std::str::from_utf8(owner.bytes()).map_err(|_| "owners: expected text in UTF-8")?;
+        owners.push(Identity::parse(text).map_err(|error| format!("owners = {text}: {error}"))?);
+    }
+    let id = message.str("id").filter(|id| !id.is_empty()).map(str::to_owned);
+    let octets = Zeroizing::new(octets.to_vec());
+    control.store.load_secret(NewSecret { id, kind, owners, octets }).await;
+    Ok(())
+}
+
+pub(super) async fn unload_shared<T: Tunnels>(message: &Message, control: &Control<T>) -> Result<(), String> {
+    control.store.unload_secret(required(message, "id")?).await;
+    Ok(())
+}
+
+pub(super) async fn shared_ids<T: Tunnels>(control: &Control<T>) -> Message {
+    Message::new().with_list("keys", control.store.secret_ids().await)
+}
+
+pub(super) async fn clear<T: Tunnels>(control: &Control<T>) -> Message {
+    control.store.clear_secrets().await;
+    success()
+}
+
+/// Certificates, keys and tokens.
+pub(super) fn refuse(command: &str, arguments: &Arguments) -> Result<(), String> {
+    let kind = arguments.strict()?.str("type").unwrap_or("any").to_ascii_lowercase();
+    let what = match command {
+        "load-cert" => "certificates",
+        "load-key" => "private keys",
+        _load_token => "keys on tokens",
+    };
+    Err(format!("{what} ({kind}) are not supported yet: peers are authenticated by pre-shared keys"))
+}
+
+pub(super) fn unload_key(message: &Message) -> Result<(), String> {
+    Err(format!("there is no private key {}", required(message, "id")?))
+}
+
+pub(super) fn load_authority(arguments: &Arguments) -> Result<(), String> {
+    match arguments.strict()?.sections().next() {
+        None => Ok(()),
+        Some((name, _)) => Err(format!(
+            "authorities.{name} is not supported yet: peers are authenticated by pre-shared keys, not by certificates"
+        )),
+    }
+}
+
+pub(super) fn unload_authority(message: &Message) -> Result<(), String> {
+    Err(format!("there is no authority '{}'", required(message, "name")?))
+}

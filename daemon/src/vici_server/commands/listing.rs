@@ -1,0 +1,49 @@
+//! `list-sas` and `list-conns`: one event for each, then an empty answer.
+
+use std::time::Instant;
+
+use ferry_ike::status::IkeSaStatus;
+use ferry_vici::Message;
+
+use crate::control::Tunnels;
+use crate::vici_server::Control;
+use crate::vici_server::client::Client;
+use crate::vici_server::events::EventName;
+use crate::vici_server::render::{conns, sas};
+
+/// Lists IKE_SAs. Filters for the IKE_SA leave others out; filters for the child only leave out children.
+pub(super) async fn sas<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
+    if !client.wants(EventName::ListSa) {
+        return Message::new();
+    }
+    let is_id = |key: &str, id: u64| {
+        message.int(key).is_none_or(|wanted| wanted == 0 || u64::try_from(wanted) == Ok(id))
+    };
+    let is_name = |key: &str, name: Option<&str>| message.str(key).is_none_or(|wanted| name == Some(wanted));
+    let mut listed: Vec<IkeSaStatus> = control.tunnels.list().await;
+    listed.retain(|ike_sa| is_name("ike", ike_sa.connection.as_deref()) && is_id("ike-id", ike_sa.id.0));
+    for ike_sa in &mut listed {
+        ike_sa.children.retain(|child| is_name("child", Some(&child.name)) && is_id("child-id", child.id.0));
+    }
+    let child_sas = listed.iter().flat_map(|ike_sa| ike_sa.children.iter().map(|child| child.id)).collect();
+    let uses = control.tunnels.usage(child_sas).await;
+    let now = Instant::now();
+    for ike_sa in &listed {
+        client.emit(EventName::ListSa, &sas::list_sa(ike_sa, &uses, now)).await;
+    }
+    Message::new()
+}
+
+/// Lists connections, in load order.
+pub(super) async fn connections<T: Tunnels>(
+    message: &Message,
+    client: &Client,
+    control: &Control<T>,
+) -> Message {
+    for connection in control.store.connections().await {
+        if message.str("ike").is_none_or(|wanted| wanted == connection.name()) {
+            client.emit(EventName::ListConn, &conns::list_conn(&connection.parsed)).await;
+        }
+    }
+    Message::new()
+}
