@@ -23,7 +23,8 @@ pub(crate) enum Ours {
     Nothing,
     /// There is no such CHILD_SA.
     NoSuchChild,
-    /// We make a CHILD_SA.
+    /// We make a CHILD_SA. A request about a CHILD_SA that we do not have may be about this one, if the peer has granted
+    /// it and we have not heard of that yet.
     CreatingChild,
     /// Our request to rekey the CHILD_SA waits for its response.
     RekeyingChild,
@@ -80,7 +81,8 @@ pub(crate) fn answer(request: Request, ours: Ours) -> Answer {
         (Request::RekeyChild, Ours::ReplacingChild | Ours::DeletingChild) => {
             Answer::NotNow("we are deleting the CHILD_SA")
         }
-        (Request::RekeyChild, Ours::Nothing | Ours::CreatingChild) => Answer::AsUsual,
+        (Request::RekeyChild, Ours::CreatingChild) => Answer::NotNow("we are creating a CHILD_SA"),
+        (Request::RekeyChild, Ours::Nothing) => Answer::AsUsual,
 
         (Request::DeleteChild, Ours::DeletingChild | Ours::NoSuchChild) => Answer::Empty,
         (Request::DeleteChild, _) => Answer::AsUsual,
@@ -125,7 +127,7 @@ mod tests {
         let table = [
             (Nothing, [AsUsual, AsUsual, AsUsual, AsUsual]),
             (NoSuchChild, [AsUsual, NotFound, Empty, AsUsual]),
-            (CreatingChild, [AsUsual, AsUsual, AsUsual, LATER]),
+            (CreatingChild, [AsUsual, LATER, AsUsual, LATER]),
             (RekeyingChild, [AsUsual, CompareNonces, AsUsual, LATER]),
             (ReplacingChild, [AsUsual, LATER, AsUsual, LATER]),
             (DeletingChild, [AsUsual, LATER, Empty, LATER]),

@@ -12,6 +12,7 @@ mod s2_15;
 mod s2_19;
 mod s2_2;
 mod s2_21;
+mod s2_25;
 mod s2_23;
 mod s2_4;
 mod s2_5;

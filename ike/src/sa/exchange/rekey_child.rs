@@ -207,6 +207,9 @@ impl Established {
         let verdict = collision::answer(Request::DeleteChild, self.ours(Request::DeleteChild, child));
         let Some(child) = child else {
             tracing::debug!(target: "ike", "received DELETE for unknown CHILD_SA with SPI {spi}");
+            if let Some(Active::CreateChild(asking)) = &mut self.active {
+                asking.note_deleted(spi); // it may be the one whose response is on its way
+            }
             return None;
         };
         info!(target: "ike", "received DELETE for CHILD_SA {}{{{}}} with SPI {spi}", child.child.name, child.id);
@@ -372,7 +375,10 @@ impl Established {
             (Request::RekeyIkeSa, Some(asking)) if asking.rekeys().is_some() => Ours::RekeyingChild,
             (Request::RekeyIkeSa, Some(_)) => Ours::CreatingChild,
             (Request::RekeyChild | Request::DeleteChild, asking) => {
-                let Some(child) = child else { return Ours::NoSuchChild };
+                let Some(child) = child else {
+                    let may_be_it = request == Request::RekeyChild && asking.is_some_and(|a| a.is_sent());
+                    return if may_be_it { Ours::CreatingChild } else { Ours::NoSuchChild };
+                };
                 match asking.filter(|asking| asking.rekeys() == Some(child.id)) {
                     _ if child.state == ChildSaState::Deleting => Ours::DeletingChild,
                     Some(asking) if asking.is_granted() => Ours::ReplacingChild,

@@ -30,6 +30,8 @@ struct Aim {
     id: ChildSaId,
     /// What the peer made in the place of the same CHILD_SA meanwhile.
     rival: Option<Rival>,
+    /// What the peer has deleted meanwhile and we do not have: perhaps what our request has made.
+    deleted: Vec<Spi>,
 }
 
 /// A successor that the peer's exchange has made.
@@ -70,7 +72,7 @@ impl Asking {
     pub(crate) fn new(wanted: Wanted, core: &Core, cx: &mut Cx<'_>) -> Self {
         let id = ChildSaId(cx.unique_ids.child_sa());
         let action = cx.ask(core.id, Action::ReserveSpi { child_sa: id });
-        Self { aim: Aim { wanted, id, rival: None }, stage: Stage::Reserving(action) }
+        Self { aim: Aim { wanted, id, rival: None, deleted: Vec::new() }, stage: Stage::Reserving(action) }
     }
 
     /// The CHILD_SA whose successor is being made.
@@ -99,6 +101,14 @@ impl Asking {
     /// The peer has made a successor of the same CHILD_SA.
     pub(crate) fn note_rival(&mut self, rival: Rival) {
         self.aim.rival = Some(rival);
+    }
+
+    /// The peer has deleted a CHILD_SA that we do not have.
+    pub(crate) fn note_deleted(&mut self, spi: Spi) {
+        const MOST: usize = 16; // far more than a peer can have a reason for
+        if self.is_sent() && self.aim.deleted.len() < MOST {
+            self.aim.deleted.push(spi);
+        }
     }
 
     /// Goes on with the outcome of the action it waits for.
@@ -194,7 +204,9 @@ impl Asking {
                 established.active = Some(Active::CreateChild(Box::new(asking)));
             }
             Err(failure) => {
-                established.queue.push_front(Task::DisownChild(sent.spi_in));
+                if !matches!(failure, Failure::Ended(_)) {
+                    established.queue.push_front(Task::DisownChild(sent.spi_in));
+                }
                 aim.fail(&failure, established, core, cx);
             }
         }
@@ -287,6 +299,9 @@ impl Aim {
     ) -> Result<(Box<crate::output::ChildInstall>, Box<Made>), Failure> {
         let payloads = &opened.payloads;
         let agreed = Agreed::accept(self.wanted.child.clone(), &sent.offer, payloads)?;
+        if self.deleted.contains(&agreed.spi_out) {
+            return Err(Failure::Ended("the peer has deleted it already"));
+        }
         let nonce_r =
             payloads.nonce().ok_or(Failure::Protocol("its CREATE_CHILD_SA response lacks a nonce"))?;
         let shared = match (agreed.suite.ke(), &sent.ke, payloads.ke()) {
