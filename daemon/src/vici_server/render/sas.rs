@@ -157,9 +157,7 @@ fn child_sa(status: &ChildSaStatus, used: &ChildUse, now: Instant) -> Section {
         | ChildSaState::Rekeying
         | ChildSaState::Rekeyed
         | ChildSaState::Deleting
-        | ChildSaState::Deleted => {
-            section = with_installed(section, status, used, now)
-        }
+        | ChildSaState::Deleted => section = with_installed(section, status, used, now),
         // Nothing below is known.
         ChildSaState::Created | ChildSaState::Installing => {}
     }
@@ -376,9 +374,10 @@ mod tests {
         child.id = ChildSaId(32);
         child.rekeys = Some(now + Duration::from_secs(3000));
         let event = dump::raw("child-rekey", &child_rekey(&old, &old.children[0], &child, now));
-        let begin =
-            format!("child-rekey {{road {{{ROAD} child-sas {{lan {{old {{name=lan uniqueid=31 ");
+        let begin = format!("child-rekey {{road {{{ROAD} child-sas {{lan {{old {{name=lan uniqueid=31 ");
         assert!(event.starts_with(&begin), "{event}");
-        assert!(event.contains("new {name=lan uniqueid=32 ") && event.contains(" rekey-time=3000 life-time="));
+        assert!(
+            event.contains("new {name=lan uniqueid=32 ") && event.contains(" rekey-time=3000 life-time=")
+        );
     }
 }
