@@ -260,7 +260,7 @@ impl Endpoint {
         now: Instant,
     ) {
         if self.house.settings.reuse_ike_sa
-            && let Some(spi) = self.to_the_same_peer(&connection, path)
+            && let Some(spi) = self.to_the_same_peer(&connection, child.is_some(), path)
         {
             self.with_sa(spi, now, |sa, cx| sa.reuse(child, request, cx));
             return;
@@ -275,12 +275,12 @@ impl Endpoint {
     }
 
     /// The oldest IKE SA of a connection with the same peer that stands, or comes to stand.
-    fn to_the_same_peer(&self, connection: &Connection, path: Path) -> Option<IkeSpi> {
+    fn to_the_same_peer(&self, connection: &Connection, for_child: bool, path: Path) -> Option<IkeSpi> {
         self.sas
             .iter()
             .filter(|(_, held)| {
                 let core = &held.sa.core;
-                held.sa.is_reusable()
+                held.sa.is_reusable(for_child)
                     && core.path.remote.ip() == path.remote.ip()
                     && core.connection.as_ref().is_some_and(|ours| ours.name == connection.name)
             })

@@ -193,7 +193,8 @@ impl<'a> Draft<'a> {
                         if self.children.iter().any(|child| child.name == section.name) {
                             return Err(section.problem("there is another child of this name"));
                         }
-                        self.children.push(Arc::new(child::parse(&section, defaults, &mut self.remarks)?));
+                        let child = child::parse(&section, defaults, &mut self.remarks)?;
+                        self.children.push(Arc::new(child));
                     }
                     Item::Value(key) => return Err(key.unknown()),
                     Item::List(list) => return Err(list.unknown()),

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use ferry_ike::config::{Child, Configuration, Connection, SharedSecret};
 use tokio::sync::Mutex;
 
-use crate::connections::{Defaults, Parsed};
+use crate::connections::{Defaults, Occasion, Parsed};
 use crate::control::Tunnels;
 
 pub(crate) use credentials::NewSecret;
@@ -113,7 +113,7 @@ impl<T: Tunnels> Store<T> {
         connection: &LoadedConnection,
         child: Option<Arc<Child>>,
     ) -> Result<(), String> {
-        let resolved = self.refresh(connection).await;
+        let resolved = self.refresh(connection, Occasion::Asked).await;
         self.shared.tunnels.initiate(resolved, child).await
     }
 

@@ -74,11 +74,19 @@ impl IkeSa {
         matches!(&self.state, State::Established(established) if established.rank == Rank::Current)
     }
 
-    /// It can have a further child, or will when it is established.
-    pub(crate) fn is_reusable(&self) -> bool {
+    /// It can serve another order for its connection, or will when it is established. For a child it must have the
+    /// virtual IPs that the connection wants, which are given with the first child only (RFC 7296 §2.19).
+    pub(crate) fn is_reusable(&self, for_child: bool) -> bool {
+        let needs_addresses =
+            for_child && self.core.connection.as_ref().is_some_and(|connection| !connection.vips.is_empty());
         match &self.state {
-            State::Established(established) => self.stands() && !established.is_ending(),
-            State::Preparing(_) | State::InitSent(_) | State::AuthSent(_) => true,
+            State::Established(established) => {
+                let lacks_addresses = needs_addresses && established.virtual_ips().is_empty();
+                self.stands() && !established.is_ending() && !lacks_addresses
+            }
+            State::Preparing(_) => true,
+            State::InitSent(sent) => !needs_addresses || sent.planned.is_some(),
+            State::AuthSent(sent) => !needs_addresses || sent.planned.is_some(),
             State::InitAnswered(_) | State::AuthAnswering(_) | State::Closed | State::Gone => false,
         }
     }

@@ -1,5 +1,6 @@
 //! A host: an endpoint, what is around it, and what it told.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use super::setup::Setup;
 use crate::command::Command;
 use crate::config::{Connection, EndpointConfig, Ports, Unique};
 use crate::endpoint::Endpoint;
-use crate::output::{Action, ActionId, Event, IkeSaId, Outcome, Path, RequestId};
+use crate::output::{Action, ActionId, ChildSaId, Event, IkeSaId, Outcome, Path, RequestId};
 use crate::status::IkeSaState;
 
 /// Names a host of a [`World`](super::World).
@@ -32,10 +33,18 @@ pub struct Host {
     pub(super) is_cut_off: bool,
     pub(super) connections: Vec<Arc<Connection>>,
     pub(super) events: Vec<String>,
+    /// What it has told to be up, and not yet to be down.
+    up: BTreeSet<Up>,
     /// Outcomes of actions that are dealt with late, by when they are told.
     pub(super) late: Vec<(Instant, ActionId, Outcome)>,
     /// Commands of our own, which nobody waits for.
     own_requests: u64,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Up {
+    IkeSa(IkeSaId),
+    ChildSa(ChildSaId),
 }
 
 /// The numbers of requests that hosts give to themselves start here.
@@ -65,6 +74,7 @@ impl Host {
             is_cut_off: false,
             connections: configuration.connections.clone(),
             events: Vec::new(),
+            up: BTreeSet::new(),
             late: Vec::new(),
             own_requests: OWN_REQUESTS,
         }
@@ -89,10 +99,32 @@ impl Host {
 
     pub(super) fn tell(&mut self, event: &Event) -> String {
         let line = describe(event);
+        let makes_sense = match event {
+            Event::IkeSaUp(sa) => self.up.insert(Up::IkeSa(sa.id)),
+            Event::ChildSaUp { child_sa, .. } => self.up.insert(Up::ChildSa(child_sa.id)),
+            Event::ChildSaDown { child_sa, .. } => self.up.remove(&Up::ChildSa(child_sa.id)),
+            Event::IkeSaDown { status, .. } => {
+                // One that never stood goes too.
+                self.up.remove(&Up::IkeSa(status.id));
+                true
+            }
+            Event::IkeSaMoved { status, .. } => self.up.contains(&Up::IkeSa(status.id)),
+            Event::ChildRekeyed { old, new, .. } => self.replace(Up::ChildSa(old.id), Up::ChildSa(new.id)),
+            Event::IkeSaRekeyed { old, new } => self.replace(Up::IkeSa(old.id), Up::IkeSa(new.id)),
+            Event::Completed { .. } => true,
+        };
+        if !makes_sense {
+            self.outside.fault(format!("told out of turn: {line}"));
+        }
         if !matches!(event, Event::Completed { request, .. } if request.0 > OWN_REQUESTS) {
             self.events.push(line.clone());
         }
         line
+    }
+
+    /// One goes and another takes its place. True if the one was there and the other was not.
+    fn replace(&mut self, old: Up, new: Up) -> bool {
+        self.up.remove(&old) && self.up.insert(new)
     }
 
     /// Deals with an action as it is told to. `None` if the outcome comes later.
@@ -165,6 +197,7 @@ impl Host {
         if self.endpoint.poll_timeout().is_some() {
             leaks.push("a deadline is left".into());
         }
+        leaks.extend(self.up.iter().map(|up| format!("{up:?} was not told to be down")));
         leaks.extend(self.late.iter().map(|(_, id, _)| format!("action #{} has no outcome yet", id.0)));
         leaks.extend(self.outside.leaks());
         leaks.into_iter().map(|leak| format!("{}: {leak}", self.name)).collect()

@@ -257,7 +257,7 @@ impl Outside {
         self.moves
     }
 
-    fn fault(&mut self, fault: String) {
+    pub(super) fn fault(&mut self, fault: String) {
         self.faults.push(fault);
     }
 }

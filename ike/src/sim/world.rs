@@ -34,7 +34,12 @@ pub struct World {
     mailboxes: BTreeMap<IpAddr, VecDeque<Datagram>>,
     narrator: Narrator,
     requests: u64,
+    /// The datagrams sent last, as an eavesdropper has them.
+    overheard: VecDeque<Datagram>,
 }
+
+/// So many datagrams an eavesdropper keeps.
+const MOST_OVERHEARD: usize = 64;
 
 /// The most that may happen in one go; more means that hosts keep each other busy without end.
 const MOST_STEPS: usize = 100_000;
@@ -56,6 +61,7 @@ impl World {
             mailboxes: BTreeMap::new(),
             narrator: Narrator::default(),
             requests: 0,
+            overheard: VecDeque::new(),
         }
     }
 
@@ -293,6 +299,12 @@ impl World {
         self.arrive(datagram, &line);
     }
 
+    /// One of the datagrams sent last, lost ones included.
+    pub fn overhear(&mut self) -> Option<Datagram> {
+        self.overheard.make_contiguous();
+        self.dice.pick(self.overheard.as_slices().0).cloned()
+    }
+
     // Time.
 
     /// The moment it is.
@@ -482,6 +494,10 @@ impl World {
         let from = self.outer_source(sender, local, remote);
         let datagram = Datagram { from, to: remote, octets: transmit.datagram };
         let line = self.describe(Some(sender), &datagram);
+        self.overheard.push_back(datagram.clone());
+        if self.overheard.len() > MOST_OVERHEARD {
+            self.overheard.pop_front();
+        }
         if self.host(sender).is_cut_off {
             return self.note(&format!("{line} (cut off)"));
         }

@@ -28,6 +28,7 @@ pub use log::{Log, Mark};
 pub use nat::{lose_none, lose_outgoing, lose_some, masquerade};
 pub use process::{Output, Process};
 pub use transfer::round_trip;
+pub(crate) use wait::readable;
 pub use wait::{Deadline, until};
 pub use wire::{Seen, only_ipsec};
 

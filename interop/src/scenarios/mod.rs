@@ -5,6 +5,7 @@
 
 mod badinput;
 mod clients;
+mod ferryctl;
 mod handshake;
 mod loss;
 mod refusal;
@@ -219,6 +220,16 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         "unusable-configuration",
         "ferryctl names file and line, or the full key, of what it cannot use, and changes nothing.",
         badinput::unusable_configuration,
+    ),
+    (
+        "ferryctl",
+        "ferryctl loads, begins, lists and ends as swanctl does, in the same words.",
+        ferryctl::same_as_swanctl,
+    ),
+    (
+        "service-manager",
+        "A service manager is told when ferryd serves and when it ends.",
+        ferryctl::service_manager,
     ),
     (
         "occupied-port",

@@ -145,7 +145,7 @@ impl Established {
             }
             (Some(old), Some(rival))
                 if collision::survivor(&made.lowest, &rival.lowest) == Survivor::Theirs
-                    && self.child(rival.child_sa).is_some_and(ChildSa::is_live) =>
+                    && !self.is_abandoned(old, rival.child_sa) =>
             {
                 info!(target: "ike", "CHILD_SA rekey collision lost, deleting the redundant CHILD_SA");
                 self.yield_to(old, rival.child_sa, made.child_sa, cx);
@@ -158,6 +158,12 @@ impl Established {
             }
         }
         self.arm_child_timers(core);
+    }
+
+    /// A CHILD_SA is still there, and the successor that the peer made for it is not: the peer has taken it back.
+    fn is_abandoned(&self, old: ChildSaId, successor: ChildSaId) -> bool {
+        let is_live = |id| self.child(id).is_some_and(ChildSa::is_live);
+        is_live(old) && !is_live(successor)
     }
 
     /// Our successor stays: it is used from now on, and the old one deleted.
@@ -225,8 +231,16 @@ impl Established {
             return self.complete_child_enders(id, cx); // both ends have deleted it
         };
         let is_unused = child.outbound == Outbound::Held;
+        let is_ended_unused = |new: &ChildSa| new.outbound == Outbound::Held && !new.is_live();
+        let successor = child.successor;
+        if successor.and_then(|new| self.child(new)).is_some_and(is_ended_unused) {
+            if let Some(child) = self.child_mut(id) {
+                child.successor = None; // it ends as well, and never took the place
+            }
+            return self.drop_child(id, ChildDown::Closed, core, cx);
+        }
         // The successor may have had a successor of its own and be gone by now: a DELETE can take long.
-        if is_unused || child.successor.is_some() {
+        if is_unused || successor.is_some() {
             self.retire(id, core, cx);
             return;
         }
@@ -242,6 +256,7 @@ impl Established {
         child.rekeys = None;
         child.lingers = if delay.is_zero() { child.expires } else { Some(cx.now + delay) };
         let (until, successor) = (child.lingers, child.successor);
+        let is_unused = child.outbound == Outbound::Held;
         if let Some(successor) = successor
             && let Some(index) = self.children.iter().position(|child| child.id == id)
         {
@@ -249,13 +264,15 @@ impl Established {
             self.put_to_use(&old, successor, core, cx);
             self.children.insert(index, old);
         }
-        // The peer takes back the successor that it made: the CHILD_SA goes on as before.
-        let retry_at = retry(None, cx);
-        for old in self.children.iter_mut().filter(|old| old.successor == Some(id) && old.is_live()) {
-            old.successor = None;
-            if old.state == ChildSaState::Rekeyed {
-                old.state = ChildSaState::Installed;
-                old.rekeys = Some(retry_at).filter(|_| old.child.rekey_time.is_some());
+        if is_unused {
+            // A successor is taken back that its predecessor never had to give way to: that one goes on as before.
+            let retry_at = retry(None, cx);
+            for old in self.children.iter_mut().filter(|old| old.successor == Some(id)) {
+                old.successor = None;
+                if old.state == ChildSaState::Rekeyed {
+                    old.state = ChildSaState::Installed;
+                    old.rekeys = Some(retry_at).filter(|_| old.child.rekey_time.is_some());
+                }
             }
         }
         if until.is_none_or(|at| at <= cx.now) {

@@ -24,7 +24,7 @@ use crate::wire::registry::{AuthMethod, CfgAttributeType, CfgType, ExchangeType,
 /// IKE_AUTH is out.
 pub(crate) struct Sent {
     connection: Arc<Connection>,
-    planned: Option<PlannedChild>,
+    pub(crate) planned: Option<PlannedChild>,
     attempt: u32,
     handshake: Handshake,
     local_id: Identity,

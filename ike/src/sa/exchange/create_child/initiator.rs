@@ -130,7 +130,7 @@ impl Asking {
                     let request = Request { spi_in, offer, method: None, restarts: 0 };
                     return aim.send(request, established, core, cx);
                 }
-                None => aim.fail(&Failure::Ended("the CHILD_SA to rekey is gone"), established, core, cx),
+                None => aim.abandon(&Failure::Ended("the CHILD_SA to rekey is gone"), established, core, cx),
             },
             (Stage::Reserving(_), Outcome::Failed(why)) => {
                 aim.fail(&Failure::Outside(why), established, core, cx);
@@ -141,7 +141,7 @@ impl Asking {
             (Stage::Installing(_, made), Outcome::Failed(why)) => {
                 // The peer believes that it stands.
                 established.queue.push_front(Task::DisownChild(made.child_sa.spi_in));
-                aim.fail(&Failure::Outside(why), established, core, cx);
+                aim.abandon(&Failure::Outside(why), established, core, cx);
             }
             (Stage::Installing(_, made), _) => {
                 let asking = Self { aim, stage: Stage::Installed(made) };
@@ -178,7 +178,7 @@ impl Asking {
             Err(failure) => {
                 // It may have granted what we asked.
                 established.queue.push_front(Task::DisownChild(sent.spi_in));
-                aim.fail(&failure, established, core, cx);
+                aim.abandon(&failure, established, core, cx);
                 return Ok(());
             }
         };
@@ -194,7 +194,7 @@ impl Asking {
             return aim.send(request, established, core, cx);
         }
         if let Some(error) = payloads.error().filter(|_| payloads.sa().is_none()) {
-            aim.fail(&Failure::Refused(error.kind), established, core, cx);
+            aim.abandon(&Failure::Refused(error.kind), established, core, cx);
             return Ok(());
         }
         match aim.make(&sent, &opened, established, core, cx) {
@@ -207,7 +207,7 @@ impl Asking {
                 if !matches!(failure, Failure::Ended(_)) {
                     established.queue.push_front(Task::DisownChild(sent.spi_in));
                 }
-                aim.fail(&failure, established, core, cx);
+                aim.abandon(&failure, established, core, cx);
             }
         }
         Ok(())
@@ -335,9 +335,14 @@ impl Aim {
         Ok((install, Box::new(Made { child_sa, lowest })))
     }
 
+    /// It comes to nothing, and what was reserved or installed goes back.
+    fn abandon(self, failure: &Failure, established: &mut Established, core: &mut Core, cx: &mut Cx<'_>) {
+        cx.ask(core.id, Action::RemoveChild { child_sa: self.id });
+        self.fail(failure, established, core, cx);
+    }
+
     /// It comes to nothing: whoever waits is told, and the CHILD_SA that was to be rekeyed goes on.
     fn fail(self, failure: &Failure, established: &mut Established, core: &mut Core, cx: &mut Cx<'_>) {
-        cx.ask(core.id, Action::RemoveChild { child_sa: self.id });
         match self.wanted.rekeys {
             None => {
                 let name = &self.wanted.child.name;
