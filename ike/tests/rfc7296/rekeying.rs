@@ -9,23 +9,23 @@ use ferry_ike::status::ChildSaStatus;
 pub(crate) fn child(world: &World, host: HostId) -> ChildSaStatus {
     let children = world.ike_sa(host).children;
     assert_eq!(children.len(), 1, "CHILD_SAs of {}", world.host(host).name);
-    children[0].clone()
+    children.first().expect("it was counted").clone()
 }
 
 /// Rekeys the newest CHILD_SA of a host's newest IKE SA.
 pub(crate) fn rekey_child(world: &mut World, host: HostId) -> RequestId {
     let request = world.next_request();
     let ike_sas = world.ike_sas(host);
-    let child_sa = ike_sas.last().unwrap().children.last().unwrap().id;
-    world.command(host, Command::RekeyChildSa { request, child_sa }).unwrap();
+    let child_sa = ike_sas.last().and_then(|sa| sa.children.last()).expect("the host has a CHILD_SA").id;
+    world.command(host, Command::RekeyChildSa { request, child_sa }).expect("the CHILD_SA is there");
     request
 }
 
 /// Rekeys the newest IKE SA of a host.
 pub(crate) fn rekey_ike(world: &mut World, host: HostId) -> RequestId {
     let request = world.next_request();
-    let ike_sa = world.ike_sas(host).last().unwrap().id;
-    world.command(host, Command::RekeyIkeSa { request, ike_sa }).unwrap();
+    let ike_sa = world.ike_sas(host).last().expect("the host has an IKE_SA").id;
+    world.command(host, Command::RekeyIkeSa { request, ike_sa }).expect("the IKE_SA is there");
     request
 }
 

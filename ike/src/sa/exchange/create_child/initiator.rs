@@ -117,13 +117,13 @@ impl Asking {
     ///
     /// When nothing can be asked under these keys any more.
     pub(crate) fn handle_outcome(
-        self: Box<Self>,
+        self,
         established: &mut Established,
         core: &mut Core,
         outcome: Outcome,
         cx: &mut Cx<'_>,
     ) -> Result<(), Failure> {
-        let Self { aim, stage } = *self;
+        let Self { aim, stage } = self;
         match (stage, outcome) {
             (Stage::Reserving(_), Outcome::Spi(spi_in)) => match aim.offer(spi_in, established, core) {
                 Some(offer) => {
@@ -162,13 +162,13 @@ impl Asking {
     ///
     /// When nothing can be asked under these keys any more.
     pub(crate) fn handle_response(
-        self: Box<Self>,
+        self,
         established: &mut Established,
         core: &mut Core,
         opened: Result<Opened<'_>, Failure>,
         cx: &mut Cx<'_>,
     ) -> Result<(), Failure> {
-        let Self { aim, stage } = *self;
+        let Self { aim, stage } = self;
         let Stage::Sent(sent) = stage else {
             established.active = Some(Active::CreateChild(Box::new(Self { aim, stage }))); // none is awaited
             return Ok(());
@@ -214,8 +214,8 @@ impl Asking {
     }
 
     /// What was made, once the data plane has it; itself until then.
-    pub(crate) fn finish(self: Box<Self>) -> Result<(Made, Wanted, Option<Rival>), Box<Self>> {
-        match *self {
+    pub(crate) fn finish(self) -> Result<(Made, Wanted, Option<Rival>), Box<Self>> {
+        match self {
             Self { aim, stage: Stage::Installed(made) } => Ok((*made, aim.wanted, aim.rival)),
             unfinished => Err(Box::new(unfinished)),
         }
