@@ -27,10 +27,10 @@ use crate::wire::registry::{IkeSpi, KeMethod, MessageId, NotifyType};
 use crate::wire::{self, PayloadWriter, Payloads};
 
 /// Octets of our nonces: half the key of the strongest PRF, and twice the least allowed (RFC 7296 §2.10).
-const NONCE_LEN: usize = 32;
+pub(super) const NONCE_LEN: usize = 32;
 
 /// Cookies and other key exchange methods that a responder may ask for before we stop believing it.
-const MOST_RESTARTS: u32 = 5;
+pub(super) const MOST_RESTARTS: u32 = 5;
 
 /// How long a request with a cookie may be answered before another cookie takes its place: more than a round trip,
 /// and less than any cookie lives.
