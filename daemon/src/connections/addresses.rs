@@ -71,22 +71,38 @@ pub(crate) fn display(pattern: &AddressPattern) -> impl fmt::Display {
     })
 }
 
-/// The connection with its names looked up. A name that cannot be looked up in time keeps the addresses it had.
-pub(crate) async fn resolve(mut connection: Connection) -> Connection {
+/// Why names are looked up: that tells how loud a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// Somebody wants it now.
+    Asked,
+    /// The time has come to do it again.
+    Routine,
+}
+
+/// The connection with its names looked up. A name that cannot be looked up in time keeps the addresses it
+/// had.
+pub(crate) async fn resolve(mut connection: Connection, occasion: Occasion) -> Connection {
     let name = connection.name.clone();
     for pattern in connection.local_addrs.iter_mut().chain(&mut connection.remote_addrs) {
         let AddressPattern::Name(host, addresses) = pattern else { continue };
-        match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), 0))).await {
+        let problem = match tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), 0))).await
+        {
             Ok(Ok(found)) => {
                 let mut found: Vec<IpAddr> = found.map(|address| address.ip()).collect();
                 found.dedup();
                 *addresses = found;
+                continue;
             }
-            Ok(Err(error)) => {
-                tracing::warn!(target: "cfg", "connection {name}: looking up {host} failed: {error}");
+            Ok(Err(error)) => error.to_string(),
+            Err(_elapsed) => "no answer in time".to_owned(),
+        };
+        match occasion {
+            Occasion::Asked => {
+                tracing::warn!(target: "cfg", "connection {name}: looking up {host} failed: {problem}");
             }
-            Err(_elapsed) => {
-                tracing::warn!(target: "cfg", "connection {name}: looking up {host} takes too long");
+            Occasion::Routine => {
+                tracing::debug!(target: "cfg", "connection {name}: looking up {host} failed: {problem}");
             }
         }
     }

@@ -8,15 +8,15 @@ use ferry_vici::Section;
 
 use super::merge::{Kind, merge};
 use super::{LoadedConnection, Store};
-use crate::connections::{self, ConfigError};
+use crate::connections::{self, ConfigError, Occasion};
 use crate::control::Tunnels;
 
 /// How long a peer has to answer that an SA is deleted before we go on.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl<T: Tunnels> Store<T> {
-    /// Loads a connection, in the place of the one of its name if there is one. What its children want done at once is
-    /// begun, not waited for.
+    /// Loads a connection, in the place of the one of its name if there is one. What its children want done
+    /// at once is begun, not waited for.
     pub(crate) async fn load_connection(&self, name: &str, section: &Section) -> Result<(), ConfigError> {
         let mut parsed = connections::parse(name, section, &self.shared.defaults.load())?;
         for remark in &parsed.remarks {
@@ -49,7 +49,7 @@ impl<T: Tunnels> Store<T> {
         let store = self.clone();
         tokio::spawn(async move {
             store.undo(new.name(), &change.undo).await;
-            store.refresh(&new).await;
+            store.refresh(&new, Occasion::Asked).await;
             for child in &change.start {
                 store.start(&new, child).await;
             }
@@ -77,16 +77,17 @@ impl<T: Tunnels> Store<T> {
     /// Looks the names of all hosts up anew, of all connections that have any.
     pub(crate) async fn refresh_all(&self) {
         for connection in self.connections().await {
-            self.refresh(&connection).await;
+            self.refresh(&connection, Occasion::Routine).await;
         }
     }
 
-    /// Looks the names of a connection's hosts up anew, and gives the addresses to the endpoints if they differ.
-    pub(super) async fn refresh(&self, connection: &LoadedConnection) -> Arc<Connection> {
+    /// Looks the names of a connection's hosts up anew, and gives the addresses to the endpoints if they
+    /// differ.
+    pub(super) async fn refresh(&self, connection: &LoadedConnection, occasion: Occasion) -> Arc<Connection> {
         if !has_names(&connection.resolved) {
             return Arc::clone(&connection.resolved);
         }
-        let resolved = connections::resolve(Connection::clone(&connection.resolved)).await;
+        let resolved = connections::resolve(Connection::clone(&connection.resolved), occasion).await;
         let mut loaded = self.shared.loaded.lock().await;
         // It may have been replaced or unloaded in the meantime.
         let is_it = |other: &&mut LoadedConnection| Arc::ptr_eq(&other.parsed, &connection.parsed);
