@@ -16,7 +16,8 @@ pub(crate) trait Tunnels: Clone + Send + Sync + 'static {
     /// Uses these connections and secrets from now on. What is up stays as it is.
     fn configure(&self, configuration: Arc<Configuration>) -> impl Future<Output = ()> + Send;
 
-    /// Makes an IKE_SA, and a CHILD_SA if one is named. Ends when it is up, or with a sentence when it has failed.
+    /// Makes an IKE_SA, and a CHILD_SA if one is named. Ends when it is up, or with a sentence when it has
+    /// failed.
     fn initiate(
         &self,
         connection: Arc<Connection>,

@@ -1,8 +1,9 @@
 //! ferryd: strongSwan's charon, done anew.
 //!
-//! Here the leaf crates are joined: [`settings`] reads strongswan.conf, [`net`] opens IKE's sockets, [`dataplane`] carries
-//! packets, [`shard`] runs the endpoints of `ferry-ike`, and [`vici_server`] lets clients control it all. What clients
-//! load goes through [`connections`] and [`pools`] into the [`store`], which gives it to the shards.
+//! Here the leaf crates are joined: [`settings`] reads strongswan.conf, [`net`] opens IKE's sockets,
+//! [`dataplane`] carries packets, [`shard`] runs the endpoints of `ferry-ike`, and [`vici_server`] lets
+//! clients control it all. What clients load goes through [`connections`] and [`pools`] into the [`store`],
+//! which gives it to the shards.
 //!
 //! [`startup`] puts the parts together, and takes them apart again.
 
@@ -28,8 +29,8 @@ use clap::Parser;
 
 /// The IKEv2 daemon that takes the place of strongSwan's charon.
 ///
-/// It reads /etc/strongswan.conf, or the file that STRONGSWAN_CONF names; connections, secrets and pools come by
-/// `swanctl` or `ferryctl`.
+/// It reads /etc/strongswan.conf, or the file that STRONGSWAN_CONF names; connections, secrets and pools come
+/// by `swanctl` or `ferryctl`.
 #[derive(Parser)]
 #[command(name = "ferryd", version)]
 struct Arguments {

@@ -33,8 +33,8 @@ pub(crate) enum PidFileError {
 }
 
 impl PidFile {
-    /// Writes the file. One whose process has died, or that has our own number since processes are counted anew in every
-    /// container, is written over.
+    /// Writes the file. One whose process has died, or that has our own number since processes are counted
+    /// anew in every container, is written over.
     pub(crate) fn create(path: &Path) -> Result<Self, PidFileError> {
         let named = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
         if let Some(pid) =

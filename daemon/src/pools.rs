@@ -50,8 +50,8 @@ impl Leases {
         self.attributes.store(Arc::new(attributes));
     }
 
-    /// Loads a pool or replaces the one of the same name. One whose addresses differ is only replaced while nobody uses
-    /// them.
+    /// Loads a pool or replaces the one of the same name. One whose addresses differ is only replaced while
+    /// nobody uses them.
     pub(crate) fn load(&self, name: &str, section: &Section) -> Result<(), ConfigError> {
         let path = format!("pools.{name}");
         let problem = |problem: String| ConfigError::Problem { path: path.clone(), problem };
@@ -109,8 +109,8 @@ impl Leases {
         wanted.map(status).collect()
     }
 
-    /// Leases addresses to an identity: at most one of each family that `requested` names, unspecified for any. What
-    /// cannot be had is left out.
+    /// Leases addresses to an identity: at most one of each family that `requested` names, unspecified for
+    /// any. What cannot be had is left out.
     pub(crate) fn acquire(&self, pools: &[String], identity: &Identity, requested: &[IpAddr]) -> Lease {
         let mut loaded = self.lock();
         let mut lease = Lease::default();

@@ -34,7 +34,8 @@ pub(crate) enum PrivilegeError {
     Lookup(#[from] io::Error),
 }
 
-/// Whom the settings want us to be; `None` if we stay who we are. A user brings its group, unless one is named.
+/// Whom the settings want us to be; `None` if we stay who we are. A user brings its group, unless one is
+/// named.
 pub(crate) fn wanted(settings: &Settings) -> Result<Option<User>, PrivilegeError> {
     let unknown = |kind, name: &str| PrivilegeError::Unknown { kind, name: name.to_owned() };
     let user = match &settings.user {
@@ -53,8 +54,8 @@ pub(crate) fn wanted(settings: &Settings) -> Result<Option<User>, PrivilegeError
     Ok(Some(User { gid: group.unwrap_or(user.gid), ..user }))
 }
 
-/// Becomes that user, and keeps what SAs, routes, devices and low ports need. Threads that are started later inherit
-/// it, so this is done while there are none.
+/// Becomes that user, and keeps what SAs, routes, devices and low ports need. Threads that are started later
+/// inherit it, so this is done while there are none.
 pub(crate) fn drop_to(user: User) -> Result<(), PrivilegeError> {
     let become_user = || -> io::Result<()> {
         rustix::thread::set_keep_capabilities(true)?;

@@ -37,8 +37,8 @@ impl<T: Tunnels> Reload<T> {
         reload
     }
 
-    /// Reads the file again. What can be changed while the daemon runs is, the log first; if anything is wrong with the
-    /// file, or a log file cannot be opened, all stays as it was.
+    /// Reads the file again. What can be changed while the daemon runs is, the log first; if anything is
+    /// wrong with the file, or a log file cannot be opened, all stays as it was.
     pub(crate) fn reload(&self) -> Result<(), String> {
         self.take(settings::load().map_err(|error| error.to_string())?)
     }

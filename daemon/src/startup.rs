@@ -35,6 +35,8 @@ const LOOKUPS: Duration = Duration::from_secs(60);
 pub(crate) fn run() -> anyhow::Result<()> {
     let started = Started::now();
     let Loaded { settings, remarks } = settings::load()?;
+    // Before the logs are opened: those of a daemon that runs already are not ours to begin anew.
+    let pid_file = PidFile::create(&settings.pid_file)?;
     let logger = Logger::default();
     tracing_subscriber::registry().with(logger.clone()).init();
     logger.configure(&settings.logging)?;
@@ -44,7 +46,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     }
     // What needs root is done while there is one thread: the next ones inherit what is left.
     let user = privileges::wanted(&settings)?;
-    let pid_file = PidFile::create(&settings.pid_file)?;
     let vici = Bound::open(&settings.vici_socket, user.map(|user| (user.uid, user.gid)))?;
     if let Some(user) = user {
         privileges::drop_to(user)?;
@@ -66,7 +67,8 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     let mut signals = Signals::new()?;
     let sockets = Arc::new(Sockets::bind(settings.ports, settings.families.v4, settings.families.v6)?);
     let (tell, told) = mpsc::unbounded_channel();
-    // The plane reads the NAT-T port before there are shards; what arrives until then is lost, and sent again.
+    // The plane reads the NAT-T port before there are shards; what arrives until then is lost, and sent
+    // again.
     let deliver_to: Arc<OnceLock<Shards>> = Arc::default();
     let shards = Arc::clone(&deliver_to);
     let plane_config = PlaneConfig {
@@ -167,7 +169,8 @@ async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards) {
     }
 }
 
-/// Looks up the names of peers now and then, since addresses change. Ends with the runtime; dropping it is harmless.
+/// Looks up the names of peers now and then, since addresses change. Ends with the runtime; dropping it is
+/// harmless.
 async fn look_up(store: Store<Shards>) {
     let mut ticks = tokio::time::interval(LOOKUPS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -13,6 +13,7 @@
 pub mod config_text;
 pub mod esp;
 pub mod ike_message;
+pub mod session;
 pub mod vici_message;
 
 /// A fuzz target.
@@ -23,5 +24,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config_text", config_text::config_text), // swanctl.conf and strongswan.conf
     ("esp_open", esp::esp_open),               // ESP packets, opened and admitted
     ("ike_message", ike_message::ike_message), // the decoder of IKE messages
+    ("session", session::session),             // a gateway past IKE_SA_INIT
     ("vici_message", vici_message::vici_message), // messages, packets and frames
 ];

@@ -80,7 +80,8 @@ pub(crate) enum Occasion {
     Routine,
 }
 
-/// The connection with its names looked up. A name that cannot be looked up in time keeps the addresses it had.
+/// The connection with its names looked up. A name that cannot be looked up in time keeps the addresses it
+/// had.
 pub(crate) async fn resolve(mut connection: Connection, occasion: Occasion) -> Connection {
     let name = connection.name.clone();
     for pattern in connection.local_addrs.iter_mut().chain(&mut connection.remote_addrs) {

@@ -6,13 +6,6 @@ use ferry_ike::identity::Identity;
 use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
 
-/// Whose round it is: some keys are for one side only.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Local,
-    Remote,
-}
-
 /// One round, of either side.
 struct Round {
     class: Option<AuthClass>,
@@ -29,16 +22,17 @@ pub(super) fn local(sections: &[Inner<'_>], path: &str) -> Result<Vec<LocalAuth>
     let Some(section) = sections.first() else {
         return Err(no_class(format!("{path}.local")));
     };
-    let round = round(section, Side::Local)?;
+    let round = round(section)?;
     let class = round.class.ok_or_else(|| no_class(section.path.clone()))?;
     Ok(vec![LocalAuth { class, id: round.id.filter(|id| !id.is_any()) }])
 }
 
-/// The peer's rounds, from the sections `remote<x>`. No section, or one that does not say, asks for nothing in particular.
+/// The peer's rounds, from the sections `remote<x>`. No section, or one that does not say, asks for nothing
+/// in particular.
 pub(super) fn remote(sections: &[Inner<'_>]) -> Result<Vec<RemoteAuth>, ConfigError> {
     one_round(sections)?;
     let round = match sections.first() {
-        Some(section) => round(section, Side::Remote)?,
+        Some(section) => round(section)?,
         None => Round { class: None, id: None },
     };
     Ok(vec![RemoteAuth { class: round.class, id: round.id.unwrap_or_else(Identity::any) }])
@@ -62,13 +56,14 @@ fn no_class(path: String) -> ConfigError {
     }
 }
 
-fn round(section: &Inner<'_>, side: Side) -> Result<Round, ConfigError> {
+/// Reads one round. Both sides know the same keys, though some mean something on one side only.
+fn round(section: &Inner<'_>) -> Result<Round, ConfigError> {
     let mut round = Round { class: None, id: None };
     for item in Items::of(section.section, &section.path) {
         match item {
-            Item::Value(key) => value(&key, side, &mut round)?,
-            Item::List(list) => refuse_list(&list, side)?,
-            Item::Section(inner) if is_certificate(inner.name, side) => {
+            Item::Value(key) => value(&key, &mut round)?,
+            Item::List(list) => refuse_list(&list)?,
+            Item::Section(inner) if is_certificate(inner.name) => {
                 return Err(inner.problem(format!("is not supported yet: {NO_CERTIFICATES}")));
             }
             Item::Section(inner) => return Err(inner.unknown()),
@@ -77,21 +72,19 @@ fn round(section: &Inner<'_>, side: Side) -> Result<Round, ConfigError> {
     Ok(round)
 }
 
-fn value(key: &Key<'_>, side: Side, round: &mut Round) -> Result<(), ConfigError> {
-    match (key.name, side) {
-        ("auth", _) => round.class = Some(class(key)?),
-        ("id", _) => round.id = Some(key.identity()?),
+fn value(key: &Key<'_>, round: &mut Round) -> Result<(), ConfigError> {
+    match key.name {
+        "auth" => round.class = Some(class(key)?),
+        "id" => round.id = Some(key.identity()?),
         // With one round there is nothing to sort.
-        ("round", _) => drop(key.number::<u32>("a whole number")?),
-        ("revocation", Side::Remote) => {
-            match key.choice(&[("relaxed", true), ("ifuri", false), ("strict", false)])? {
-                true => {} // a pre-shared key is never revoked
-                false => return Err(key.unsupported(NO_CERTIFICATES)),
-            }
-        }
-        ("ca_id", Side::Remote) => return Err(key.unsupported(NO_CERTIFICATES)),
-        ("eap_id", _) | ("aaa_id", Side::Local) => return Err(key.unsupported(NO_EAP)),
-        ("xauth_id", _) => return Err(key.unsupported("XAuth is of IKEv1, which is not spoken")),
+        "round" => drop(key.number::<u32>("a whole number")?),
+        "revocation" => match key.choice(&[("relaxed", true), ("ifuri", false), ("strict", false)])? {
+            true => {} // a pre-shared key is never revoked
+            false => return Err(key.unsupported(NO_CERTIFICATES)),
+        },
+        "ca_id" => return Err(key.unsupported(NO_CERTIFICATES)),
+        "eap_id" | "aaa_id" => return Err(key.unsupported(NO_EAP)),
+        "xauth_id" => return Err(key.unsupported("XAuth is of IKEv1, which is not spoken")),
         _none_of_these => return Err(key.unknown()),
     }
     Ok(())
@@ -117,22 +110,83 @@ fn class(key: &Key<'_>) -> Result<AuthClass, ConfigError> {
 }
 
 /// Lists are all about certificates; empty ones ask for nothing.
-fn refuse_list(list: &List<'_>, side: Side) -> Result<(), ConfigError> {
-    match (list.name, side) {
-        ("certs" | "pubkeys", _) | ("cacerts" | "groups" | "cert_policy", Side::Remote)
-            if list.is_empty() =>
-        {
-            Ok(())
-        }
-        ("certs" | "pubkeys", _) | ("cacerts" | "groups" | "cert_policy", Side::Remote) => {
-            Err(list.unsupported(NO_CERTIFICATES))
-        }
+fn refuse_list(list: &List<'_>) -> Result<(), ConfigError> {
+    match list.name {
+        "certs" | "pubkeys" | "cacerts" | "groups" | "cert_policy" if list.is_empty() => Ok(()),
+        "certs" | "pubkeys" | "cacerts" | "groups" | "cert_policy" => Err(list.unsupported(NO_CERTIFICATES)),
         _none_of_these => Err(list.unknown()),
     }
 }
 
-fn is_certificate(name: &str, side: Side) -> bool {
+fn is_certificate(name: &str) -> bool {
     let starts_with =
         |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    starts_with("cert") || (side == Side::Remote && starts_with("cacert"))
+    starts_with("cert") || starts_with("cacert")
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_vici::Section;
+
+    use super::*;
+
+    fn read(section: &Section) -> Result<Round, ConfigError> {
+        round(&Inner { name: "remote-1", path: "connections.gw.remote-1".to_owned(), section })
+    }
+
+    fn error(section: &Section) -> String {
+        read(section).map(drop).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_round_with_a_pre_shared_key() {
+        let section = Section::new()
+            .with("auth", "Psk")
+            .with("id", "alice@example.net")
+            .with("round", "1")
+            .with("revocation", "relaxed")
+            .with_list("groups", Vec::<&str>::new());
+        let round = read(&section).unwrap();
+        assert_eq!(round.class, Some(AuthClass::Psk));
+        assert_eq!(round.id.unwrap().to_string(), "alice@example.net");
+    }
+
+    #[test]
+    fn all_that_is_about_something_else_is_known_and_refused() {
+        for (key, value) in [
+            ("auth", "pubkey"),
+            ("auth", "rsa-4096-sha256"),
+            ("auth", "rsa/pss-sha384"),
+            ("auth", "ike:ecdsa-sha256"),
+            ("auth", "eap-mschapv2"),
+            ("auth", "xauth"),
+            ("revocation", "strict"),
+            ("ca_id", "C=CH, O=Lab"),
+            ("eap_id", "%any"),
+            ("aaa_id", "radius"),
+            ("xauth_id", "alice"),
+        ] {
+            let error = error(&Section::new().with(key, value));
+            let begin = format!("connections.gw.remote-1.{key} = {value} is not supported yet: ");
+            assert!(error.starts_with(&begin), "{error}");
+        }
+        for list in ["certs", "pubkeys", "cacerts", "groups", "cert_policy"] {
+            let error = error(&Section::new().with_list(list, ["x"]));
+            assert!(error.starts_with(&format!("connections.gw.remote-1.{list} = x is not supp")), "{error}");
+        }
+        for inner in ["cert1", "cacert-x"] {
+            let error = error(&Section::new().with_section(inner, Section::new()));
+            assert!(error.contains(&format!("connections.gw.remote-1.{inner}: is not supported")), "{error}");
+        }
+    }
+
+    #[test]
+    fn slips_are_named() {
+        assert_eq!(
+            error(&Section::new().with("auth", "pks")),
+            "connections.gw.remote-1.auth = pks: expected psk, pubkey, rsa, ecdsa, ike:..., eap or xauth, the last \
+             two with a method behind a dash"
+        );
+        assert_eq!(error(&Section::new().with("ide", "x")), "there is no key connections.gw.remote-1.ide");
+    }
 }

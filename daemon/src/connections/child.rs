@@ -456,4 +456,56 @@ mod tests {
             read(&Section::new().with_list("esp_proposals", ["aes128"])).map(drop).unwrap_err().to_string();
         assert!(error.ends_with("none of these proposals consists of algorithms that we have"), "{error}");
     }
+
+    #[test]
+    fn every_key_of_charons_is_known() {
+        for key in [
+            "updown",
+            "hostaccess",
+            "mode",
+            "policies",
+            "policies_fwd_out",
+            "replay_window",
+            "rekey_time",
+            "life_time",
+            "rand_time",
+            "rekey_bytes",
+            "life_bytes",
+            "rand_bytes",
+            "rekey_packets",
+            "life_packets",
+            "rand_packets",
+            "dpd_action",
+            "start_action",
+            "close_action",
+            "ipcomp",
+            "inactivity",
+            "reqid",
+            "mark_in",
+            "mark_in_sa",
+            "mark_out",
+            "set_mark_in",
+            "set_mark_out",
+            "tfc_padding",
+            "priority",
+            "interface",
+            "hw_offload",
+            "sha256_96",
+            "copy_df",
+            "copy_ecn",
+            "copy_dscp",
+            "icmp",
+            "if_id_in",
+            "if_id_out",
+            "label",
+            "label_mode",
+            "per_cpu_sas",
+        ] {
+            let error = read(&Section::new().with(key, "\u{1}")).map(drop).unwrap_err();
+            assert!(!matches!(error, ConfigError::Unknown { .. }), "{error}");
+        }
+        for list in ["ah_proposals", "esp_proposals", "local_ts", "remote_ts"] {
+            read(&Section::new().with_list(list, Vec::<&str>::new())).unwrap();
+        }
+    }
 }

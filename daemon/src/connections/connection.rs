@@ -115,7 +115,8 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Keys that nothing is made of: checked all the same, and refused or remarked on where they ask for something.
+    /// Keys that nothing is made of: checked all the same, and refused or remarked on where they ask for
+    /// something.
     fn without_effect(&mut self, key: &Key<'_>) -> Result<(), ConfigError> {
         match key.name {
             // Offered and used where both ends can; without it the SA is as safe, so there is nothing to say.
@@ -481,5 +482,52 @@ mod tests {
             );
         }
         connection(psk().with("ppk_required", "no").with("if_id_in", "0").with("mediation", "no"));
+    }
+
+    #[test]
+    fn every_key_of_charons_is_known() {
+        for key in [
+            "version",
+            "aggressive",
+            "pull",
+            "dscp",
+            "encap",
+            "mobike",
+            "dpd_delay",
+            "dpd_timeout",
+            "fragmentation",
+            "childless",
+            "send_certreq",
+            "send_cert",
+            "ocsp",
+            "keyingtries",
+            "unique",
+            "local_port",
+            "remote_port",
+            "reauth_time",
+            "rekey_time",
+            "over_time",
+            "rand_time",
+            "ppk_id",
+            "ppk_required",
+            "if_id_in",
+            "if_id_out",
+            "mediation",
+            "mediated_by",
+            "mediation_peer",
+        ] {
+            let error = parse("gw", &psk().with(key, "\u{1}"), &DEFAULTS).unwrap_err();
+            assert!(!matches!(error, ConfigError::Unknown { .. }), "{error}");
+        }
+        for list in ["local_addrs", "remote_addrs", "proposals", "vips", "pools"] {
+            connection(psk().with_list(list, Vec::<&str>::new()));
+        }
+    }
+
+    #[test]
+    fn children_have_names_of_their_own() {
+        let children = Section::new().with_section("lan", Section::new()).with_section("lan", Section::new());
+        let error = error(psk().with_section("children", children));
+        assert_eq!(error, "connections.gw.children.lan: there is another child of this name");
     }
 }

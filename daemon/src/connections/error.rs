@@ -5,7 +5,8 @@ use thiserror::Error;
 /// Why a section is refused. Nothing of it is used then.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum ConfigError {
-    /// A key, list or section that does not belong there. A list given as a single value is none, and the other way round.
+    /// A key, list or section that does not belong there. A list given as a single value is none, and the
+    /// other way round.
     #[error("there is no {kind} {path}")]
     Unknown {
         /// Key, list or section.

@@ -1,8 +1,8 @@
 //! From a VICI message to a typed connection: the one conversion, whoever loads it.
 //!
-//! All or nothing: a key that is not known, a value that does not fit, or something that would change what is protected
-//! and that we cannot do refuses the whole connection, by a sentence that names the key by its full path in
-//! swanctl.conf. What we lack but nobody is worse protected without is accepted with a remark.
+//! All or nothing: a key that is not known, a value that does not fit, or something that would change what is
+//! protected and that we cannot do refuses the whole connection, by a sentence that names the key by its full
+//! path in swanctl.conf. What we lack but nobody is worse protected without is accepted with a remark.
 //!
 //! [`connection`], [`auth`] and [`child`] know the keys of their sections, [`values`] how values are written.
 

@@ -27,8 +27,8 @@ pub(super) fn default_for(protocol: ProtocolId) -> Vec<Proposal> {
     }
 }
 
-/// Reads a list of proposals. Algorithms we do not have are left out, with a remark; where nothing usable is left, the
-/// list is refused.
+/// Reads a list of proposals. Algorithms we do not have are left out, with a remark; where nothing usable is
+/// left, the list is refused.
 pub(super) fn parse(
     list: &List<'_>,
     protocol: ProtocolId,
@@ -59,7 +59,8 @@ pub(super) fn parse(
     Ok(usable)
 }
 
-/// Encryption that nothing checks the integrity of is not offered, though ESP's grammar allows it (RFC 8221 §4).
+/// Encryption that nothing checks the integrity of is not offered, though ESP's grammar allows it (RFC 8221
+/// §4).
 fn is_protected(proposal: &Proposal) -> bool {
     let has_integrity = proposal.of(TransformType::INTEG).any(|integ| IntegId(integ.id) != IntegId::NONE);
     has_integrity || proposal.of(TransformType::ENCR).all(|encr| EncrId(encr.id).is_aead())

@@ -9,7 +9,7 @@ use super::line::{Level, Line};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Marks our entries, so that `journalctl MESSAGE_ID=...` finds them; made with `journalctl --new-id128`'s rules.
+/// Marks our entries, so that `journalctl MESSAGE_ID=...` finds them: a random UUID.
 const MESSAGE_ID: &str = "6f0f5d1c8b7e4a1f9b1d3a0c5e72f4d9";
 
 /// The journal, and what goes there.

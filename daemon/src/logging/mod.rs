@@ -1,10 +1,10 @@
 //! From `tracing` to lines as charon writes them, which scripts and eyes know how to read.
 //!
-//! Events carry their group as target (`"ike"`, `"net"`, `"cfg"` ...). Levels map to charon's: `error`, `warn` and
-//! `info` to 1, or to 0 with the field `audit = true`; `debug` to 2; `trace` to 3. A span named `ike_sa` with the
-//! fields `conn` and `id` says which SA the events inside are about.
+//! Events carry their group as target (`"ike"`, `"net"`, `"cfg"` ...). Levels map to charon's: `error`,
+//! `warn` and `info` to 1, or to 0 with the field `audit = true`; `debug` to 2; `trace` to 3. A span named
+//! `ike_sa` with the fields `conn` and `id` says which SA the events inside are about.
 //!
-//! Read [`line`] for what a line is, [`layer`] for how events become lines, then where they go: [`output`] to
+//! Read [`mod@line`] for what a line is, [`layer`] for how events become lines, then where they go: [`output`] to
 //! files and the journal, [`feed`] to VICI clients.
 
 mod feed;

@@ -1,8 +1,8 @@
 //! All keys of strongswan.conf that charon knows, and what we do with each.
 //!
-//! What is honoured needs no word; what is not yet honoured is reported where it is set to something else than what we do
-//! anyway; what belongs to charon's own building (which plugins to load and how large their buffers are) is passed over;
-//! what nobody knows is reported too, for it may be a slip of the pen.
+//! What is honoured needs no word; what is not yet honoured is reported where it is set to something else
+//! than what we do anyway; what belongs to charon's own building (which plugins to load and how large their
+//! buffers are) is passed over; what nobody knows is reported too, for it may be a slip of the pen.
 
 use ferry_vici::settings::{Setting, Settings as Text};
 
@@ -70,8 +70,8 @@ const PKCS11: &str = "there is no PKCS#11";
 const POOLS: &str = "addresses come from pools in memory alone";
 const TLS: &str = "there is no TLS";
 
-/// Keys by their path below the namespace. `*` stands for any one name, `**` for any number of names; the first match
-/// counts.
+/// Keys by their path below the namespace. `*` stands for any one name, `**` for any number of names; the
+/// first match counts.
 const KEYS: &[(&str, Standing)] = &[
     // Ours alone.
     ("shards", Honoured),

@@ -1,9 +1,11 @@
 //! strongswan.conf, typed.
 //!
-//! Keys are looked for in the sections `ferryd`, `charon-systemd`, `charon` and `libstrongswan`, in this order, as
-//! charon's own programs fall back from their section to the common ones. What is ours alone stands in `ferryd`.
+//! Keys are looked for in the sections `ferryd`, `charon-systemd`, `charon` and `libstrongswan`, in this
+//! order, as charon's own programs fall back from their section to the common ones. What is ours alone stands
+//! in `ferryd`.
 //!
-//! [`lookup`] finds settings, [`read`] makes them typed, [`keys`] knows all of charon's and what we do with each.
+//! [`lookup`] finds settings, [`read`] makes them typed, [`keys`] knows all of charon's and what we do with
+//! each.
 
 mod keys;
 mod logging;
@@ -116,8 +118,8 @@ pub(crate) enum LoadError {
     Value(#[from] BadValue),
 }
 
-/// Reads the file that the environment names, or the one in its usual place. A file that does not exist is as good as an
-/// empty one.
+/// Reads the file that the environment names, or the one in its usual place. A file that does not exist is as
+/// good as an empty one.
 pub(crate) fn load() -> Result<Loaded, LoadError> {
     let path = std::env::var_os(PATH_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_PATH), PathBuf::from);
     load_from(&path)

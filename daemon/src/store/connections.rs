@@ -15,8 +15,8 @@ use crate::control::Tunnels;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl<T: Tunnels> Store<T> {
-    /// Loads a connection, in the place of the one of its name if there is one. What its children want done at once is
-    /// begun, not waited for.
+    /// Loads a connection, in the place of the one of its name if there is one. What its children want done
+    /// at once is begun, not waited for.
     pub(crate) async fn load_connection(&self, name: &str, section: &Section) -> Result<(), ConfigError> {
         let mut parsed = connections::parse(name, section, &self.shared.defaults.load())?;
         for remark in &parsed.remarks {
@@ -81,7 +81,8 @@ impl<T: Tunnels> Store<T> {
         }
     }
 
-    /// Looks the names of a connection's hosts up anew, and gives the addresses to the endpoints if they differ.
+    /// Looks the names of a connection's hosts up anew, and gives the addresses to the endpoints if they
+    /// differ.
     pub(super) async fn refresh(&self, connection: &LoadedConnection, occasion: Occasion) -> Arc<Connection> {
         if !has_names(&connection.resolved) {
             return Arc::clone(&connection.resolved);

@@ -1,8 +1,9 @@
 //! Everything that is loaded over VICI and given to endpoints: connections and secrets.
 //!
-//! What is loaded changes under one lock, and is published to the endpoints as a whole while the lock is held: they see
-//! every state in the order it was made, and none that is half made. [`connections`] has the rules by which a connection
-//! replaces another, [`credentials`] those for secrets, [`reactions`] does what children want done when they go down.
+//! What is loaded changes under one lock, and is published to the endpoints as a whole while the lock is
+//! held: they see every state in the order it was made, and none that is half made. [`connections`] has the
+//! rules by which a connection replaces another, [`credentials`] those for secrets, [`reactions`] does what
+//! children want done when they go down.
 
 mod connections;
 mod credentials;
@@ -78,8 +79,8 @@ impl<T: Tunnels> Store<T> {
         self.shared.loaded.lock().await.connections.clone()
     }
 
-    /// The connection and child that names mean: the first connection in load order that fits. Without a child's name it
-    /// is the connection alone.
+    /// The connection and child that names mean: the first connection in load order that fits. Without a
+    /// child's name it is the connection alone.
     pub(crate) async fn find(
         &self,
         connection: Option<&str>,

@@ -51,8 +51,8 @@ fn announce(event: &Event, hub: &Hub) {
     }
 }
 
-/// Sends clients the log. Nothing is logged on the way, so that no line makes another. Dropping it loses nothing but
-/// events.
+/// Sends clients the log. Nothing is logged on the way, so that no line makes another. Dropping it loses
+/// nothing but events.
 pub(super) async fn log(logger: Logger, hub: Arc<Hub>) {
     let mut feed = logger.feed(Filter::Everything, Level::CONTROL);
     while let Some(line) = feed.next().await {

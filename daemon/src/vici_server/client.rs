@@ -1,7 +1,7 @@
 //! One client's connection.
 //!
-//! Three tasks: this one reads, one does what was asked, in order and one thing at a time, and one writes. A client that
-//! goes away ends the reading; what it asked for before is done all the same.
+//! Three tasks: this one reads, one does what was asked, in order and one thing at a time, and one writes. A
+//! client that goes away ends the reading; what it asked for before is done all the same.
 
 use std::sync::Arc;
 
@@ -93,7 +93,8 @@ pub(super) async fn run<T: Tunnels>(
         () = until(&mut stop) => {}
     }
     hub.forget(number);
-    // What was begun is finished and answered, unless nobody is there to read it; `serve` limits how long that may take.
+    // What was begun is finished and answered, unless nobody is there to read it; `serve` limits how long
+    // that may take.
     let _ = working.await;
     let is_given_up = match is_given_up {
         Some(is_given_up) => is_given_up,

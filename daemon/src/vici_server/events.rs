@@ -99,7 +99,8 @@ impl Hub {
         if listeners.peek().is_none() {
             return;
         }
-        // One that no packet can hold is nobody's to read; nothing is logged here, for it would come back as an event.
+        // One that no packet can hold is nobody's to read; nothing is logged here, for it would come back as
+        // an event.
         let Ok(frame) = event_frame(event.name(), &message()) else { return };
         for registered in listeners {
             for _ in 0..registered.count(event) {

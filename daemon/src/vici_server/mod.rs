@@ -1,8 +1,8 @@
 //! The VICI server: charon's control socket, so that its clients need not know who answers.
 //!
-//! [`socket`] opens it, [`client`] serves one connection over an [`outbox`] that never makes others wait, [`events`]
-//! knows who wants to hear what, [`announce`] turns what happens into events, [`commands`] does what is asked, by
-//! family, and [`render`] has the shapes of what is shown.
+//! [`socket`] opens it, [`client`] serves one connection over an [`outbox`] that never makes others wait,
+//! [`events`] knows who wants to hear what, [`announce`] turns what happens into events, [`commands`] does
+//! what is asked, by family, and [`render`] has the shapes of what is shown.
 
 mod announce;
 mod client;
@@ -70,7 +70,8 @@ async fn until(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Serves clients until `stop` turns true, and then those that are there until they have read what waits for them.
+/// Serves clients until `stop` turns true, and then those that are there until they have read what waits for
+/// them.
 ///
 /// Dropping the future closes all connections; commands that run come to their end all the same.
 pub(crate) async fn serve<T: Tunnels>(bound: Bound, control: Control<T>, mut stop: watch::Receiver<bool>) {

@@ -1,8 +1,8 @@
 //! What waits to be written to one client.
 //!
-//! Answers and events share one queue, since their order means something, but not its room: a command that produces
-//! faster than the client reads waits for it, and harms only itself; whoever raises an event never waits, and a client
-//! that leaves too many unread is given up.
+//! Answers and events share one queue, since their order means something, but not its room: a command that
+//! produces faster than the client reads waits for it, and harms only itself; whoever raises an event never
+//! waits, and a client that leaves too many unread is given up.
 
 use std::sync::Arc;
 
@@ -88,8 +88,8 @@ fn room(frame: &Frame) -> u32 {
 }
 
 impl Outgoing {
-    /// Writes until all senders are gone and the queue is empty, the client is gone, or it is given up. True in the last
-    /// case.
+    /// Writes until all senders are gone and the queue is empty, the client is gone, or it is given up. True
+    /// in the last case.
     ///
     /// Dropping it midway may leave a packet half written: the connection is of no more use then.
     pub(super) async fn write_to(mut self, mut stream: impl AsyncWrite + Unpin) -> bool {

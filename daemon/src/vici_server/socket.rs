@@ -100,8 +100,8 @@ impl Drop for SocketFile {
 }
 
 impl Bound {
-    /// Opens the socket. One that a daemon has left behind is taken over, if nobody answers on it; `owner` is the user
-    /// and group it belongs to, if not ours.
+    /// Opens the socket. One that a daemon has left behind is taken over, if nobody answers on it; `owner` is
+    /// the user and group it belongs to, if not ours.
     pub(crate) fn open(uri: &SocketUri, owner: Option<(u32, u32)>) -> Result<Self, BindError> {
         let failed = |error| BindError::Failed { uri: uri.clone(), error };
         match uri {
@@ -153,8 +153,8 @@ fn clear(path: &Path, uri: &SocketUri) -> Result<(), BindError> {
     }
 }
 
-/// Opens the socket. It is nobody else's from the first moment on: Linux takes the permissions from the socket when it is
-/// bound, less those that the umask forbids, which are given afterwards.
+/// Opens the socket. It is nobody else's from the first moment on: Linux takes the permissions from the
+/// socket when it is bound, less those that the umask forbids, which are given afterwards.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;

@@ -36,6 +36,8 @@ pub struct World {
     requests: u64,
     /// The datagrams sent last, as an eavesdropper has them.
     overheard: VecDeque<Datagram>,
+    /// Nothing is narrated.
+    is_silent: bool,
 }
 
 /// So many datagrams an eavesdropper keeps.
@@ -62,6 +64,7 @@ impl World {
             narrator: Narrator::default(),
             requests: 0,
             overheard: VecDeque::new(),
+            is_silent: false,
         }
     }
 
@@ -175,6 +178,11 @@ impl World {
     /// Deals with actions of a host in another way from now on; `None` is done and told at once.
     pub fn deal(&mut self, host: HostId, kind: ActionKind, manner: impl Into<Option<Manner>>) {
         self.host_mut(host).outside.deal(kind, manner);
+    }
+
+    /// Tells nothing any more: what goes over the wire is neither opened nor described, which takes time.
+    pub fn be_silent(&mut self) {
+        self.is_silent = true;
     }
 
     /// The dice of this world.
@@ -420,6 +428,9 @@ impl World {
     // Inside.
 
     fn note(&mut self, line: &str) {
+        if self.is_silent {
+            return;
+        }
         self.narrator.note(self.now.saturating_duration_since(self.start), line);
     }
 
@@ -559,6 +570,9 @@ impl World {
     }
 
     fn describe(&mut self, sender: Option<HostId>, datagram: &Datagram) -> String {
+        if self.is_silent {
+            return String::new();
+        }
         let Datagram { from, to, octets } = datagram;
         let receiver = self.receiver(*to, *from);
         let name = |id: Option<HostId>, addr: &SocketAddr| {

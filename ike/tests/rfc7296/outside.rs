@@ -257,3 +257,20 @@ fn our_own_child_sa_can_be_ended_while_it_is_being_installed() {
     assert_eq!(world.host(rw).outside.installed().count(), 0);
     end(world, [rw, gw]);
 }
+
+/// Neither may be mixed into a handshake that has begun, nor may what was installed for it stay behind.
+#[test]
+fn keys_that_change_while_ike_auth_is_being_answered_do_not_matter_to_it() {
+    for later in [gateway().no_psk(), gateway().psk("another")] {
+        let (mut world, rw, gw) = pair();
+        world.deal(gw, ActionKind::InstallChild, LATE);
+        world.initiate(rw, "net");
+        for _ in 0..3 {
+            world.deliver();
+        }
+        world.configure(gw, later.into_configuration()).unwrap();
+        world.run_for(seconds(2));
+        world.assert_connected(rw, gw);
+        end(world, [rw, gw]);
+    }
+}

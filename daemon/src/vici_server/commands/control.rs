@@ -164,8 +164,8 @@ impl<'a> Selection<'a> {
         (!is_empty).then_some(selection)
     }
 
-    /// With a child's name or number these are CHILD_SAs that fit all that is given; otherwise IKE_SAs that fit the name
-    /// or the number.
+    /// With a child's name or number these are CHILD_SAs that fit all that is given; otherwise IKE_SAs that
+    /// fit the name or the number.
     fn targets(&self, ike_sas: &[IkeSaStatus]) -> Vec<Target> {
         let is_id = |wanted: i64, id: u64| u64::try_from(wanted) == Ok(id);
         let mut targets = Vec::new();

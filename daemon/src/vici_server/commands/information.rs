@@ -22,8 +22,8 @@ pub(super) fn version() -> Message {
         .with("machine", system.machine().to_string_lossy().as_ref())
 }
 
-/// How the daemon does. Threads and tasks of the runtime stand for charon's workers and jobs; they have no priorities, so
-/// all count as medium.
+/// How the daemon does. Threads and tasks of the runtime stand for charon's workers and jobs; they have no
+/// priorities, so all count as medium.
 pub(super) async fn stats<T: Tunnels>(control: &Control<T>) -> Message {
     let runtime = tokio::runtime::Handle::current().metrics();
     let (total, tasks, waiting) =
@@ -65,7 +65,8 @@ fn relative(time: Duration) -> String {
     format!("{number} {unit}{}", if number == 1 { "" } else { "s" })
 }
 
-/// The counters of all IKE_SAs. They are not kept for each connection: `all` lists none, and a name finds none.
+/// The counters of all IKE_SAs. They are not kept for each connection: `all` lists none, and a name finds
+/// none.
 pub(super) async fn get_counters<T: Tunnels>(message: &Message, control: &Control<T>) -> Message {
     if message.bool("all").unwrap_or(false) {
         return Message::new().with_section("counters", Section::new()).with("success", "yes");

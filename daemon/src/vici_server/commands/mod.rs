@@ -15,8 +15,8 @@ use crate::control::Tunnels;
 
 /// What a command was given.
 ///
-/// Commands that look up single keys find none in what is no message, and do their default; commands that load
-/// something refuse it.
+/// Commands that look up single keys find none in what is no message, and do their default; commands that
+/// load something refuse it.
 pub(super) struct Arguments {
     message: Result<Message, ferry_vici::DecodeError>,
     empty: Message,

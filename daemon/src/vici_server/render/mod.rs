@@ -1,4 +1,5 @@
-//! The shapes of what clients are shown: keys, their order, and when they are left out, as strongSwan 5.9 has them.
+//! The shapes of what clients are shown: keys, their order, and when they are left out, as strongSwan 5.9 has
+//! them.
 //!
 //! Pure functions from what we know to messages.
 

@@ -31,7 +31,8 @@ pub(in crate::vici_server) fn ike_updown(status: &IkeSaStatus, is_up: bool, now:
     Message::new().with_flag("up", is_up).with_section(name(status), ike_sa(status, now))
 }
 
-/// `child-updown`: the IKE_SA with this child alone. It has carried nothing yet, or what it has is no longer known.
+/// `child-updown`: the IKE_SA with this child alone. It has carried nothing yet, or what it has is no longer
+/// known.
 pub(in crate::vici_server) fn child_updown(
     status: &IkeSaStatus,
     child: &ChildSaStatus,

@@ -134,7 +134,7 @@ impl Sent {
         core.remote_id = Some(remote_id);
         let lease = match (opened.payloads.cp(), self.connection.vips.is_empty()) {
             (Some(reply), false) if reply.cfg_type == CfgType::REPLY => Lease {
-                addresses: assigned_addresses(reply),
+                addresses: usable(&assigned_addresses(reply), &self.connection.vips),
                 attributes: reply
                     .attributes
                     .iter()
@@ -286,6 +286,43 @@ fn address_request(vips: &[IpAddr]) -> Vec<(CfgAttributeType, Vec<u8>)> {
     attributes
 }
 
+/// Of the addresses the gateway assigns, one of each family that we asked for, if it can be a host's.
+fn usable(assigned: &[IpAddr], requested: &[IpAddr]) -> Vec<IpAddr> {
+    let is_host =
+        |address: &&IpAddr| !address.is_unspecified() && !address.is_multicast() && !address.is_loopback();
+    [true, false]
+        .into_iter()
+        .filter(|is_v4| requested.iter().any(|wanted| wanted.is_ipv4() == *is_v4))
+        .filter_map(|is_v4| assigned.iter().filter(is_host).find(|address| address.is_ipv4() == is_v4))
+        .copied()
+        .collect()
+}
+
 fn is_for_resolver(kind: CfgAttributeType) -> bool {
     matches!(kind, CfgAttributeType::INTERNAL_IP4_DNS | CfgAttributeType::INTERNAL_IP6_DNS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_usable_address_of_each_family_is_taken() {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        for (assigned, requested, taken) in [
+            (&["10.3.0.1"][..], &["0.0.0.0"][..], &["10.3.0.1"][..]),
+            (&["10.3.0.1", "10.3.0.2"], &["0.0.0.0"], &["10.3.0.1"]),
+            (&["2001:db8::1", "10.3.0.1"], &["0.0.0.0", "::"], &["10.3.0.1", "2001:db8::1"]),
+            (&["2001:db8::1", "10.3.0.1"], &["0.0.0.0"], &["10.3.0.1"]),
+            (&["2001:db8::1"], &["10.0.0.1"], &[]),
+            (&["0.0.0.0", "127.0.0.1", "224.0.0.1", "10.3.0.1"], &["0.0.0.0"], &["10.3.0.1"]),
+            (&["::", "::1", "ff02::1"], &["::"], &[]),
+        ] {
+            assert_eq!(
+                usable(&parse(assigned), &parse(requested)),
+                parse(taken),
+                "{assigned:?} {requested:?}"
+            );
+        }
+    }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Answering {
     connection: Arc<Connection>,
     local_id: Identity,
     remote_id: Identity,
+    /// Our AUTH data: made with the key that the peer's was verified with, whatever is loaded meanwhile.
+    auth: Vec<u8>,
     /// What the peer asked for as its first CHILD_SA; gone once it is negotiated.
     wanted: Option<ChildRequest>,
     /// The virtual IPs it asked for; `None` without a CFG_REQUEST.
@@ -104,6 +106,7 @@ pub(crate) fn answer(
         connection: peer.connection,
         local_id: peer.local_id,
         remote_id: peer.remote_id,
+        auth: peer.auth,
         wanted,
         requested,
         lease: Lease::default(),
@@ -115,6 +118,8 @@ struct Peer {
     connection: Arc<Connection>,
     local_id: Identity,
     remote_id: Identity,
+    /// Our AUTH data for it.
+    auth: Vec<u8>,
 }
 
 /// Finds the connection for the identities and checks AUTH (RFC 7296 §2.15).
@@ -147,7 +152,8 @@ fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'
         )));
     }
     info!(target: "ike", "authentication of '{id_i}' with pre-shared key successful");
-    Ok(Peer { connection, local_id, remote_id: id_i.clone() })
+    let auth = handshake.responder_auth(suite, key, &local_id);
+    Ok(Peer { connection, local_id, remote_id: id_i.clone(), auth })
 }
 
 /// The connection whose addresses fit closest, and among these the one whose identities do.
@@ -319,14 +325,8 @@ impl Answering {
         if !matches!(child, ChildAnswer::Made(..)) {
             self.release_lease(core, cx); // it was for the CHILD_SA, and the peer is not told of it
         }
-        let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-        let key = match shared_key(cx.configuration, &self.local_id, &self.remote_id) {
-            Ok(key) => key,
-            Err(why) => return self.refuse(Failure::Authentication(why), core, cx),
-        };
-        let auth = self.handshake.responder_auth(suite, key, &self.local_id);
         let mut reply = PayloadWriter::new();
-        reply.id_r(&self.local_id).auth(AuthMethod::SHARED_KEY, &auth);
+        reply.id_r(&self.local_id).auth(AuthMethod::SHARED_KEY, &self.auth);
         info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
         match &child {
             ChildAnswer::Made(child_sa, agreement) => {
