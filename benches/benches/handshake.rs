@@ -1,5 +1,8 @@
 //! Handshakes per second on one core: IKE_SA_INIT and IKE_AUTH with one CHILD_SA, both ends in memory. What a gateway
 //! alone can do is a little more than twice of it.
+//!
+//! Measured on a core of a shared server with AES-NI, November 2026: 7700 per second with x25519, 1600 with ecp256, 460
+//! with modp2048. Half of that is a loss.
 
 use std::hint::black_box;
 

@@ -30,6 +30,12 @@ pub(crate) trait Tunnels: Clone + Send + Sync + 'static {
     /// Deletes a CHILD_SA.
     fn terminate_child(&self, id: ChildSaId) -> impl Future<Output = Result<(), String>> + Send;
 
+    /// Makes the successor of an IKE_SA.
+    fn rekey_ike(&self, id: IkeSaId) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Makes the successor of a CHILD_SA.
+    fn rekey_child(&self, id: ChildSaId) -> impl Future<Output = Result<(), String>> + Send;
+
     /// All IKE_SAs there are.
     fn list(&self) -> impl Future<Output = Vec<IkeSaStatus>> + Send;
 
@@ -99,6 +105,8 @@ pub(crate) mod tests {
         Initiate(String, Option<String>),
         TerminateIke(u64, bool),
         TerminateChild(u64),
+        RekeyIke(u64),
+        RekeyChild(u64),
     }
 
     impl Default for Fake {
@@ -194,6 +202,14 @@ pub(crate) mod tests {
             self.outcome(Told::Initiate(connection.name.clone(), child)).await
         }
 
+        async fn rekey_ike(&self, id: IkeSaId) -> Result<(), String> {
+            self.outcome(Told::RekeyIke(id.0)).await
+        }
+
+        async fn rekey_child(&self, id: ChildSaId) -> Result<(), String> {
+            self.outcome(Told::RekeyChild(id.0)).await
+        }
+
         async fn terminate_ike(&self, id: IkeSaId, force: bool) -> Result<(), String> {
             let span = tracing::info_span!(target: "ike", "ike_sa", conn = "gw", id = id.0);
             span.in_scope(|| tracing::info!(target: "ike", "deleting IKE_SA gw[{id}]"));
@@ -244,6 +260,7 @@ pub(crate) mod tests {
             nat_fake: false,
             suite: None,
             established: None,
+            rekeys: None,
             expires: None,
             local_vips: Vec::new(),
             remote_vips: Vec::new(),
@@ -267,6 +284,7 @@ pub(crate) mod tests {
             spi_out: Some(Spi(0xcafe_0002)),
             suite: None,
             installed: None,
+            rekeys: None,
             expires: None,
             local_ts: Vec::new(),
             remote_ts: Vec::new(),

@@ -147,6 +147,14 @@ async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards) {
     while let Some(event) = told.recv().await {
         match event {
             PlaneEvent::PeerMoved { child_sa, remote } => shards.mapping_changed(child_sa, remote).await,
+            PlaneEvent::NearlyExhausted { child_sa } => {
+                let shards = shards.clone();
+                tokio::spawn(async move {
+                    if let Err(why) = shards.rekey_child(child_sa).await {
+                        warn!(target: "chd", "rekeying CHILD_SA #{child_sa} failed: {why}");
+                    }
+                });
+            }
             PlaneEvent::Exhausted { child_sa } => {
                 warn!(target: "chd", "CHILD_SA #{child_sa} has no sequence numbers left, deleting it");
                 let shards = shards.clone();

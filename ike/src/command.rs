@@ -27,6 +27,20 @@ pub enum Command {
         /// From where to where.
         path: Path,
     },
+    /// Make the successor of an IKE SA (RFC 7296 §1.3.2). It is completed when the successor stands.
+    RekeyIkeSa {
+        /// Whom to tell.
+        request: RequestId,
+        /// Which.
+        ike_sa: IkeSaId,
+    },
+    /// Make the successor of a CHILD_SA (RFC 7296 §1.3.3). It is completed when the successor is in use.
+    RekeyChildSa {
+        /// Whom to tell.
+        request: RequestId,
+        /// Which.
+        child_sa: ChildSaId,
+    },
     /// Delete an IKE SA and all its children.
     TerminateIkeSa {
         /// Whom to tell.

@@ -113,6 +113,11 @@ pub struct Settings {
     pub ike_sa_limit: Option<usize>,
     /// The largest datagram that is looked at, in octets.
     pub max_datagram: usize,
+    /// A CHILD_SA is made in an IKE SA of its connection that stands already.
+    pub reuse_ike_sa: bool,
+    /// How long a rekeyed CHILD_SA still accepts packets after both ends have deleted it; zero until its lifetime
+    /// ends, if it has one.
+    pub delete_rekeyed_delay: Duration,
 }
 
 impl Default for Settings {
@@ -127,7 +132,9 @@ impl Default for Settings {
             accept_private_algorithms: false,
             initiator_only: false,
             ike_sa_limit: None,
-            max_datagram: 10_000, // charon.max_packet
+            max_datagram: 10_000,                         // charon.max_packet
+            reuse_ike_sa: true,                           // charon.reuse_ikesa
+            delete_rekeyed_delay: Duration::from_secs(5), // charon.delete_rekeyed_delay
         }
     }
 }

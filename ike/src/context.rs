@@ -8,6 +8,7 @@ use crate::config::{Configuration, EndpointConfig, Ports, Settings, SpiPrefix, U
 use crate::crypto::CryptoProvider;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, Event, IkeSaId, Output, Path, RequestId, Transmit};
+use crate::sa::IkeSa;
 use crate::status::Counters;
 use crate::{natt, wire::registry::IkeSpi};
 
@@ -21,13 +22,15 @@ pub(crate) struct House {
     pub(crate) unique_ids: Arc<UniqueIds>,
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
+    /// IKE SAs that took the place of others during an input, for the endpoint to take.
+    pub(crate) born: Vec<IkeSa>,
 }
 
 impl House {
     pub(crate) fn new(config: EndpointConfig, crypto: Arc<CryptoProvider>) -> Self {
         let EndpointConfig { ports, settings, spi_prefix, unique_ids, configuration, half_open: _ } = config;
-        let (outputs, counters) = Default::default();
-        Self { crypto, ports, spi_prefix, settings, configuration, unique_ids, outputs, counters }
+        let (outputs, counters, born) = Default::default();
+        Self { crypto, ports, spi_prefix, settings, configuration, unique_ids, outputs, counters, born }
     }
 
     pub(crate) fn cx(&mut self, now: Instant) -> Cx<'_> {
@@ -41,6 +44,7 @@ impl House {
             unique_ids: &self.unique_ids,
             outputs: &mut self.outputs,
             counters: &mut self.counters,
+            born: &mut self.born,
             is_first_contact: false,
         }
     }
@@ -57,6 +61,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) unique_ids: &'a UniqueIds,
     pub(crate) outputs: &'a mut Outputs,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) born: &'a mut Vec<IkeSa>,
     /// No other IKE SA with the peer of this connection is established here.
     pub(crate) is_first_contact: bool,
 }

@@ -167,6 +167,14 @@ impl Endpoint {
                 }
                 self.initiate(request, connection, child, path, now);
             }
+            Command::RekeyIkeSa { request, ike_sa } => {
+                let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.rekey(request, cx));
+            }
+            Command::RekeyChildSa { request, child_sa } => {
+                let spi = self.spi_of_child(child_sa).ok_or(CommandError::NoSuchChildSa(child_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.rekey_child(child_sa, request, cx));
+            }
             Command::TerminateIkeSa { request, ike_sa, force } => {
                 let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.terminate(request, force, cx));
@@ -251,8 +259,10 @@ impl Endpoint {
         path: Path,
         now: Instant,
     ) {
-        if child.is_none() && self.standing.contains_key(&connection.name) {
-            self.house.outputs.tell(Event::Completed { request, result: Ok(()) });
+        if self.house.settings.reuse_ike_sa
+            && let Some(spi) = self.to_the_same_peer(&connection, child.is_some(), path)
+        {
+            self.with_sa(spi, now, |sa, cx| sa.reuse(child, request, cx));
             return;
         }
         let id = IkeSaId(self.house.unique_ids.ike_sa());
@@ -262,6 +272,20 @@ impl Endpoint {
         core.connection = Some(connection.clone());
         self.insert(IkeSa { core, state: State::Gone }, None);
         self.with_sa(spi_i, now, |sa, cx| sa.initiate(connection, child, cx));
+    }
+
+    /// The oldest IKE SA of a connection with the same peer that stands, or comes to stand.
+    fn to_the_same_peer(&self, connection: &Connection, for_child: bool, path: Path) -> Option<IkeSpi> {
+        self.sas
+            .iter()
+            .filter(|(_, held)| {
+                let core = &held.sa.core;
+                held.sa.is_reusable(for_child)
+                    && core.path.remote.ip() == path.remote.ip()
+                    && core.connection.as_ref().is_some_and(|ours| ours.name == connection.name)
+            })
+            .min_by_key(|(_, held)| held.sa.core.id)
+            .map(|(spi, _)| *spi)
     }
 
     /// IKE_SA_INIT from a stranger: nothing is kept before it is admitted (RFC 7296 §2.6).
@@ -419,6 +443,11 @@ impl Endpoint {
         });
         input(&mut held.sa, &mut cx);
         self.keep_books(spi, now);
+        for sa in std::mem::take(&mut self.house.born) {
+            let spi = sa.core.own_spi();
+            self.insert(sa, None);
+            self.with_sa(spi, now, IkeSa::work);
+        }
     }
 
     fn keep_books(&mut self, spi: IkeSpi, now: Instant) {
@@ -438,7 +467,7 @@ impl Endpoint {
             }
             _ => {}
         }
-        let stands = matches!(held.sa.state, State::Established(_));
+        let stands = held.sa.stands();
         if stands != held.stands {
             held.stands = stands;
             self.count_standing(held.sa.core.name(), stands);

@@ -3,8 +3,9 @@
 use thiserror::Error;
 
 use crate::crypto::KeError;
+use crate::wire::PayloadWriter;
 use crate::wire::codec::DecodeError;
-use crate::wire::registry::{KeMethod, NotifyType};
+use crate::wire::registry::{KeMethod, NotifyType, ProtocolId, Spi};
 
 /// Why an exchange failed. The sentence is for the log and for whoever asked; the peer gets [`Failure::notify`].
 #[derive(Debug, Error)]
@@ -50,6 +51,15 @@ pub(crate) enum Failure {
     /// The time for establishing an IKE SA is over.
     #[error("the peer did not finish establishing the IKE_SA in time")]
     HalfOpen,
+    /// Something of ours or of the peer's is under way that does not go together with the request.
+    #[error("{0}")]
+    Crossing(&'static str),
+    /// The peer wants to rekey a CHILD_SA that we do not have.
+    #[error("there is no CHILD_SA that the peer receives on with SPI {0}")]
+    NoSuchChild(Spi),
+    /// The IKE SA has as many CHILD_SAs as it may have.
+    #[error("the IKE_SA has {0} CHILD_SAs, and takes no more")]
+    TooManyChildren(usize),
     /// The outside could not do its part.
     #[error("{0}")]
     Outside(String),
@@ -62,6 +72,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Writes the notify that tells the peer.
+    pub(crate) fn write(&self, kind: NotifyType, data: &[u8], reply: &mut PayloadWriter) {
+        match self {
+            // RFC 7296 §2.25: with the SPI of the REKEY_SA notify.
+            Self::NoSuchChild(spi) => reply.notify_for(ProtocolId::ESP, &spi.0.to_be_bytes(), kind, data),
+            _ => reply.notify(kind, data),
+        };
+    }
+
     /// The notify that tells the peer, and its data. `None` where the peer is told nothing.
     pub(crate) fn notify(&self) -> Option<(NotifyType, Vec<u8>)> {
         let (kind, data) = match self {
@@ -81,7 +100,9 @@ impl Failure {
             Self::Authentication(_) => (NotifyType::AUTHENTICATION_FAILED, vec![]),
             // Before IDs are known it is the addresses that do not fit; charon answers the same.
             Self::NoConnection(_) => (NotifyType::NO_PROPOSAL_CHOSEN, vec![]),
-            Self::Outside(_) => (NotifyType::TEMPORARY_FAILURE, vec![]),
+            Self::NoSuchChild(_) => (NotifyType::CHILD_SA_NOT_FOUND, vec![]), // RFC 7296 §2.25
+            Self::TooManyChildren(_) => (NotifyType::NO_ADDITIONAL_SAS, vec![]), // RFC 7296 §1.3
+            Self::Crossing(_) | Self::Outside(_) => (NotifyType::TEMPORARY_FAILURE, vec![]), // RFC 7296 §2.25
             Self::Refused(_) | Self::Unanswered(_) | Self::HalfOpen | Self::Exhausted | Self::Ended(_) => {
                 return None;
             }

@@ -79,6 +79,12 @@ pub enum Action {
     },
     /// Make both directions of a CHILD_SA work: [`Outcome::Done`].
     InstallChild(Box<ChildInstall>),
+    /// Send with a CHILD_SA that was installed with [`Outbound::Held`], instead of the one that was there before:
+    /// [`Outcome::Done`].
+    UseChild {
+        /// Which.
+        child_sa: ChildSaId,
+    },
     /// The peer's or our own address has changed: [`Outcome::Done`].
     UpdateChild {
         /// Which.
@@ -182,6 +188,18 @@ pub struct ChildInstall {
     pub remote_ts: Vec<TrafficSelector>,
     /// Virtual IPs we were assigned: source addresses to prefer.
     pub virtual_ips: Vec<IpAddr>,
+    /// When to begin to send with it. What it receives is to be accepted at once.
+    pub outbound_use: Outbound,
+}
+
+/// When a CHILD_SA is sent with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// As soon as it is installed.
+    Now,
+    /// Not before [`Action::UseChild`]: the peer may not be ready to receive on it (RFC 7296 §2.8). Until then, the
+    /// CHILD_SA it takes the place of is sent with.
+    Held,
 }
 
 /// What came of an [`Action`].
@@ -236,6 +254,24 @@ pub enum Event {
         child_sa: Box<ChildSaStatus>,
         /// Why.
         reason: ChildDown,
+    },
+    /// A CHILD_SA has taken the place of another: same policies, same reqid, other keys. Neither is told as up or
+    /// down for it.
+    ChildRekeyed {
+        /// Their IKE SA.
+        ike_sa: Box<IkeSaStatus>,
+        /// The one that goes.
+        old: Box<ChildSaStatus>,
+        /// The one that stays.
+        new: Box<ChildSaStatus>,
+    },
+    /// An IKE SA has taken the place of another, with its children and addresses. Neither is told as up or down for
+    /// it.
+    IkeSaRekeyed {
+        /// The one that goes.
+        old: Box<IkeSaStatus>,
+        /// The one that stays; a new number, and the children.
+        new: Box<IkeSaStatus>,
     },
     /// A command has come to its end.
     Completed {

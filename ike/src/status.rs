@@ -20,6 +20,10 @@ pub enum IkeSaState {
     Connecting,
     /// Both ends have authenticated.
     Established,
+    /// A successor is being negotiated.
+    Rekeying,
+    /// A successor has taken over; this one waits for its DELETE.
+    Rekeyed,
     /// A DELETE is under way.
     Deleting,
 }
@@ -32,6 +36,8 @@ impl IkeSaState {
             Self::Created => "CREATED",
             Self::Connecting => "CONNECTING",
             Self::Established => "ESTABLISHED",
+            Self::Rekeying => "REKEYING",
+            Self::Rekeyed => "REKEYED",
             Self::Deleting => "DELETING",
         }
     }
@@ -46,8 +52,14 @@ pub enum ChildSaState {
     Installing,
     /// In use.
     Installed,
+    /// A successor is being negotiated.
+    Rekeying,
+    /// A successor is installed; this one waits for its DELETE.
+    Rekeyed,
     /// A DELETE is under way.
     Deleting,
+    /// Both ends have deleted it; packets that are late are still accepted.
+    Deleted,
 }
 
 impl ChildSaState {
@@ -58,7 +70,10 @@ impl ChildSaState {
             Self::Created => "CREATED",
             Self::Installing => "INSTALLING",
             Self::Installed => "INSTALLED",
+            Self::Rekeying => "REKEYING",
+            Self::Rekeyed => "REKEYED",
             Self::Deleting => "DELETING",
+            Self::Deleted => "DELETED",
         }
     }
 }
@@ -96,6 +111,8 @@ pub struct IkeSaStatus {
     pub suite: Option<IkeSuite>,
     /// When both ends had authenticated.
     pub established: Option<Instant>,
+    /// When it is to be rekeyed.
+    pub rekeys: Option<Instant>,
     /// When it ends at the latest.
     pub expires: Option<Instant>,
     /// Virtual IPs the peer gave us.
@@ -135,6 +152,8 @@ pub struct ChildSaStatus {
     pub suite: Option<EspSuite>,
     /// When it was installed.
     pub installed: Option<Instant>,
+    /// When it is to be rekeyed.
+    pub rekeys: Option<Instant>,
     /// When it ends at the latest.
     pub expires: Option<Instant>,
     /// Traffic on our side.

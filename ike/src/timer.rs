@@ -13,22 +13,32 @@ pub(crate) enum Timer {
     Liveness,
     /// Armed while we are behind a NAT. Firing keeps the mapping open (RFC 3948 §4).
     KeepAlive,
+    /// Armed when established and `rekey_time` is set. Firing makes its successor (RFC 7296 §2.8).
+    Rekey,
     /// Armed when established. Firing ends the IKE SA, whose time is up.
     Expire,
+    /// Armed while a CHILD_SA is to be rekeyed, at the earliest moment. Firing makes successors of those that are due.
+    ChildRekey,
     /// Armed while a CHILD_SA has a lifetime, at the earliest of them. Firing ends those that are due.
     ChildExpire,
+    /// Armed while a CHILD_SA that was rekeyed still receives, at the earliest end of that. Firing removes those that
+    /// are due.
+    ChildLinger,
     /// Armed when the SA is closed but the peer may still ask for our last answer. Firing forgets it.
     Linger,
 }
 
 impl Timer {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Retransmit,
         Self::HalfOpen,
         Self::Liveness,
         Self::KeepAlive,
+        Self::Rekey,
         Self::Expire,
+        Self::ChildRekey,
         Self::ChildExpire,
+        Self::ChildLinger,
         Self::Linger,
     ];
 }

@@ -33,8 +33,10 @@ use crate::settings::{self, DataPlaneChoice};
 pub(crate) trait DataPlane: Send + 'static {
     /// Sets an inbound SPI aside.
     fn reserve_spi(&mut self, child_sa: ChildSaId) -> Result<Spi, String>;
-    /// Makes both directions work.
+    /// Makes both directions work, or, if the outbound one is held, the inbound one alone.
     fn install(&mut self, install: &ChildInstall) -> Result<(), String>;
+    /// Sends with a child that was installed to receive only, from now on.
+    fn use_outbound(&mut self, child_sa: ChildSaId) -> Result<(), String>;
     /// Moves both directions to other outer addresses.
     fn update(&mut self, child_sa: ChildSaId, path: Path) -> Result<(), String>;
     /// Takes both directions down, or gives back what was set aside. One that is not there is no error.
@@ -53,6 +55,11 @@ pub(crate) enum PlaneEvent {
         child_sa: ChildSaId,
         /// Where it came from.
         remote: SocketAddr,
+    },
+    /// A CHILD_SA has carried nearly as much as it may: it is time for its successor.
+    NearlyExhausted {
+        /// Which.
+        child_sa: ChildSaId,
     },
     /// A CHILD_SA can carry no more: its sequence numbers are used up.
     Exhausted {

@@ -54,6 +54,10 @@ impl<P: DataPlane> Steward<P> {
         match action {
             Action::ReserveSpi { child_sa } => self.plane.reserve_spi(child_sa).map(Outcome::Spi),
             Action::InstallChild(install) => self.install(&install).await.map(|()| Outcome::Done),
+            Action::UseChild { child_sa } => {
+                self.plane.use_outbound(child_sa)?;
+                Ok(Outcome::Done)
+            }
             Action::UpdateChild { child_sa, path } => {
                 self.plane.update(child_sa, path)?;
                 if let Some(ways) = self.ways.get_mut(&child_sa) {

@@ -12,12 +12,12 @@ use ferry_esp::{
 };
 use ferry_ike::config::{self, Child, Volume};
 use ferry_ike::crypto::ChildKeyMaterial;
-use ferry_ike::output::{ChildInstall, ChildSaId, Path};
+use ferry_ike::output::{ChildInstall, ChildSaId, Outbound, Path};
 use ferry_ike::selector::TrafficSelector;
 use ferry_ike::wire::registry::Spi;
 use ferry_xfrm::Links;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{DataPlane, PlaneError, PlaneEvent, algorithms};
 use crate::control::ChildUse;
@@ -35,6 +35,15 @@ pub(super) struct Userspace {
     /// Set aside and not installed yet.
     reserved: HashMap<ChildSaId, ferry_esp::Spi>,
     installed: HashSet<ChildSaId>,
+    /// Outbound SAs whose time has not come.
+    held: HashMap<ChildSaId, HeldOutbound>,
+}
+
+/// An outbound SA that is not sent with yet.
+struct HeldOutbound {
+    params: OutboundParams,
+    path: plane::Path,
+    limits: Limits,
 }
 
 impl Userspace {
@@ -54,8 +63,8 @@ impl Userspace {
         let find = async || Links::open().await?.by_name(device).await;
         let link = find().await.map_err(|source| PlaneError::Device { device: device.to_owned(), source })?;
         let prefix = common_prefix(&spis);
-        let (reserved, installed) = Default::default();
-        Ok(Self { plane, interface: link.index, spis, prefix, reserved, installed })
+        let (reserved, installed, held) = Default::default();
+        Ok(Self { plane, interface: link.index, spis, prefix, reserved, installed, held })
     }
 }
 
@@ -108,17 +117,33 @@ impl DataPlane for Userspace {
         self.installed.insert(install.child_sa);
         let limits = limits(&install.child);
         // Inbound first: the peer may send as soon as it has our answer.
+        let mut result = self.plane.add_inbound(child, inbound, path, limits);
+        match install.outbound_use {
+            Outbound::Now => {
+                result = result.and_then(|()| self.plane.add_outbound(child, outbound, path, limits, None));
+            }
+            Outbound::Held => {
+                self.held.insert(install.child_sa, HeldOutbound { params: outbound, path, limits });
+            }
+        }
+        result.map_err(|error| {
+            self.remove(install.child_sa);
+            error.to_string()
+        })
+    }
+
+    fn use_outbound(&mut self, child_sa: ChildSaId) -> Result<(), String> {
+        let held = self.held.remove(&child_sa).ok_or("the CHILD_SA has no outbound SA that waits")?;
         self.plane
-            .add_inbound(child, inbound, path, limits)
-            .and_then(|()| self.plane.add_outbound(child, outbound, path, limits, None))
-            .map_err(|error| {
-                self.remove(install.child_sa);
-                error.to_string()
-            })
+            .add_outbound(ChildId(child_sa.0), held.params, held.path, held.limits, None)
+            .map_err(|error| error.to_string())
     }
 
     fn update(&mut self, child_sa: ChildSaId, path: Path) -> Result<(), String> {
         let path = plane::Path { local: path.local, remote: path.remote };
+        if let Some(held) = self.held.get_mut(&child_sa) {
+            held.path = path;
+        }
         self.plane.update_path(ChildId(child_sa.0), path).map_err(|error| error.to_string())
     }
 
@@ -126,6 +151,7 @@ impl DataPlane for Userspace {
         if let Some(spi) = self.reserved.remove(&child_sa) {
             self.plane.release_spi(spi);
         }
+        self.held.remove(&child_sa);
         if self.installed.remove(&child_sa) {
             self.plane.remove(ChildId(child_sa.0));
         }
@@ -168,11 +194,9 @@ fn tell(event: plane::Event, events: &mpsc::UnboundedSender<PlaneEvent>) {
             warn!(target: "knl", "the TUN device is gone, no packets pass any more: {reason}");
             return;
         }
-        // Without a rekey there is nothing to do about them before the end.
-        plane::Event::SequenceNearlyExhausted { .. }
-        | plane::Event::LimitReached { limit: Limit::Soft, .. } => {
-            debug!(target: "knl", "{event:?}");
-            return;
+        plane::Event::SequenceNearlyExhausted { child, .. }
+        | plane::Event::LimitReached { child, limit: Limit::Soft, .. } => {
+            PlaneEvent::NearlyExhausted { child_sa: ChildSaId(child.0) }
         }
     };
     let _ = events.send(told); // the daemon is going down

@@ -94,6 +94,8 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
             "a number of octets, 576 to 65535",
             |n| (576..=65_535).contains(n), // RFC 7296 §2 wants at least 1280, and 3000 taken; 576 is IPv4's least
         )?,
+        reuse_ike_sa: from.bool("reuse_ikesa", default.reuse_ike_sa)?,
+        delete_rekeyed_delay: from.seconds("delete_rekeyed_delay", default.delete_rekeyed_delay)?,
         ..default
     })
 }

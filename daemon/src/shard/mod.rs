@@ -189,6 +189,16 @@ impl Shards {
         self.find(|request| Command::TerminateChildSa { request, child_sa }).await
     }
 
+    /// Makes the successor of an IKE SA and waits until it stands.
+    pub(crate) async fn rekey_ike(&self, ike_sa: IkeSaId) -> Result<(), String> {
+        self.find(|request| Command::RekeyIkeSa { request, ike_sa }).await
+    }
+
+    /// Makes the successor of a CHILD_SA and waits until it is in use.
+    pub(crate) async fn rekey_child(&self, child_sa: ChildSaId) -> Result<(), String> {
+        self.find(|request| Command::RekeyChildSa { request, child_sa }).await
+    }
+
     /// The data plane saw an authenticated packet of a peer from elsewhere.
     pub(crate) async fn mapping_changed(&self, child_sa: ChildSaId, remote: std::net::SocketAddr) {
         for inbox in &self.inner.inboxes {

@@ -120,6 +120,7 @@ impl Outside {
             }
             Action::ReserveSpi { .. }
             | Action::InstallChild(_)
+            | Action::UseChild { .. }
             | Action::UpdateChild { .. }
             | Action::RemoveChild { .. }
             | Action::QueryInbound { .. }
@@ -162,7 +163,14 @@ impl Outside {
             }
             Event::IkeSaUp(status) => self.registry.insert(status),
             Event::IkeSaDown { status, .. } => self.registry.remove(status.id),
-            Event::IkeSaMoved { .. } | Event::ChildSaUp { .. } | Event::ChildSaDown { .. } => {}
+            Event::IkeSaRekeyed { old, new } => {
+                self.registry.insert(new);
+                self.registry.remove(old.id);
+            }
+            Event::IkeSaMoved { .. }
+            | Event::ChildSaUp { .. }
+            | Event::ChildSaDown { .. }
+            | Event::ChildRekeyed { .. } => {}
         }
         let _ = self.shards.inner.events.send(Arc::new(event)); // nobody may be listening
     }

@@ -29,6 +29,14 @@ impl Tunnels for Shards {
         Shards::terminate_child(self, id).await
     }
 
+    async fn rekey_ike(&self, id: IkeSaId) -> Result<(), String> {
+        Shards::rekey_ike(self, id).await
+    }
+
+    async fn rekey_child(&self, id: ChildSaId) -> Result<(), String> {
+        Shards::rekey_child(self, id).await
+    }
+
     async fn list(&self) -> Vec<IkeSaStatus> {
         Shards::list(self).await
     }

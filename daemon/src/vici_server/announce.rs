@@ -41,6 +41,12 @@ fn announce(event: &Event, hub: &Hub) {
         Event::ChildSaDown { ike_sa, child_sa, .. } => {
             hub.raise(EventName::ChildUpdown, || sas::child_updown(ike_sa, child_sa, false, now));
         }
+        Event::IkeSaRekeyed { old, new } => {
+            hub.raise(EventName::IkeRekey, || sas::ike_rekey(old, new, now));
+        }
+        Event::ChildRekeyed { ike_sa, old, new } => {
+            hub.raise(EventName::ChildRekey, || sas::child_rekey(ike_sa, old, new, now));
+        }
         Event::Completed { .. } => {} // whoever gave the command knows
     }
 }

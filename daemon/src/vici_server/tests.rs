@@ -168,8 +168,8 @@ fn what_cannot_be_loaded_is_refused_by_a_sentence() {
         ("load-pool", Message::new().with_section("p", Section::new()), "pools.p: addrs is missing"),
         (
             "rekey",
-            Message::new().with("ike", "gw"),
-            "rekeying is not supported yet: SAs are made anew when their time is up",
+            Message::new().with("ike", "gw").with("reauth", "yes"),
+            "reauthenticating is not supported yet: terminate and initiate, or rekey",
         ),
         (
             "install",
@@ -271,6 +271,21 @@ fn terminating_counts_what_it_ends() {
     let answer = ask(&mut client, "terminate", &Message::new().with("ike-id", "2"));
     let expected = "terminate {success=no matches=1 terminated=0 errmsg=terminating failed: it hangs}";
     assert_eq!(answer, expected);
+}
+
+#[test]
+fn rekeying_is_begun_and_not_waited_for() {
+    let mut server = Server::start();
+    let mut client = server.client();
+    server.fake.set_sas(vec![ike_sa(1, "gw", vec![child_sa(10, "lan")])]);
+    let answer = ask(&mut client, "rekey", &Message::new().with("ike", "gw"));
+    assert_eq!(answer, "rekey {success=yes matches=1}");
+    assert_eq!(server.told(), Told::RekeyIke(1));
+    let answer = ask(&mut client, "rekey", &Message::new().with("child", "lan"));
+    assert_eq!(answer, "rekey {success=yes matches=1}");
+    assert_eq!(server.told(), Told::RekeyChild(10));
+    let answer = ask(&mut client, "rekey", &Message::new().with("child", "none"));
+    assert_eq!(answer, "rekey {success=no matches=0 errmsg=no matching SAs to rekey found}");
 }
 
 #[test]

@@ -2,18 +2,19 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Core;
 use super::exchange::init::list;
 use crate::config::{Child, Mode};
 use crate::context::Cx;
-use crate::crypto::{ChildKeys, EspSuite, SkD};
+use crate::crypto::{ChildKeys, EspSuite, SharedKey, SkD};
 use crate::error::Failure;
-use crate::output::{Action, ActionId, ChildDown, ChildInstall, ChildSaId};
+use crate::output::{Action, ActionId, ChildDown, ChildInstall, ChildSaId, Outbound};
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
-use crate::selector::{SelectorPattern, TrafficSelector, narrow};
+use crate::selector::{SelectorPattern, TrafficSelector, is_subset, narrow};
 use crate::status::{ChildSaState, ChildSaStatus};
+use crate::wire::Payloads;
 use crate::wire::registry::{ProtocolId, Spi};
 
 /// One CHILD_SA: what was negotiated, and where it stands. Its keys live in the data plane alone.
@@ -28,8 +29,15 @@ pub(crate) struct ChildSa {
     pub(crate) encapsulated: bool,
     pub(crate) local_ts: Vec<TrafficSelector>,
     pub(crate) remote_ts: Vec<TrafficSelector>,
+    /// Whether we send with it.
+    pub(crate) outbound: Outbound,
+    /// The one that takes its place.
+    pub(crate) successor: Option<ChildSaId>,
     pub(crate) installed: Option<Instant>,
+    pub(crate) rekeys: Option<Instant>,
     pub(crate) expires: Option<Instant>,
+    /// Until when it still receives, once both ends have deleted it.
+    pub(crate) lingers: Option<Instant>,
     /// Why we have asked the peer, or mean to ask it, to end it.
     pub(crate) ending: Option<ChildDown>,
 }
@@ -52,24 +60,98 @@ pub(crate) struct ChildRequest {
     pub(crate) ts_r: Vec<TrafficSelector>,
 }
 
+/// A request for a CHILD_SA as we send it.
+#[derive(Default)]
+pub(crate) struct Offer {
+    pub(crate) proposals: Vec<Proposal>,
+    pub(crate) ts_i: Vec<TrafficSelector>,
+    pub(crate) ts_r: Vec<TrafficSelector>,
+}
+
+/// What a request of the peer may become: a configured child, and the traffic it means at these addresses.
+pub(crate) struct Candidate<'a> {
+    child: &'a Arc<Child>,
+    local_ts: Vec<TrafficSelector>,
+    remote_ts: Vec<TrafficSelector>,
+}
+
+/// What the keys and SPIs of a CHILD_SA come from (RFC 7296 §2.17), and what else it is installed with.
+pub(crate) struct Ingredients<'a> {
+    pub(crate) id: ChildSaId,
+    pub(crate) spi_in: Spi,
+    /// We sent the request.
+    pub(crate) opened_by_us: bool,
+    pub(crate) sk_d: &'a SkD,
+    /// Of the exchange's own key exchange, if it had one.
+    pub(crate) shared: Option<&'a SharedKey>,
+    pub(crate) nonce_i: &'a [u8],
+    pub(crate) nonce_r: &'a [u8],
+    /// That of the CHILD_SA whose place it takes.
+    pub(crate) reqid: Option<u32>,
+    pub(crate) virtual_ips: Vec<IpAddr>,
+    pub(crate) outbound: Outbound,
+}
+
+impl ChildRequest {
+    /// The request in these payloads, if there is one.
+    pub(crate) fn of(payloads: &Payloads<'_>) -> Option<Self> {
+        let (sa, ts_i, ts_r) = (payloads.sa()?, payloads.ts_i()?, payloads.ts_r()?);
+        Some(Self { proposals: sa.proposals.clone(), ts_i: ts_i.to_vec(), ts_r: ts_r.to_vec() })
+    }
+}
+
+impl Offer {
+    /// Numbers the proposals and puts our SPI into each.
+    pub(crate) fn new(
+        mut proposals: Vec<Proposal>,
+        spi_in: Spi,
+        ts_i: Vec<TrafficSelector>,
+        ts_r: Vec<TrafficSelector>,
+    ) -> Self {
+        proposal::number(&mut proposals);
+        for proposal in &mut proposals {
+            proposal.spi = spi_in.0.to_be_bytes().to_vec();
+        }
+        Self { proposals, ts_i, ts_r }
+    }
+}
+
+impl<'a> Candidate<'a> {
+    /// `local` and `remote` are what `dynamic` stands for at either end.
+    pub(crate) fn new(child: &'a Arc<Child>, local: &[IpAddr], remote: &[IpAddr]) -> Self {
+        let (local_ts, remote_ts) = (resolve(&child.local_ts, local), resolve(&child.remote_ts, remote));
+        Self { child, local_ts, remote_ts }
+    }
+
+    /// RFC 7296 §2.9.2: what a rekeyed CHILD_SA carries stays acceptable, even if addresses have changed since.
+    pub(crate) fn or_as_before(mut self, old: &ChildSa) -> Self {
+        self.local_ts.extend(&old.local_ts);
+        self.remote_ts.extend(&old.remote_ts);
+        self
+    }
+}
+
 impl Agreed {
     /// The responder's choice among the children of a connection: selectors first, then a proposal.
     ///
-    /// `local` and `remote` are what `dynamic` stands for at either end.
+    /// `ignore_ke` is for the CHILD_SA of IKE_AUTH, which has no key exchange of its own (RFC 7296 §1.2).
     pub(crate) fn choose(
         request: &ChildRequest,
-        children: &[Arc<Child>],
-        local: &[IpAddr],
-        remote: &[IpAddr],
+        candidates: Vec<Candidate<'_>>,
+        ignore_ke: bool,
         cx: &Cx<'_>,
     ) -> Result<Self, Failure> {
         // A child whose selectors hold all that was asked for comes before one that must narrow them.
-        let (child, local_ts, remote_ts) = children
-            .iter()
-            .filter_map(|child| {
-                let local_ts = narrow(&resolve(&child.local_ts, local), &request.ts_r);
-                let remote_ts = narrow(&resolve(&child.remote_ts, remote), &request.ts_i);
-                (!local_ts.is_empty() && !remote_ts.is_empty()).then_some((child, local_ts, remote_ts))
+        let (child, local_ts, remote_ts) = candidates
+            .into_iter()
+            .filter_map(|candidate| {
+                let local_ts = narrow(&candidate.local_ts, &request.ts_r);
+                let remote_ts = narrow(&candidate.remote_ts, &request.ts_i);
+                (!local_ts.is_empty() && !remote_ts.is_empty()).then_some((
+                    candidate.child,
+                    local_ts,
+                    remote_ts,
+                ))
             })
             .min_by_key(|(_, local_ts, remote_ts)| {
                 usize::from(*local_ts != request.ts_r) + usize::from(*remote_ts != request.ts_i)
@@ -78,7 +160,7 @@ impl Agreed {
                 Failure::NoSelectors(format!("{} === {}", join(&request.ts_r), join(&request.ts_i)))
             })?;
         let context = SelectContext {
-            ignore_ke: true, // RFC 7296 §1.2: the CHILD_SA of IKE_AUTH has no key exchange of its own
+            ignore_ke,
             allow_private: cx.settings.accept_private_algorithms,
             ..Default::default()
         };
@@ -99,37 +181,61 @@ impl Agreed {
         Ok(Self { child: child.clone(), proposal, suite, spi_out, local_ts, remote_ts })
     }
 
-    /// Makes keys and asks for both directions to be installed.
-    #[expect(clippy::too_many_arguments, reason = "the inputs of RFC 7296 §2.17, each once")]
+    /// The responder's choice, held against what we offered for a child.
+    pub(crate) fn accept(child: Arc<Child>, offer: &Offer, payloads: &Payloads<'_>) -> Result<Self, Failure> {
+        let (Some(sa), Some(ts_i), Some(ts_r)) = (payloads.sa(), payloads.ts_i(), payloads.ts_r()) else {
+            return Err(payloads.error().map_or(Failure::Protocol("its response lacks SA or TS"), |error| {
+                Failure::Refused(error.kind)
+            }));
+        };
+        let [answer] = sa.proposals.as_slice() else {
+            return Err(Failure::Protocol("it did not choose exactly one ESP proposal"));
+        };
+        if !answer.is_answer_to(&offer.proposals) {
+            return Err(Failure::Protocol("it chose an ESP proposal that we did not offer"));
+        }
+        if !is_subset(ts_i, &offer.ts_i) || !is_subset(ts_r, &offer.ts_r) {
+            return Err(Failure::NoSelectors("the peer's are not among those we offered".into()));
+        }
+        let spi_out =
+            esp_spi(answer).ok_or(Failure::Protocol("its ESP proposal has no SPI of four octets"))?;
+        let suite = EspSuite::from_proposal(answer).map_err(|e| Failure::NoProposal(e.to_string()))?;
+        Ok(Self {
+            child,
+            proposal: answer.clone(),
+            suite,
+            spi_out,
+            local_ts: ts_i.to_vec(),
+            remote_ts: ts_r.to_vec(),
+        })
+    }
+
+    /// Makes keys, and what is to be installed.
     pub(crate) fn install(
         self,
-        id: ChildSaId,
-        spi_in: Spi,
-        opened_by_us: bool,
-        sk_d: &SkD,
-        nonces: (&[u8], &[u8]),
-        virtual_ips: Vec<IpAddr>,
+        with: Ingredients<'_>,
         core: &Core,
-        cx: &mut Cx<'_>,
+        cx: &Cx<'_>,
     ) -> Result<(ChildSa, Box<ChildInstall>), Failure> {
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-        let keys = ChildKeys::derive(suite.prf(), sk_d, &self.suite, None, nonces.0, nonces.1);
-        let (inbound, outbound) = if opened_by_us {
+        let keys =
+            ChildKeys::derive(suite.prf(), with.sk_d, &self.suite, with.shared, with.nonce_i, with.nonce_r);
+        let (inbound, outbound) = if with.opened_by_us {
             (keys.responder_to_initiator, keys.initiator_to_responder)
         } else {
             (keys.initiator_to_responder, keys.responder_to_initiator)
         };
-        let reqid = self.child.reqid.unwrap_or_else(|| cx.unique_ids.reqid());
+        let reqid = with.reqid.or(self.child.reqid).unwrap_or_else(|| cx.unique_ids.reqid());
         let encapsulated = core.is_encapsulated();
         let install = Box::new(ChildInstall {
-            child_sa: id,
+            child_sa: with.id,
             ike_sa: core.id,
             connection: core.name().to_owned(),
             child: self.child.clone(),
             reqid,
             mode: Mode::Tunnel,
-            is_initiator: opened_by_us,
-            spi_in,
+            is_initiator: with.opened_by_us,
+            spi_in: with.spi_in,
             spi_out: self.spi_out,
             path: core.path,
             encapsulated,
@@ -138,21 +244,26 @@ impl Agreed {
             outbound,
             local_ts: self.local_ts.clone(),
             remote_ts: self.remote_ts.clone(),
-            virtual_ips,
+            virtual_ips: with.virtual_ips,
+            outbound_use: with.outbound,
         });
         let child_sa = ChildSa {
-            id,
+            id: with.id,
             child: self.child,
             reqid,
             state: ChildSaState::Installing,
             suite: self.suite,
-            spi_in,
+            spi_in: with.spi_in,
             spi_out: self.spi_out,
             encapsulated,
             local_ts: self.local_ts,
             remote_ts: self.remote_ts,
+            outbound: with.outbound,
+            successor: None,
             installed: None,
+            rekeys: None,
             expires: None,
+            lingers: None,
             ending: None,
         };
         Ok((child_sa, install))
@@ -161,10 +272,27 @@ impl Agreed {
 
 impl ChildSa {
     /// The data plane has it.
-    pub(crate) fn mark_installed(&mut self, now: Instant) {
+    pub(crate) fn mark_installed(&mut self, cx: &Cx<'_>) {
         self.state = ChildSaState::Installed;
-        self.installed = Some(now);
-        self.expires = self.child.life_time.map(|life_time| now + life_time);
+        self.installed = Some(cx.now);
+        self.rekeys = self.child.rekey_time.map(|time| cx.now + jittered(time, self.child.rand_time, cx));
+        self.expires = self.child.life_time.map(|life_time| cx.now + life_time);
+    }
+
+    /// Both ends could send with it: it is neither being made nor being ended.
+    pub(crate) fn is_live(&self) -> bool {
+        match self.state {
+            ChildSaState::Installed | ChildSaState::Rekeying | ChildSaState::Rekeyed => true,
+            ChildSaState::Created
+            | ChildSaState::Installing
+            | ChildSaState::Deleting
+            | ChildSaState::Deleted => false,
+        }
+    }
+
+    /// Our DELETE is under way, or both ends have deleted it.
+    pub(crate) fn is_ended(&self) -> bool {
+        matches!(self.state, ChildSaState::Deleting | ChildSaState::Deleted)
     }
 
     pub(crate) fn remove(&self, core: &Core, cx: &mut Cx<'_>) -> ActionId {
@@ -183,6 +311,7 @@ impl ChildSa {
             spi_out: Some(self.spi_out),
             suite: Some(self.suite),
             installed: self.installed,
+            rekeys: self.rekeys,
             expires: self.expires,
             local_ts: self.local_ts.clone(),
             remote_ts: self.remote_ts.clone(),
@@ -203,6 +332,23 @@ impl ChildSa {
             join(&self.remote_ts)
         )
     }
+}
+
+/// A time from which up to `range` is taken off at random, so that two ends with the same times seldom rekey at once
+/// (RFC 7296 §2.8.1).
+pub(crate) fn jittered(time: Duration, range: Duration, cx: &Cx<'_>) -> Duration {
+    let draw = f64::from(u32::from_be_bytes(cx.random())) / (f64::from(u32::MAX) + 1.0);
+    time.saturating_sub(range.mul_f64(draw))
+}
+
+/// When to try again what failed: before `expires`, but not at once (RFC 7296 §2.25).
+pub(crate) fn retry(expires: Option<Instant>, cx: &Cx<'_>) -> Instant {
+    const LONGEST: Duration = Duration::from_secs(15); // charon's
+    const SHORTEST: Duration = Duration::from_millis(500);
+    // There should be time for several attempts.
+    let left = expires.map_or(LONGEST, |at| at.saturating_duration_since(cx.now) / 4);
+    let wait = left.clamp(SHORTEST, LONGEST);
+    cx.now + jittered(wait, wait / 2, cx)
 }
 
 /// The SPI of a proposal for ESP.

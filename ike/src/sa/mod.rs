@@ -4,10 +4,12 @@
 //! `child` for the CHILD_SAs it carries.
 
 mod child;
+mod collision;
 mod established;
 mod exchange;
 mod opened;
 mod state;
+mod task;
 mod window;
 
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub(crate) struct Core {
     pub(crate) timers: Timers,
     /// Commands to be told when the SA stands or fails.
     pub(crate) requests: Vec<RequestId>,
+    /// Further CHILD_SAs to make as soon as the SA stands.
+    pub(crate) wanted: Vec<(Arc<Child>, RequestId)>,
     /// When a new authenticated message last came.
     pub(crate) heard: Instant,
 }
@@ -75,7 +79,12 @@ pub(crate) enum HeldLease {
     /// The peer has them from our pools.
     Given(Lease),
     /// The peer gave them to us.
-    Taken(Lease),
+    Taken {
+        /// What it gave.
+        lease: Lease,
+        /// The IKE SA they were installed for, which may have been rekeyed since.
+        installed_for: IkeSaId,
+    },
 }
 
 impl Core {
@@ -103,6 +112,7 @@ impl Core {
             window: Window::new(),
             timers: Timers::default(),
             requests: Vec::new(),
+            wanted: Vec::new(),
             heard: now,
         }
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::Core;
-use super::established::Established;
+use super::established::{Established, Rank};
 use super::exchange::{auth, init};
 use super::opened::{Cleartext, Plaintext};
 use super::window::Standing;
@@ -67,6 +67,28 @@ impl IkeSa {
     /// True until both ends have authenticated: what counts against the half-open limits.
     pub(crate) fn is_half_open(&self) -> bool {
         !matches!(self.state, State::Established(_) | State::Closed | State::Gone)
+    }
+
+    /// It is established, and no other has taken its place.
+    pub(crate) fn stands(&self) -> bool {
+        matches!(&self.state, State::Established(established) if established.rank == Rank::Current)
+    }
+
+    /// It can serve another order for its connection, or will when it is established. For a child it must have the
+    /// virtual IPs that the connection wants, which are given with the first child only (RFC 7296 §2.19).
+    pub(crate) fn is_reusable(&self, for_child: bool) -> bool {
+        let needs_addresses =
+            for_child && self.core.connection.as_ref().is_some_and(|connection| !connection.vips.is_empty());
+        match &self.state {
+            State::Established(established) => {
+                let lacks_addresses = needs_addresses && established.virtual_ips().is_empty();
+                self.stands() && !established.is_ending() && !lacks_addresses
+            }
+            State::Preparing(_) => true,
+            State::InitSent(sent) => !needs_addresses || sent.planned.is_some(),
+            State::AuthSent(sent) => !needs_addresses || sent.planned.is_some(),
+            State::InitAnswered(_) | State::AuthAnswering(_) | State::Closed | State::Gone => false,
+        }
     }
 
     /// Takes a message that carries our SPI.
@@ -248,6 +270,39 @@ impl IkeSa {
         self.settle(result, cx);
     }
 
+    /// Makes a further child in it, as soon as it stands.
+    pub(crate) fn reuse(&mut self, child: Option<Arc<Child>>, request: RequestId, cx: &mut Cx<'_>) {
+        let is_established = matches!(self.state, State::Established(_));
+        match child {
+            Some(child) if is_established => {
+                self.established(cx, |established, _, _| established.create_child(child, Some(request)));
+            }
+            Some(child) => self.core.wanted.push((child, request)),
+            None if is_established => cx.tell(Event::Completed { request, result: Ok(()) }),
+            None => self.core.requests.push(request),
+        }
+    }
+
+    /// Makes its successor at the order of an operator.
+    pub(crate) fn rekey(&mut self, request: RequestId, cx: &mut Cx<'_>) {
+        if self.stands() {
+            self.established(cx, |established, _, _| established.rekey(Some(request)));
+        } else {
+            let result = Err("the IKE_SA is not established".into());
+            cx.tell(Event::Completed { request, result });
+        }
+    }
+
+    /// Makes the successor of one of its children at the order of an operator.
+    pub(crate) fn rekey_child(&mut self, child_sa: ChildSaId, request: RequestId, cx: &mut Cx<'_>) {
+        self.established(cx, |established, _, _| established.rekey_child(child_sa, request));
+    }
+
+    /// Does what waits, as far as it can.
+    pub(crate) fn work(&mut self, cx: &mut Cx<'_>) {
+        self.established(cx, |_, _, _| {});
+    }
+
     /// Ends one of its children at the order of an operator.
     pub(crate) fn terminate_child(&mut self, child_sa: ChildSaId, request: RequestId, cx: &mut Cx<'_>) {
         self.established(cx, |established, _, _| established.terminate_child(child_sa, request));
@@ -312,6 +367,7 @@ impl IkeSa {
         self.core.timers.clear();
         info!(target: "ike", "establishing IKE_SA {}[{}] failed: {failure}", self.core.name(), self.core.id);
         let mut requests = mem::take(&mut self.core.requests);
+        requests.extend(self.core.wanted.drain(..).map(|(_, request)| request));
         let status = Box::new(self.status(IkeSaState::Connecting));
         cx.tell(Event::IkeSaDown { status, reason: failure.to_string() });
         cx.complete(&mut requests, &Err(failure.to_string()));
@@ -374,6 +430,7 @@ impl Core {
             nat_fake: self.nat_fake,
             suite: self.suite,
             established: None,
+            rekeys: None,
             expires: None,
             local_vips: vec![],
             remote_vips: vec![],
@@ -400,7 +457,7 @@ impl Core {
         let mut reply = PayloadWriter::new();
         if let Some((kind, data)) = failure.notify() {
             info!(target: "ike", "sending {kind} to {}: {failure}", self.path.remote.ip());
-            reply.notify(kind, &data);
+            failure.write(kind, &data, &mut reply);
         }
         reply
     }

@@ -109,6 +109,8 @@ impl Host {
                 true
             }
             Event::IkeSaMoved { status, .. } => self.up.contains(&Up::IkeSa(status.id)),
+            Event::ChildRekeyed { old, new, .. } => self.replace(Up::ChildSa(old.id), Up::ChildSa(new.id)),
+            Event::IkeSaRekeyed { old, new } => self.replace(Up::IkeSa(old.id), Up::IkeSa(new.id)),
             Event::Completed { .. } => true,
         };
         if !makes_sense {
@@ -118,6 +120,11 @@ impl Host {
             self.events.push(line.clone());
         }
         line
+    }
+
+    /// One goes and another takes its place. True if the one was there and the other was not.
+    fn replace(&mut self, old: Up, new: Up) -> bool {
+        self.up.remove(&old) && self.up.insert(new)
     }
 
     /// Deals with an action as it is told to. `None` if the outcome comes later.
@@ -208,6 +215,12 @@ fn describe(event: &Event) -> String {
         }
         Event::ChildSaUp { child_sa, .. } => format!("CHILD_SA {} up", child_sa.name),
         Event::ChildSaDown { child_sa, reason, .. } => format!("CHILD_SA {} down: {reason:?}", child_sa.name),
+        Event::ChildRekeyed { old, new, .. } => {
+            format!("CHILD_SA {} rekeyed: #{} is #{}", new.name, old.id, new.id)
+        }
+        Event::IkeSaRekeyed { old, new } => {
+            format!("IKE_SA {} rekeyed: #{} is #{}", name(&new.connection), old.id, new.id)
+        }
         Event::Completed { request, result: Ok(()) } => format!("request {request} done"),
         Event::Completed { request, result: Err(why) } => format!("request {request} failed: {why}"),
     }

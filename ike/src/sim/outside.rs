@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::config::Lease;
 use crate::identity::Identity;
 use crate::lease::{Pool, Pools};
-use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, Outcome};
+use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, Outbound, Outcome};
 use crate::wire::registry::Spi;
 
 /// The kinds of [`Action`].
@@ -18,6 +18,8 @@ pub enum ActionKind {
     ReserveSpi,
     /// [`Action::InstallChild`].
     InstallChild,
+    /// [`Action::UseChild`].
+    UseChild,
     /// [`Action::UpdateChild`].
     UpdateChild,
     /// [`Action::RemoveChild`].
@@ -43,6 +45,7 @@ impl ActionKind {
         match action {
             Action::ReserveSpi { .. } => Self::ReserveSpi,
             Action::InstallChild(_) => Self::InstallChild,
+            Action::UseChild { .. } => Self::UseChild,
             Action::UpdateChild { .. } => Self::UpdateChild,
             Action::RemoveChild { .. } => Self::RemoveChild,
             Action::QueryInbound { .. } => Self::QueryInbound,
@@ -73,6 +76,8 @@ pub struct Outside {
     pools: Pools,
     manners: BTreeMap<ActionKind, Manner>,
     last_spi: u32,
+    /// Counts the times that traffic was moved to another CHILD_SA.
+    moves: u64,
     /// What an endpoint must never ask.
     faults: Vec<String>,
 }
@@ -81,6 +86,8 @@ pub struct Outside {
 pub(super) struct Installed {
     pub(super) install: Box<ChildInstall>,
     pub(super) last_inbound: Option<Instant>,
+    /// When it began to be sent with, counted in moves; `None` while it is not.
+    pub(super) used_since: Option<u64>,
 }
 
 impl Outside {
@@ -147,6 +154,13 @@ impl Outside {
         self.installed.get_mut(&id)
     }
 
+    /// The CHILD_SA that packets are sent with: the one that was put to use last.
+    #[must_use]
+    pub fn outbound(&self) -> Option<&ChildInstall> {
+        let used = self.installed.values().filter(|installed| installed.used_since.is_some());
+        used.max_by_key(|installed| installed.used_since).map(|installed| &*installed.install)
+    }
+
     /// The CHILD_SA that receives on this SPI.
     pub(super) fn by_spi(&self, spi: Spi) -> Option<&ChildInstall> {
         self.installed().find(|install| install.spi_in == spi)
@@ -168,7 +182,17 @@ impl Outside {
                 if self.reserved.remove(&id) != Some(install.spi_in) {
                     self.fault(format!("CHILD_SA #{id} is installed with an SPI that is not its own"));
                 }
-                self.installed.insert(id, Installed { install, last_inbound: None });
+                let used_since = (install.outbound_use == Outbound::Now).then(|| self.next_move());
+                self.installed.insert(id, Installed { install, last_inbound: None, used_since });
+                Outcome::Done
+            }
+            Action::UseChild { child_sa } => {
+                let used_since = Some(self.next_move());
+                match self.installed.get_mut(&child_sa) {
+                    Some(installed) if installed.used_since.is_none() => installed.used_since = used_since,
+                    Some(_) => self.fault(format!("CHILD_SA #{child_sa} is in use already")),
+                    None => self.fault(format!("CHILD_SA #{child_sa} is to be used and not there")),
+                }
                 Outcome::Done
             }
             Action::UpdateChild { child_sa, path } => {
@@ -226,6 +250,11 @@ impl Outside {
         }
         let attributes = self.pools.attributes(pools, &addresses);
         Lease { addresses, attributes }
+    }
+
+    fn next_move(&mut self) -> u64 {
+        self.moves += 1;
+        self.moves
     }
 
     pub(super) fn fault(&mut self, fault: String) {

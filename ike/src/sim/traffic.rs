@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::output::{ChildInstall, Path};
 
 impl World {
-    /// Sends an ESP packet through the newest CHILD_SA of a host. True if it arrives and the peer can open it.
+    /// Sends an ESP packet through the CHILD_SA that a host put to use last. True if it arrives and the peer can open it.
     ///
     /// The packet goes through the NATs on its way, and the peer's endpoint is told where it came from if that is
     /// new.
@@ -15,7 +15,7 @@ impl World {
         if sender.is_cut_off {
             return false;
         }
-        let Some(sent) = sender.outside.installed().last() else { return false };
+        let Some(sent) = sender.outside.outbound() else { return false };
         let (spi, path, encr) = (sent.spi_out, sent.path, sent.outbound.octets().0.to_vec());
         let source = self.outer_source(from, path.local, path.remote);
         let Some((to, local)) = self.receiver(path.remote, source) else { return false };

@@ -4,7 +4,9 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a story that is not as told fails")]
 
 mod outside;
+mod rekeying;
 mod s1_2;
+mod s1_3;
 mod s1_4;
 mod s2_1;
 mod s2_15;
@@ -12,10 +14,13 @@ mod s2_19;
 mod s2_2;
 mod s2_21;
 mod s2_23;
+mod s2_25;
 mod s2_4;
 mod s2_5;
 mod s2_6;
 mod s2_8;
+mod s2_8_1;
+mod s2_8_2;
 mod s2_9;
 
 /// What the messages of a plain handshake between `client()` and `gateway()` say.

@@ -226,7 +226,7 @@ fn a_key_exchange_that_was_not_offered_is_not_granted() {
     world.initiate(rw, "net");
     world.run();
     let request = world.mail(crate::GATEWAY_IP).unwrap();
-    for wanted in [KeMethod::MODP_2048, KeMethod(0), KeMethod::CURVE_25519] {
+    for wanted in [[KeMethod::MODP_2048, KeMethod(0), KeMethod::CURVE_25519]; 4].concat() {
         world.inject(puppet.refuse(&request, NotifyType::INVALID_KE_PAYLOAD, &wanted.0.to_be_bytes()));
         assert!(world.in_air().is_empty());
         assert_eq!(world.ike_sa(rw).state, IkeSaState::Connecting);

@@ -347,17 +347,3 @@ fn notifies_without_meaning_are_answered() {
     assert_eq!(inform(&mut world, &mut puppet, &payloads), "");
     assert_eq!(world.ike_sa(gw), before);
 }
-
-/// RFC 7296 §1.3: who does not make further CHILD_SAs says so.
-#[test]
-fn create_child_sa_is_refused() {
-    let (mut world, _, gw) = World::of(client(), gateway());
-    let mut puppet = connected_puppet(&mut world);
-    let before = world.ike_sa(gw);
-    let mut payloads = PayloadWriter::new();
-    Puppet::child(&mut payloads, "aes128gcm16", Spi(0x3000_0000), "198.51.100.66", "10.1.0.0/16");
-    payloads.nonce(&[3; 32]);
-    let answer = puppet.ask(&mut world, ExchangeType::CREATE_CHILD_SA, &payloads);
-    assert_eq!(answer.as_deref(), Some("N(NO_ADDITIONAL_SAS)"));
-    assert_eq!(world.ike_sa(gw), before);
-}

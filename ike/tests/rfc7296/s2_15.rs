@@ -264,7 +264,8 @@ fn every_peer_may_have_a_key_of_its_own() {
 
 #[test]
 fn a_new_key_is_used_by_the_next_handshake_and_not_before() {
-    let (mut world, rw, gw) = World::of(client(), gateway());
+    let always_anew = client().settings(|settings| settings.reuse_ike_sa = false);
+    let (mut world, rw, gw) = World::of(always_anew, gateway());
     world.connect(rw, gw, "net");
     world.configure(gw, gateway().psk("a new one").into_configuration()).unwrap();
     world.assert_connected(rw, gw);

@@ -254,9 +254,14 @@ fn a_client_that_is_back_says_that_it_has_no_other_ike_sa() {
     assert_eq!(world.host(gw).outside.installed().count(), 1);
 }
 
+/// A host that makes an IKE SA for every child.
+fn always_anew(setup: ferry_ike::sim::Setup) -> ferry_ike::sim::Setup {
+    setup.settings(|settings| settings.reuse_ike_sa = false)
+}
+
 #[test]
 fn a_second_ike_sa_does_not_claim_to_be_the_first() {
-    let (mut world, rw, gw) = World::of(client(), gateway());
+    let (mut world, rw, gw) = World::of(always_anew(client()), gateway());
     world.connect(rw, gw, "net");
     world.initiate(rw, "net");
     world.deliver();
@@ -279,7 +284,7 @@ fn who_never_cares_about_others_does_not_say_so() {
 
 #[test]
 fn a_new_ike_sa_may_take_the_place_of_the_old() {
-    let (mut world, rw, gw) = World::of(client(), gateway().unique(Unique::Replace));
+    let (mut world, rw, gw) = World::of(always_anew(client()), gateway().unique(Unique::Replace));
     world.connect(rw, gw, "net");
     let old = world.ike_sa(gw).id;
     world.initiate(rw, "net");
@@ -292,7 +297,7 @@ fn a_new_ike_sa_may_take_the_place_of_the_old() {
 
 #[test]
 fn a_new_ike_sa_may_be_refused() {
-    let (mut world, rw, gw) = World::of(client(), gateway().unique(Unique::Keep));
+    let (mut world, rw, gw) = World::of(always_anew(client()), gateway().unique(Unique::Keep));
     world.connect(rw, gw, "net");
     let old = world.ike_sa(gw);
     let request = world.initiate(rw, "net");

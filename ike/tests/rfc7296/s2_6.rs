@@ -197,6 +197,21 @@ fn a_responder_that_wants_ever_new_cookies_is_not_believed_forever() {
 }
 
 #[test]
+fn a_cookie_that_comes_often_is_one_cookie() {
+    let (mut world, rw, gw) = World::of(client(), wary());
+    crowd(&mut world, gw, PUPPET, 1);
+    world.initiate(rw, "net");
+    assert_eq!(world.deliver(), said::INIT);
+    let demand = world.take();
+    for _ in 0..20 {
+        world.inject(demand.clone());
+    }
+    assert_eq!(world.in_air(), [INIT_WITH_COOKIE]);
+    world.run();
+    world.assert_connected(rw, gw);
+}
+
+#[test]
 fn a_host_with_many_half_open_ike_sas_is_not_heard_for_a_while() {
     let (mut world, rw, gw) = World::of(client(), gateway());
     for seed in 0..3 {

@@ -1,4 +1,4 @@
-//! Section 2.8, Rekeying: until it is done, what is left of it is that SAs end when their time is up.
+//! Section 2.8, Rekeying: SAs are replaced in time, and end when their time is up.
 
 use ferry_ike::sim::{Setup, World, client, gateway};
 use ferry_ike::status::IkeSaState;
@@ -7,8 +7,7 @@ use crate::seconds;
 
 fn with_ike_lifetime(setup: Setup) -> Setup {
     setup.connection(|connection| {
-        connection.rekey_time = Some(seconds(3600));
-        connection.reauth_time = Some(seconds(7200));
+        connection.reauth_time = Some(seconds(3600));
         connection.over_time = seconds(360);
     })
 }

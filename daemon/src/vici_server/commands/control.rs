@@ -1,4 +1,4 @@
-//! `initiate`, `terminate`, and what there is not yet: `rekey`, `redirect`, `install`, `uninstall`.
+//! `initiate`, `terminate`, `rekey`, and what there is not yet: `redirect`, `install`, `uninstall`.
 
 use std::time::Duration;
 
@@ -230,8 +230,32 @@ async fn drain(feed: &mut Feed, client: &Client) {
     }
 }
 
-pub(super) fn rekey() -> Message {
-    failure("rekeying is not supported yet: SAs are made anew when their time is up")
+/// Begins to rekey what is selected. How it ends is told by events and by the log.
+pub(super) async fn rekey<T: Tunnels>(message: &Message, control: &Control<T>) -> Message {
+    let Some(selection) = Selection::of(message) else {
+        return failure("none of child, ike, child-id and ike-id says what to rekey");
+    };
+    if message.bool("reauth").unwrap_or(false) {
+        return failure("reauthenticating is not supported yet: terminate and initiate, or rekey");
+    }
+    let targets = selection.targets(&control.tunnels.list().await);
+    for target in &targets {
+        let (tunnels, target) = (control.tunnels.clone(), *target);
+        tokio::spawn(async move {
+            let result = match target {
+                Target::IkeSa(id) => tunnels.rekey_ike(id).await,
+                Target::ChildSa(id, _) => tunnels.rekey_child(id).await,
+            };
+            if let Err(why) = result {
+                tracing::warn!(target: "cfg", "rekeying failed: {why}");
+            }
+        });
+    }
+    let error = targets.is_empty().then(|| errmsg("no matching SAs to rekey found"));
+    Message::new()
+        .with("success", if error.is_none() { "yes" } else { "no" })
+        .with("matches", targets.len())
+        .with_some("errmsg", error)
 }
 
 pub(super) fn redirect() -> Message {

@@ -57,7 +57,7 @@ pub(super) async fn run<T: Tunnels>(
 
         "initiate" => control::initiate(message, client, control).await,
         "terminate" => control::terminate(message, client, control).await,
-        "rekey" => control::rekey(),
+        "rekey" => control::rekey(message, control).await,
         "redirect" => control::redirect(),
         "install" | "uninstall" => control::install(),
 

@@ -55,6 +55,25 @@ pub(in crate::vici_server) fn ike_update(status: &IkeSaStatus, path: &Path, now:
         .with_section(name(status), ike_sa(status, now))
 }
 
+/// `ike-rekey`: the IKE_SA that goes and the one that stays.
+pub(in crate::vici_server) fn ike_rekey(old: &IkeSaStatus, new: &IkeSaStatus, now: Instant) -> Message {
+    let both = Section::new().with_section("old", ike_sa(old, now)).with_section("new", ike_sa(new, now));
+    Message::new().with_section(name(new), both)
+}
+
+/// `child-rekey`: the CHILD_SA that goes and the one that stays, under their name.
+pub(in crate::vici_server) fn child_rekey(
+    status: &IkeSaStatus,
+    old: &ChildSaStatus,
+    new: &ChildSaStatus,
+    now: Instant,
+) -> Message {
+    let child = |child| child_sa(child, &ChildUse::default(), now);
+    let both = Section::new().with_section("old", child(old)).with_section("new", child(new));
+    let children = Section::new().with_section(&new.name, both);
+    Message::new().with_section(name(status), ike_sa(status, now).with_section("child-sas", children))
+}
+
 fn name(status: &IkeSaStatus) -> &str {
     status.connection.as_deref().unwrap_or("(unnamed)")
 }
@@ -94,6 +113,10 @@ fn ike_sa(status: &IkeSaStatus, now: Instant) -> Section {
             .filter(|_| is_established)
             .map(|since| now.saturating_duration_since(since).as_secs()),
     );
+    section = section.with_some(
+        "rekey-time",
+        status.rekeys.filter(|_| is_established).map(|rekeys| seconds_until(rekeys, now)),
+    );
     for (key, addresses) in [("local-vips", &status.local_vips), ("remote-vips", &status.remote_vips)] {
         section = with_filled_list(section, key, addresses.iter().map(IpAddr::to_string).collect());
     }
@@ -131,9 +154,11 @@ fn child_sa(status: &ChildSaStatus, used: &ChildUse, now: Instant) -> Section {
         .with("state", status.state.name())
         .with("mode", mode);
     match status.state {
-        ChildSaState::Installed | ChildSaState::Deleting => {
-            section = with_installed(section, status, used, now)
-        }
+        ChildSaState::Installed
+        | ChildSaState::Rekeying
+        | ChildSaState::Rekeyed
+        | ChildSaState::Deleting
+        | ChildSaState::Deleted => section = with_installed(section, status, used, now),
         // Nothing below is known.
         ChildSaState::Created | ChildSaState::Installing => {}
     }
@@ -161,6 +186,7 @@ fn with_installed(section: Section, status: &ChildSaStatus, used: &ChildUse, now
             .with_some("dh-group", suite.ke().map(|ke| ke.to_string()))
             .with_some("esn", suite.esn().then_some("1"));
     }
+    let rekey_time = status.rekeys.map(|rekeys| seconds_until(rekeys, now));
     let life_time = status.expires.map(|expires| seconds_until(expires, now));
     section
         .with("bytes-in", used.bytes_in)
@@ -169,6 +195,7 @@ fn with_installed(section: Section, status: &ChildSaStatus, used: &ChildUse, now
         .with("bytes-out", used.bytes_out)
         .with("packets-out", used.packets_out)
         .with_some("use-out", used.last_out.map(|ago| ago.as_secs()))
+        .with_some("rekey-time", rekey_time)
         .with_some("life-time", life_time)
         .with(
             "install-time",
@@ -330,5 +357,28 @@ mod tests {
         let update = dump::raw("ike-update", &ike_update(&status, &path, now));
         let begin = "ike-update {local-host=198.51.100.7 local-port=4500 remote-host=203.0.113.9 remote-port=7 road {uniqueid=12 ";
         assert!(update.starts_with(begin), "{update}");
+    }
+
+    #[test]
+    fn rekeyings() {
+        let now = Instant::now() + Duration::from_secs(1000);
+        let (old, mut new) = (road(now), road(now));
+        new.id = ferry_ike::output::IkeSaId(13);
+        new.rekeys = Some(now + Duration::from_secs(13_000));
+        let event = dump::raw("ike-rekey", &ike_rekey(&old, &new, now));
+        let renewed = ROAD
+            .replace("uniqueid=12", "uniqueid=13")
+            .replace("established=65", "established=65 rekey-time=13000");
+        assert_eq!(event, format!("ike-rekey {{road {{old {{{ROAD}}} new {{{renewed}}}}}}}"));
+
+        let mut child = old.children[0].clone();
+        child.id = ChildSaId(32);
+        child.rekeys = Some(now + Duration::from_secs(3000));
+        let event = dump::raw("child-rekey", &child_rekey(&old, &old.children[0], &child, now));
+        let begin = format!("child-rekey {{road {{{ROAD} child-sas {{lan {{old {{name=lan uniqueid=31 ");
+        assert!(event.starts_with(&begin), "{event}");
+        assert!(
+            event.contains("new {name=lan uniqueid=32 ") && event.contains(" rekey-time=3000 life-time=")
+        );
     }
 }

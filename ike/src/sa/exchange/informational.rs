@@ -9,13 +9,11 @@ use tracing::{debug, info};
 
 use crate::context::Cx;
 use crate::error::Failure;
-use crate::output::ChildDown;
 use crate::sa::Core;
-use crate::sa::child::ChildSa;
 use crate::sa::established::Established;
 use crate::sa::opened::Opened;
 use crate::wire::PayloadWriter;
-use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId};
+use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId, Spi};
 
 /// What a request of the peer leaves of the IKE SA.
 pub(crate) enum Verdict {
@@ -39,9 +37,9 @@ pub(crate) fn delete_ike_sa() -> PayloadWriter {
 }
 
 /// Ends one CHILD_SA: each end deletes what it receives on.
-pub(crate) fn delete_child(child: &ChildSa) -> PayloadWriter {
+pub(crate) fn delete_child(spi_in: Spi) -> PayloadWriter {
     let mut payloads = PayloadWriter::new();
-    payloads.delete(ProtocolId::ESP, &[child.spi_in]);
+    payloads.delete(ProtocolId::ESP, &[spi_in]);
     payloads
 }
 
@@ -56,12 +54,6 @@ pub(crate) fn answer(
     let mut reply = PayloadWriter::new();
     let verdict = match header.exchange {
         ExchangeType::INFORMATIONAL => inform(established, core, opened, &mut reply, cx),
-        ExchangeType::CREATE_CHILD_SA => {
-            // RFC 7296 §1.3: who does not do it says so; the peer makes another IKE SA when it needs one.
-            info!(target: "ike", "refusing CREATE_CHILD_SA: not supported yet");
-            reply.notify(NotifyType::NO_ADDITIONAL_SAS, &[]);
-            Verdict::Stays
-        }
         other => {
             debug!(target: "ike", "{other} makes no sense on an established IKE_SA");
             return Ok(Verdict::Senseless(Failure::Protocol(
@@ -87,20 +79,11 @@ fn inform(
             return Verdict::Deleted; // RFC 7296 §1.4.1: the answer is empty, children go with it
         }
         for spi in &delete.spis {
-            // The peer names the SPI it receives on: the one we send with.
-            let is_meant = |child: &&ChildSa| delete.protocol == ProtocolId::ESP && child.spi_out == *spi;
-            let Some(child) = established.children.iter().find(is_meant) else {
+            if delete.protocol == ProtocolId::ESP {
+                ended.extend(established.peer_deletes_child(*spi, core, cx));
+            } else {
                 debug!(target: "ike", "received DELETE for unknown {} CHILD_SA with SPI {spi}", delete.protocol);
-                continue;
-            };
-            info!(target: "ike", "received DELETE for {} CHILD_SA with SPI {spi}", delete.protocol);
-            let is_crossing = child.state == crate::status::ChildSaState::Deleting;
-            let (id, spi_in) = (child.id, child.spi_in);
-            if !is_crossing {
-                // RFC 7296 §1.4.1: if both ends delete at once, ours is not repeated in the answer.
-                ended.push(spi_in);
             }
-            established.drop_child(id, ChildDown::Closed, core, cx);
         }
     }
     if !ended.is_empty() {

@@ -27,10 +27,10 @@ use crate::wire::registry::{IkeSpi, KeMethod, MessageId, NotifyType};
 use crate::wire::{self, PayloadWriter, Payloads};
 
 /// Octets of our nonces: half the key of the strongest PRF, and twice the least allowed (RFC 7296 §2.10).
-const NONCE_LEN: usize = 32;
+pub(super) const NONCE_LEN: usize = 32;
 
 /// Cookies and other key exchange methods that a responder may ask for before we stop believing it.
-const MOST_RESTARTS: u32 = 5;
+pub(super) const MOST_RESTARTS: u32 = 5;
 
 /// How long a request with a cookie may be answered before another cookie takes its place: more than a round trip,
 /// and less than any cookie lives.
@@ -182,6 +182,13 @@ impl Sent {
         }
         cx.counters.ike_sa_init.responses_in += 1;
         match self.restart_cause(payloads) {
+            // The answer to a copy of what we have sent: it is done already.
+            Some(Restart::Cookie(cookie)) if self.cookie.as_ref() == Some(&cookie) => {
+                return Ok(State::InitSent(self));
+            }
+            Some(Restart::KeyExchange(method)) if self.ke.method() == method => {
+                return Ok(State::InitSent(self));
+            }
             Some(Restart::Cookie(cookie)) if self.restarts < MOST_RESTARTS => {
                 debug!(target: "ike", "the peer demands a cookie");
                 return Ok(self.take_cookie(cookie, core, cx));
@@ -192,7 +199,7 @@ impl Sent {
                     self.ke = ke;
                     return Ok(self.restart(core, cx));
                 }
-                debug!(target: "ike", "ignoring a request for {method}: we did not offer it, or use it already");
+                debug!(target: "ike", "ignoring a request for {method}: we did not offer it");
                 return Ok(State::InitSent(self));
             }
             Some(_) => return self.fail(Failure::Protocol("it keeps asking to start over"), core, cx),
@@ -224,7 +231,6 @@ impl Sent {
                 self.cookie = Some(cookie);
                 return self.restart(core, cx);
             }
-            Some(in_use) if *in_use == cookie => {} // once more the same answer
             Some(_) => {
                 if self.next_cookie.replace(cookie).is_none() {
                     core.timers.arm(Timer::Retransmit, cx.now + COOKIE_PATIENCE);
@@ -274,7 +280,7 @@ impl Sent {
                 .iter()
                 .any(|t| t.kind == wire::registry::TransformType::KE && t.id == method.0)
         });
-        (is_offered && method != self.ke.method()).then(|| cx.crypto.start(method)).flatten()
+        is_offered.then(|| cx.crypto.start(method)).flatten()
     }
 
     /// RFC 7296 §2.6.1: the whole request again, with what was asked for, under message ID zero.

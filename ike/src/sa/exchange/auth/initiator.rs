@@ -8,36 +8,27 @@ use tracing::{debug, info, warn};
 use super::{allows_psk, assigned_addresses, shared_key};
 use crate::config::{Child, Connection, Lease};
 use crate::context::Cx;
-use crate::crypto::EspSuite;
 use crate::error::Failure;
 use crate::identity::Identity;
-use crate::output::Action;
-use crate::proposal::{self, Proposal};
-use crate::sa::child::{Agreed, esp_spi, resolve};
+use crate::output::{Action, Outbound};
+use crate::proposal::Proposal;
+use crate::sa::child::{Agreed, Ingredients, Offer, resolve};
 use crate::sa::established::{Established, Installing};
 use crate::sa::exchange::init::{self, Handshake};
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, HeldLease, PlannedChild, State};
-use crate::selector::{SelectorPattern, TrafficSelector, is_subset};
+use crate::selector::{SelectorPattern, TrafficSelector};
 use crate::wire::PayloadWriter;
 use crate::wire::registry::{AuthMethod, CfgAttributeType, CfgType, ExchangeType, NotifyType};
 
 /// IKE_AUTH is out.
 pub(crate) struct Sent {
     connection: Arc<Connection>,
-    planned: Option<PlannedChild>,
+    pub(crate) planned: Option<PlannedChild>,
     attempt: u32,
     handshake: Handshake,
     local_id: Identity,
     offer: Offer,
-}
-
-/// What we asked for the first CHILD_SA.
-#[derive(Default)]
-struct Offer {
-    proposals: Vec<Proposal>,
-    ts_i: Vec<TrafficSelector>,
-    ts_r: Vec<TrafficSelector>,
 }
 
 /// IKE_SA_INIT is done: says who we are.
@@ -70,16 +61,12 @@ pub(crate) fn begin(
 }
 
 fn offer(planned: &PlannedChild, connection: &Connection, core: &Core) -> Offer {
-    let mut proposals: Vec<Proposal> = planned.child.esp_proposals.iter().map(Proposal::without_ke).collect();
-    proposal::number(&mut proposals);
-    for proposal in &mut proposals {
-        proposal.spi = planned.spi_in.0.to_be_bytes().to_vec();
-    }
-    Offer {
-        proposals,
-        ts_i: own_selectors(&planned.child, connection, core.path.local.ip()),
-        ts_r: resolve(&planned.child.remote_ts, &[core.path.remote.ip()]),
-    }
+    Offer::new(
+        planned.child.esp_proposals.iter().map(Proposal::without_ke).collect(),
+        planned.spi_in,
+        own_selectors(&planned.child, connection, core.path.local.ip()),
+        resolve(&planned.child.remote_ts, &[core.path.remote.ip()]),
+    )
 }
 
 /// Our side of the traffic. Before we know our virtual IPs, `dynamic` asks for everything of their families;
@@ -147,7 +134,7 @@ impl Sent {
         core.remote_id = Some(remote_id);
         let lease = match (opened.payloads.cp(), self.connection.vips.is_empty()) {
             (Some(reply), false) if reply.cfg_type == CfgType::REPLY => Lease {
-                addresses: assigned_addresses(reply),
+                addresses: usable(&assigned_addresses(reply), &self.connection.vips),
                 attributes: reply
                     .attributes
                     .iter()
@@ -158,20 +145,31 @@ impl Sent {
             _ => Lease::default(),
         };
         let Self { connection, planned, handshake, offer, .. } = *self;
-        let nonces = (handshake.nonce_i.as_slice(), handshake.nonce_r.as_slice());
         let made = planned.map(|planned| {
-            let vips = lease.addresses.clone();
-            let made = agree(&planned, &offer, &opened).and_then(|agreed| {
-                agreed.install(planned.id, planned.spi_in, true, &handshake.sk_d, nonces, vips, core, cx)
-            });
+            let with = Ingredients {
+                id: planned.id,
+                spi_in: planned.spi_in,
+                opened_by_us: true,
+                sk_d: &handshake.sk_d,
+                shared: None,
+                nonce_i: &handshake.nonce_i,
+                nonce_r: &handshake.nonce_r,
+                reqid: None,
+                virtual_ips: lease.addresses.clone(),
+                outbound: Outbound::Now,
+            };
+            let made = Agreed::accept(planned.child, &offer, &opened.payloads)
+                .and_then(|agreed| agreed.install(with, core, cx));
             (planned.id, made)
         });
         // Virtual IPs are for the CHILD_SA: without it we do not take them.
         let held = match &made {
-            Some((_, Ok(_))) if !lease.addresses.is_empty() => HeldLease::Taken(lease.clone()),
+            Some((_, Ok(_))) if !lease.addresses.is_empty() => {
+                HeldLease::Taken { lease: lease.clone(), installed_for: core.id }
+            }
             _ => HeldLease::Nothing,
         };
-        let mut established = Box::new(Established::new(connection, held, core, cx));
+        let mut established = Box::new(Established::new(connection, held, handshake.sk_d, core, cx));
         match made {
             None => established.announce(core, cx),
             Some((id, Err(failure))) => {
@@ -261,36 +259,6 @@ impl Sent {
     }
 }
 
-/// The responder's choice, held against what we offered.
-fn agree(planned: &PlannedChild, offer: &Offer, opened: &Opened<'_>) -> Result<Agreed, Failure> {
-    let payloads = &opened.payloads;
-    let (Some(sa), Some(ts_i), Some(ts_r)) = (payloads.sa(), payloads.ts_i(), payloads.ts_r()) else {
-        let error = payloads.notifies().find(|notify| notify.kind.is_error());
-        return Err(error.map_or(Failure::Protocol("its IKE_AUTH response lacks SA or TS"), |error| {
-            Failure::Refused(error.kind)
-        }));
-    };
-    let [answer] = sa.proposals.as_slice() else {
-        return Err(Failure::Protocol("it did not choose exactly one ESP proposal"));
-    };
-    if !answer.is_answer_to(&offer.proposals) {
-        return Err(Failure::Protocol("it chose an ESP proposal that we did not offer"));
-    }
-    if ts_i.is_empty() || ts_r.is_empty() || !is_subset(ts_i, &offer.ts_i) || !is_subset(ts_r, &offer.ts_r) {
-        return Err(Failure::NoSelectors("the peer's are not among those we offered".into()));
-    }
-    let spi_out = esp_spi(answer).ok_or(Failure::Protocol("its ESP proposal has no SPI of four octets"))?;
-    let suite = EspSuite::from_proposal(answer).map_err(|e| Failure::NoProposal(e.to_string()))?;
-    Ok(Agreed {
-        child: planned.child.clone(),
-        proposal: answer.clone(),
-        suite,
-        spi_out,
-        local_ts: ts_i.to_vec(),
-        remote_ts: ts_r.to_vec(),
-    })
-}
-
 /// An identity one can ask for: no pattern.
 fn is_concrete(id: &Identity) -> bool {
     !id.is_any() && id.matches(id) == Some(Identity::PERFECT) && !id.data.starts_with(b"*")
@@ -318,6 +286,43 @@ fn address_request(vips: &[IpAddr]) -> Vec<(CfgAttributeType, Vec<u8>)> {
     attributes
 }
 
+/// Of the addresses the gateway assigns, one of each family that we asked for, if it can be a host's.
+fn usable(assigned: &[IpAddr], requested: &[IpAddr]) -> Vec<IpAddr> {
+    let is_host =
+        |address: &&IpAddr| !address.is_unspecified() && !address.is_multicast() && !address.is_loopback();
+    [true, false]
+        .into_iter()
+        .filter(|is_v4| requested.iter().any(|wanted| wanted.is_ipv4() == *is_v4))
+        .filter_map(|is_v4| assigned.iter().filter(is_host).find(|address| address.is_ipv4() == is_v4))
+        .copied()
+        .collect()
+}
+
 fn is_for_resolver(kind: CfgAttributeType) -> bool {
     matches!(kind, CfgAttributeType::INTERNAL_IP4_DNS | CfgAttributeType::INTERNAL_IP6_DNS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_usable_address_of_each_family_is_taken() {
+        let parse = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        for (assigned, requested, taken) in [
+            (&["10.3.0.1"][..], &["0.0.0.0"][..], &["10.3.0.1"][..]),
+            (&["10.3.0.1", "10.3.0.2"], &["0.0.0.0"], &["10.3.0.1"]),
+            (&["2001:db8::1", "10.3.0.1"], &["0.0.0.0", "::"], &["10.3.0.1", "2001:db8::1"]),
+            (&["2001:db8::1", "10.3.0.1"], &["0.0.0.0"], &["10.3.0.1"]),
+            (&["2001:db8::1"], &["10.0.0.1"], &[]),
+            (&["0.0.0.0", "127.0.0.1", "224.0.0.1", "10.3.0.1"], &["0.0.0.0"], &["10.3.0.1"]),
+            (&["::", "::1", "ff02::1"], &["::"], &[]),
+        ] {
+            assert_eq!(
+                usable(&parse(assigned), &parse(requested)),
+                parse(taken),
+                "{assigned:?} {requested:?}"
+            );
+        }
+    }
 }

@@ -15,8 +15,8 @@ use crate::config::{Connection, Lease};
 use crate::context::Cx;
 use crate::error::Failure;
 use crate::identity::Identity;
-use crate::output::{Action, ActionId, ChildSaId, Outcome, Path};
-use crate::sa::child::{Agreed, ChildRequest, ChildSa};
+use crate::output::{Action, ActionId, ChildSaId, Outbound, Outcome, Path};
+use crate::sa::child::{Agreed, Candidate, ChildRequest, ChildSa, Ingredients};
 use crate::sa::established::Established;
 use crate::sa::exchange::init::Handshake;
 use crate::sa::opened::{Opened, Plaintext};
@@ -87,12 +87,7 @@ pub(crate) fn answer(
     core.local_id = Some(peer.local_id.clone());
     core.remote_id = Some(peer.remote_id.clone());
     let payloads = &opened.payloads;
-    let wanted = match (payloads.sa(), payloads.ts_i(), payloads.ts_r()) {
-        (Some(sa), Some(ts_i), Some(ts_r)) => {
-            Some(ChildRequest { proposals: sa.proposals.clone(), ts_i: ts_i.to_vec(), ts_r: ts_r.to_vec() })
-        }
-        _ => None,
-    };
+    let wanted = ChildRequest::of(payloads);
     let requested = payloads.cp().filter(|cp| cp.cfg_type == CfgType::REQUEST).map(requested_addresses);
     let action = cx.ask(
         core.id,
@@ -280,7 +275,9 @@ impl Answering {
         let local = [self.path.local.ip()];
         let outer = [self.path.remote.ip()];
         let remote = if self.lease.addresses.is_empty() { &outer } else { self.lease.addresses.as_slice() };
-        match Agreed::choose(&wanted, &self.connection.children, &local, remote, cx) {
+        let children = self.connection.children.iter();
+        let candidates = children.map(|child| Candidate::new(child, &local, remote)).collect();
+        match Agreed::choose(&wanted, candidates, true, cx) {
             Err(failure) => self.finish(ChildAnswer::Refused(failure), core, cx),
             Ok(agreed) => {
                 let child_sa = ChildSaId(cx.unique_ids.child_sa());
@@ -299,10 +296,20 @@ impl Answering {
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        let nonces = (self.handshake.nonce_i.as_slice(), self.handshake.nonce_r.as_slice());
         let proposal = agreed.proposal.clone();
-        let sk_d = &self.handshake.sk_d;
-        let (child_sa, install) = agreed.install(id, spi_in, false, sk_d, nonces, vec![], core, cx)?;
+        let with = Ingredients {
+            id,
+            spi_in,
+            opened_by_us: false,
+            sk_d: &self.handshake.sk_d,
+            shared: None,
+            nonce_i: &self.handshake.nonce_i,
+            nonce_r: &self.handshake.nonce_r,
+            reqid: None,
+            virtual_ips: vec![],
+            outbound: Outbound::Now,
+        };
+        let (child_sa, install) = agreed.install(with, core, cx)?;
         let action = cx.ask(core.id, Action::InstallChild(install));
         self.stage = Stage::Install(action, child_sa, Agreement { proposal, spi_in });
         Ok(State::AuthAnswering(self))
@@ -340,7 +347,8 @@ impl Answering {
         core.respond(ExchangeType::IKE_AUTH, self.message_id, &reply, self.path, cx)?;
         let held =
             if self.lease.addresses.is_empty() { HeldLease::Nothing } else { HeldLease::Given(self.lease) };
-        let mut established = Box::new(Established::new(self.connection, held, core, cx));
+        let mut established =
+            Box::new(Established::new(self.connection, held, self.handshake.sk_d, core, cx));
         established.announce(core, cx);
         match child {
             ChildAnswer::Made(child_sa, _) => established.child_installed(child_sa, core, cx),

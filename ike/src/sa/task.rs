@@ -1,0 +1,117 @@
+//! What we want to ask the peer, waiting for its turn and under way.
+
+use std::sync::Arc;
+
+use super::exchange::{create_child, rekey_ike};
+use crate::config::Child;
+use crate::output::{ChildSaId, RequestId};
+use crate::wire::registry::{ExchangeType, Spi};
+
+/// What we want to ask the peer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Task {
+    /// Is it there?
+    Liveness,
+    /// A CHILD_SA ends, and with it whatever has taken its place meanwhile.
+    EndChild(ChildSaId),
+    /// This very CHILD_SA ends: it has a successor, or its time is up.
+    DeleteChild(ChildSaId),
+    /// A CHILD_SA that the peer believes in and we do not, by the SPI we would have received on.
+    DisownChild(Spi),
+    /// A further CHILD_SA.
+    CreateChild(Box<Wanted>),
+    /// The successor of a CHILD_SA.
+    RekeyChild(ChildSaId),
+    /// The successor of the IKE SA.
+    RekeyIkeSa,
+    /// The IKE SA ends, and all with it.
+    DeleteIkeSa,
+}
+
+/// A CHILD_SA to be made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    /// As it is configured.
+    pub(crate) child: Arc<Child>,
+    /// The reqid it must have; `None` for a new one.
+    pub(crate) reqid: Option<u32>,
+    /// The one it takes the place of.
+    pub(crate) rekeys: Option<ChildSaId>,
+    /// Whom to tell.
+    pub(crate) request: Option<RequestId>,
+}
+
+impl Task {
+    /// The name charon has for it.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Liveness => "IKE_DPD",
+            Self::EndChild(_) | Self::DeleteChild(_) | Self::DisownChild(_) => "CHILD_DELETE",
+            Self::CreateChild(_) => "CHILD_CREATE",
+            Self::RekeyChild(_) => "CHILD_REKEY",
+            Self::RekeyIkeSa => "IKE_REKEY",
+            Self::DeleteIkeSa => "IKE_DELETE",
+        }
+    }
+
+    /// It must not begin while a request of the peer is answered: it could be about the CHILD_SA that is being made,
+    /// or about its predecessor.
+    pub(crate) const fn waits_for_answers(&self) -> bool {
+        match self {
+            Self::EndChild(_) | Self::DeleteChild(_) | Self::RekeyChild(_) | Self::RekeyIkeSa => true,
+            Self::Liveness | Self::DisownChild(_) | Self::CreateChild(_) | Self::DeleteIkeSa => false,
+        }
+    }
+
+    /// It must not begin while the CHILD_SA of IKE_AUTH is being installed.
+    pub(crate) const fn waits_for_installation(&self) -> bool {
+        matches!(self, Self::RekeyIkeSa)
+    }
+
+    /// Whom to tell that it will not be done.
+    pub(crate) fn into_request(self) -> Option<RequestId> {
+        match self {
+            Self::CreateChild(wanted) => wanted.request,
+            // Who waits for these is kept with what they are about.
+            Self::Liveness
+            | Self::EndChild(_)
+            | Self::DeleteChild(_)
+            | Self::DisownChild(_)
+            | Self::RekeyChild(_)
+            | Self::RekeyIkeSa
+            | Self::DeleteIkeSa => None,
+        }
+    }
+}
+
+/// The exchange of ours that is under way.
+pub(crate) enum Active {
+    /// INFORMATIONAL.
+    Inform(Task),
+    /// CREATE_CHILD_SA for a CHILD_SA, from before the request to after the response: what it needs from outside
+    /// takes time.
+    CreateChild(Box<create_child::Asking>),
+    /// CREATE_CHILD_SA for the IKE SA.
+    RekeyIkeSa(Box<rekey_ike::Asking>),
+}
+
+impl Active {
+    /// The exchange whose response we wait for.
+    pub(crate) fn awaits(&self) -> Option<ExchangeType> {
+        match self {
+            Self::Inform(_) => Some(ExchangeType::INFORMATIONAL),
+            Self::CreateChild(asking) => asking.is_sent().then_some(ExchangeType::CREATE_CHILD_SA),
+            Self::RekeyIkeSa(_) => Some(ExchangeType::CREATE_CHILD_SA),
+        }
+    }
+
+    /// The name charon has for it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Inform(task) => task.name(),
+            Self::CreateChild(asking) if asking.rekeys().is_some() => "CHILD_REKEY",
+            Self::CreateChild(_) => "CHILD_CREATE",
+            Self::RekeyIkeSa(_) => "IKE_REKEY",
+        }
+    }
+}
