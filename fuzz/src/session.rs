@@ -11,7 +11,7 @@ use ferry_ike::wire::registry::{ExchangeType, PayloadType};
 const MOST_MESSAGES: usize = 32;
 
 /// Takes the octets for what a peer does after IKE_SA_INIT: the first one tells whether it authenticates properly
-/// before, and then come [`Move`]s.
+/// before, and then come moves, each an octet that says which and what it needs.
 ///
 /// Whatever it does, the gateway must not panic, must not ask its surroundings for what makes no sense, must answer a
 /// request at most once, and must end with nothing left once the peer is silent.

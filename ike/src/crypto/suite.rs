@@ -39,6 +39,21 @@ impl IkeSuite {
         })
     }
 
+    /// True if one of these proposals has all of this suite: what was negotiated by them could have been this.
+    #[must_use]
+    pub fn is_among(&self, proposals: &[Proposal]) -> bool {
+        let has = |proposal: &Proposal, kind, id| proposal.of(kind).any(|transform| transform.id == id);
+        proposals.iter().any(|proposal| {
+            let encr = proposal.of(TransformType::ENCR).any(|transform| {
+                transform.id == self.encr_id().0
+                    && transform.key_length.is_none_or(|bits| bits == self.key_bits())
+            });
+            encr && self.integ_id().is_none_or(|id| has(proposal, TransformType::INTEG, id.0))
+                && has(proposal, TransformType::PRF, self.prf_id().0)
+                && has(proposal, TransformType::KE, self.ke().0)
+        })
+    }
+
     /// Encryption algorithm.
     #[must_use]
     pub fn encr_id(&self) -> EncrId {

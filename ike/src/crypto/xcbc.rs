@@ -18,7 +18,7 @@ pub(super) struct Xcbc {
     k2: Zeroizing<Block>,
     /// Added to a last block that had to be padded.
     k3: Zeroizing<Block>,
-    /// E[i] with the octets of the next block already added to it.
+    /// `E[i]` with the octets of the next block already added to it.
     chain: Zeroizing<Block>,
     /// Octets of the next block seen so far. A full block waits until it is known not to be the last.
     filled: usize,

@@ -52,6 +52,18 @@ fn a_client_that_asks_for_somebody_else_is_refused() {
 }
 
 #[test]
+fn a_client_that_negotiated_by_another_connection_does_not_reach_a_stricter_one() {
+    let weak = &["aes128-sha256-x25519"];
+    let gateway = gateway()
+        .peer_id("other.example.org")
+        .ike(weak)
+        .another("strict")
+        .peer_id("rw.example.org")
+        .ike(&["aes256-sha384-x25519"]);
+    is_refused(client().ike(weak), gateway);
+}
+
+#[test]
 fn a_client_without_a_key_does_not_authenticate() {
     let (mut world, rw, gw) = World::of(client().no_psk(), gateway());
     world.initiate(rw, "net");

@@ -9,6 +9,7 @@ mod ferryctl;
 mod handshake;
 mod loss;
 mod refusal;
+mod rekeying;
 pub(crate) mod roadwarrior;
 mod site;
 mod suites;
@@ -205,6 +206,11 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "swanctl-list-sas",
         "swanctl --list-sas shows one SA in the same lines at its charon end and at its other end.",
         swanctl::list_sas,
+    ),
+    (
+        "rekeying",
+        "While both ends rekey child and IKE SA every few seconds, not one of 2000 packets each way is lost.",
+        rekeying::without_loss,
     ),
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];

@@ -180,7 +180,9 @@ fn find_connection(
             let score = connection.matches(local, remote)?;
             let remote_quality = id_i.matches(&auth.id)?;
             let local_quality = id_r.map_or(Some(Identity::PERFECT), |id_r| ours.matches(id_r))?;
-            allows_psk(auth.class).then_some(())?;
+            // IKE_SA_INIT was negotiated by addresses alone, perhaps with another connection's proposals.
+            let suits = core.suite.is_some_and(|suite| suite.is_among(&connection.proposals));
+            (allows_psk(auth.class) && suits).then_some(())?;
             Some(((score, u32::from(remote_quality) + u32::from(local_quality)), connection, ours))
         })
         .max_by_key(|(score, ..)| *score);
