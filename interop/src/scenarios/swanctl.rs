@@ -93,17 +93,9 @@ pub(super) fn list_configuration(lab: &Lab, ours: Daemon) -> Result<()> {
 /// `--list-sas` at both ends of one SA: the same lines but for the numbers in them.
 pub(super) fn list_sas(lab: &Lab, roles: Roles) -> Result<()> {
     let sites = Sites::build(lab)?;
-    // Who rekeys says when, and ferryd does not yet: here neither does.
-    let [near, far] = [(&sites.left, &sites.right), (&sites.right, &sites.left)].map(|(near, far)| {
-        let child = child(near.networks[0], far.networks[0])
-            .set("rekey_time", 0)
-            .set("life_time", "1h")
-            .set("rand_time", 0);
-        let connection = Connection::psk(near.id, far.id).between(near.outer[0], far.outer[0]);
-        site::conf(connection.set("rekey_time", 0).child("net", child))
-    });
-    let left = lab.peer(&sites.left.gateway, roles.initiator, &near)?;
-    let right = lab.peer(&sites.right.gateway, roles.responder, &far)?;
+    let [near, far] = site::connections(&sites);
+    let left = lab.peer(&sites.left.gateway, roles.initiator, &site::conf(near))?;
+    let right = lab.peer(&sites.right.gateway, roles.responder, &site::conf(far))?;
     left.initiate("net")?;
     sites.left.host.ping(sites.left.hosts[0], sites.right.hosts[0], 3)?;
     site::agree(&left, &right)?;
