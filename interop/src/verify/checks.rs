@@ -10,7 +10,7 @@ use crate::cargo;
 pub(super) fn format() -> Result<Tally> {
     component("rustfmt", "fmt")?;
     let mut fmt = cargo::command("fmt");
-    fmt.args(["--all", "--check"]);
+    fmt.args(["--all", "--check", "--", "--color", "never"]);
     check("format", fmt)
 }
 
