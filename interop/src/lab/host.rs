@@ -15,7 +15,7 @@ use std::sync::mpsc::{self, Sender, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, ensure};
 
 use super::process::{Captured, Output, Process};
 use super::wait::{Deadline, until_changed};
@@ -32,6 +32,26 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// How long a command may take unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// When an echo that has not come back is taken for lost.
+const LATEST_ECHO: Duration = Duration::from_secs(10);
+
+/// What to ping with.
+#[derive(Clone, Copy, Debug)]
+pub struct Echoes {
+    /// How many echoes.
+    pub count: u32,
+    /// Octets of data in each; more than a packet holds if need be.
+    pub bytes: u32,
+    /// How much time lies between two.
+    pub every: Duration,
+}
+
+impl Default for Echoes {
+    fn default() -> Self {
+        Self { count: 3, bytes: 56, every: Duration::from_millis(200) }
+    }
+}
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -166,21 +186,32 @@ impl Host {
         link::ip(&format!("-n {} link set {interface} {state}", self.namespace))
     }
 
-    /// Pings `target` from `source` and wants every echo back.
+    /// Pings `target` from `source` and wants every echo back, once.
     pub fn ping(&self, source: &str, target: &str, count: u32) -> Result<Output> {
-        self.ping_with(source, target, count, 56)
+        self.ping_with(source, target, &Echoes { count, ..Echoes::default() })
     }
 
-    /// Pings with `bytes` octets of data, which may take more than one packet.
-    pub fn ping_with(&self, source: &str, target: &str, count: u32, bytes: u32) -> Result<Output> {
-        let (count, bytes) = (count.to_string(), bytes.to_string());
-        let ping = ["ping", "-c", &count, "-s", &bytes, "-i", "0.2", "-W", "5", "-I", source, target];
-        let output = self.output(&ping)?;
-        if output.stdout.contains(&format!("{count} packets transmitted, {count} received,")) {
-            Ok(output)
-        } else {
-            Err(anyhow!("not all pings from {} came back: {output}", self.role))
-        }
+    /// Like [`Host::ping`], with echoes of another kind.
+    pub fn ping_with(&self, source: &str, target: &str, echoes: &Echoes) -> Result<Output> {
+        // ping takes its time between two.
+        let patience = echoes.every * echoes.count * 2 + LATEST_ECHO;
+        let (count, bytes) = (echoes.count.to_string(), echoes.bytes.to_string());
+        let (every, deadline) = (echoes.every.as_secs_f64().to_string(), patience.as_secs().to_string());
+        // Without a deadline (-w) ping waits for the last echo only twice as long as the others took. With one it goes
+        // on until it has `count` echoes, of which none may be missing.
+        let ping = ["ping", "-c", &count, "-s", &bytes, "-i", &every, "-w", &deadline, "-I", source, target];
+        let output = self.output_within(&ping, patience + PATIENCE)?;
+        let came = |number: &u32| output.stdout.contains(&format!("icmp_seq={number} "));
+        let missing: Vec<u32> = (1..=echoes.count).filter(|number| !came(number)).collect();
+        let twice: Vec<&str> = output.stdout.lines().filter(|line| line.contains("(DUP!)")).collect();
+        ensure!(
+            missing.is_empty() && twice.is_empty(),
+            "of {count} echoes of {target} to {source} on {} these did not come: {missing:?}, and these came twice: \
+             {twice:?}\n{}",
+            self.role,
+            output.stderr
+        );
+        Ok(output)
     }
 
     /// Waits until somebody listens on the local socket `path`.

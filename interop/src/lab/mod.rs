@@ -22,7 +22,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
-pub use host::Host;
+pub use host::{Echoes, Host};
 pub(crate) use link::ip;
 pub use log::{Log, Mark};
 pub use nat::{lose_none, lose_outgoing, lose_some, masquerade};

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::topology::Sites;
 use super::{Roles, site};
-use crate::lab::{Deadline, Lab, until};
+use crate::lab::{Deadline, Echoes, Lab, until};
 use crate::peer::{Connection, Peer, child};
 
 /// How many echo requests go through the tunnel, one every 10 ms: for twenty seconds a packet each way.
@@ -34,11 +34,8 @@ pub(super) fn without_loss(lab: &Lab, roles: Roles) -> Result<()> {
     left.initiate("net")?;
     let before = left.sa()?;
 
-    let count = PINGS.to_string();
-    let ping = ["ping", "-q", "-i", "0.01", "-c", &count, "-I", sites.left.hosts[0], sites.right.hosts[0]];
-    let output = sites.left.host.output_within(&ping, Duration::from_secs(90))?.success()?;
-    let all = format!("{PINGS} packets transmitted, {PINGS} received, 0% packet loss");
-    ensure!(output.stdout.contains(&all), "packets were lost or doubled: {output}");
+    let echoes = Echoes { count: PINGS, every: Duration::from_millis(10), ..Echoes::default() };
+    sites.left.host.ping_with(sites.left.hosts[0], sites.right.hosts[0], &echoes)?;
 
     let mut after = None;
     until(Deadline::after(Duration::from_secs(20)), "one IKE SA and one child at both ends", || {

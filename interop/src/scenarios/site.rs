@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::Roles;
 use super::topology::{Family, Site, Sites};
-use crate::lab::{Lab, only_ipsec, round_trip};
+use crate::lab::{Echoes, Lab, only_ipsec, round_trip};
 use crate::peer::{Connection, Daemon, Peer, SwanctlConf, child};
 
 const SECRET: &str = "two gateways share this";
@@ -103,7 +103,11 @@ fn joins(lab: &Lab, roles: Roles, outer: Family, inner: &[Family]) -> Result<()>
         sites.right.host.ping(hosts[1], hosts[0], 3)?;
         if *family == Family::V4 {
             // More than a packet holds, so that it crosses in pieces; in IPv6 no gateway cuts packets.
-            sites.left.host.ping_with(hosts[0], hosts[1], 2, 4000)?;
+            sites.left.host.ping_with(
+                hosts[0],
+                hosts[1],
+                &Echoes { count: 2, bytes: 4000, ..Echoes::default() },
+            )?;
         }
         round_trip(&sites.left.host, &sites.right.host, hosts[1].parse()?, 500_000)?;
     }

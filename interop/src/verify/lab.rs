@@ -32,7 +32,7 @@ pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result
     let (playable, others): (Vec<&Scenario>, Vec<_>) =
         scenarios.iter().partition(|scenario| scenario.suits(daemon));
     for scenario in &others {
-        println!("  {:32} skipped, it is about ferryd alone", scenario.name);
+        println!("  {:33} skipped, it is about ferryd alone", scenario.name);
     }
     let queue = Mutex::new(playable.into_iter());
     let all = Mutex::new(Tally { skipped: u64::try_from(others.len())?, ..Tally::default() });
@@ -49,7 +49,7 @@ pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result
                     };
                     // Whole lines under the lock, so that those of different scenarios do not mix.
                     if let Ok(mut all) = all.lock() {
-                        println!("  {:32} {verdict}, {}", scenario.name, seconds(begun.elapsed()));
+                        println!("  {:33} {verdict}, {}", scenario.name, seconds(begun.elapsed()));
                         if let Err(error) = result {
                             println!("    it should be that: {}", scenario.claim);
                             print!("{}", tail(&format!("{error:#}"), 40));
@@ -65,7 +65,7 @@ pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result
     for thing in &left {
         println!("  left over: {thing}");
     }
-    println!("  {:32} {}", "nothing-left-over", if left.is_empty() { "ok" } else { "FAILED" });
+    println!("  {:33} {}", "nothing-left-over", if left.is_empty() { "ok" } else { "FAILED" });
     tally.add(if left.is_empty() { Tally::PASSED } else { Tally::FAILED });
     Ok(tally)
 }

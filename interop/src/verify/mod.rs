@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(long)]
     list: bool,
     /// How many scenarios run at a time
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: u8,
     /// The daemon the scenarios put to the test; charon shows that they ask for nothing charon does not do
     #[arg(long, value_enum, default_value_t = Daemon::Ferryd)]
@@ -153,10 +153,10 @@ impl Options {
 
 fn list() {
     for part in Part::ALL {
-        println!("{:32} {}", part.name(), part.claim());
+        println!("{:35} {}", part.name(), part.claim());
     }
     for scenario in scenarios::all() {
-        println!("  {:30} {}", scenario.name, scenario.claim);
+        println!("  {:33} {}", scenario.name, scenario.claim);
     }
 }
 
