@@ -168,8 +168,13 @@ impl Host {
 
     /// Pings `target` from `source` and wants every echo back.
     pub fn ping(&self, source: &str, target: &str, count: u32) -> Result<Output> {
-        let count = count.to_string();
-        let ping = ["ping", "-c", &count, "-i", "0.2", "-W", "5", "-I", source, target];
+        self.ping_with(source, target, count, 56)
+    }
+
+    /// Pings with `bytes` octets of data, which may take more than one packet.
+    pub fn ping_with(&self, source: &str, target: &str, count: u32, bytes: u32) -> Result<Output> {
+        let (count, bytes) = (count.to_string(), bytes.to_string());
+        let ping = ["ping", "-c", &count, "-s", &bytes, "-i", "0.2", "-W", "5", "-I", source, target];
         let output = self.output(&ping)?;
         if output.stdout.contains(&format!("{count} packets transmitted, {count} received,")) {
             Ok(output)

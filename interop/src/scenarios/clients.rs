@@ -84,7 +84,7 @@ pub(super) fn killed_gateway(lab: &Lab, ours: Daemon) -> Result<()> {
     Ok(())
 }
 
-/// A gateway that is stopped says goodbye to its clients and leaves no route behind.
+/// A gateway that is stopped says goodbye to its clients and leaves no route, rule or device behind.
 pub(super) fn stopped_gateway(lab: &Lab, ours: Daemon) -> Result<()> {
     let road = Road::build(lab, 1)?;
     let gateway = lab.peer(&road.gateway, ours, &roadwarrior::gateway())?;
@@ -92,11 +92,13 @@ pub(super) fn stopped_gateway(lab: &Lab, ours: Daemon) -> Result<()> {
     client.initiate(NET)?;
     ensure!(routes(&gateway)?.contains("10.9.0.1"), "no route to the client: {}", routes(&gateway)?);
 
+    let before = surroundings(&gateway)?;
     let mut sas = client.watch("ike-updown")?;
     gateway.stop()?;
     sas.wait_for_down("home", Deadline::after(Duration::from_secs(5)))?;
     gone(&client)?;
-    ensure!(routes(&gateway)?.trim().is_empty(), "routes left behind: {}", routes(&gateway)?);
+    let after = surroundings(&gateway)?;
+    ensure!(after.trim().is_empty(), "left behind of\n{before}\nis\n{after}");
     Ok(())
 }
 
@@ -150,6 +152,17 @@ fn gone(peer: &Peer) -> Result<()> {
     until(Deadline::after(Duration::from_secs(5)), "the SA to be gone", || {
         Ok(peer.sas()?.is_empty().then_some(()))
     })
+}
+
+/// What a daemon with tunnels adds to its host: routes, the rules that lead to them, TUN devices.
+fn surroundings(peer: &Peer) -> Result<String> {
+    let mut all = routes(peer)?;
+    for family in ["-4", "-6"] {
+        let rules = peer.host().succeed(&["ip", family, "rule"])?.stdout;
+        all.extend(rules.lines().filter(|rule| rule.contains("220")).map(|rule| format!("{rule}\n")));
+    }
+    all += &peer.host().succeed(&["ip", "-br", "link", "show", "type", "tun"])?.stdout;
+    Ok(all)
 }
 
 /// The routes to what lies behind tunnels.

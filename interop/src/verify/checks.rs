@@ -10,7 +10,7 @@ use crate::cargo;
 pub(super) fn format() -> Result<Tally> {
     component("rustfmt", "fmt")?;
     let mut fmt = cargo::command("fmt");
-    fmt.args(["--all", "--check"]);
+    fmt.args(["--all", "--check", "--", "--color", "never"]);
     check("format", fmt)
 }
 
@@ -23,7 +23,9 @@ pub(super) fn lint() -> Result<Tally> {
 
 pub(super) fn docs() -> Result<Tally> {
     let mut doc = cargo::command("doc");
-    doc.args(["--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings");
+    // Whoever works on the code reads the documentation of private items too, and may be sent there from public ones.
+    doc.args(["--workspace", "--no-deps", "--document-private-items"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private-intra-doc-links");
     check("docs", doc)
 }
 

@@ -21,7 +21,8 @@ pub(super) fn run() -> Result<Tally> {
             // It did not build, or a test's process died without counting.
             tally.failed = 1;
         }
-        print!("{}", tail(&std::fs::read_to_string(&log)?, 60));
+        let said = if reader.failures.is_empty() { std::fs::read_to_string(&log)? } else { reader.failures };
+        print!("{}", tail(&said, 80));
         println!("  all of it lies in {}", log.display());
     }
     Ok(tally)
@@ -32,11 +33,21 @@ pub(super) fn run() -> Result<Tally> {
 struct Reader {
     running: String,
     tally: Tally,
+    /// What failed tests wrote.
+    failures: String,
+    in_failure: bool,
 }
 
 impl Reader {
     /// Counts the line; gives what is worth telling.
     fn read(&mut self, line: &str) -> Option<String> {
+        // `---- NAME stdout ----` begins what a failed test wrote; a list of names ends it.
+        self.in_failure = line.starts_with("---- ") || self.in_failure && line != "failures:";
+        if self.in_failure {
+            self.failures += line;
+            self.failures.push('\n');
+            return None;
+        }
         let words = line.trim_start();
         if let Some(how) = words.strip_prefix("Finished ").filter(|_| line.starts_with("  ")) {
             return Some(format!("built: {how}"));
@@ -102,6 +113,12 @@ test wire::tests::slow ... ignored, takes a week
 test wire::tests::bad ... FAILED
 
 failures:
+
+---- wire::tests::bad stdout ----
+thread 'wire::tests::bad' panicked at ike/src/wire.rs:3:5:
+test result: ok. 1000 passed; it only says so
+
+failures:
     wire::tests::bad
 
 test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.20s
@@ -114,6 +131,8 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let mut reader = Reader::default();
         let told: Vec<String> = output.lines().filter_map(|line| reader.read(line)).collect();
         assert_eq!(reader.tally, Tally { passed: 8, failed: 1, skipped: 1 });
+        assert!(reader.failures.contains("panicked at ike/src/wire.rs:3:5"), "{}", reader.failures);
+        assert!(!reader.failures.contains("Doc-tests"), "{}", reader.failures);
         assert_eq!(
             told,
             [
