@@ -383,3 +383,11 @@ proptest! {
         prop_assert_eq!(settings.get("k"), Some(value.as_str()));
     }
 }
+
+#[test]
+fn default_settings_are_those_of_an_empty_file() {
+    let settings = Settings::default();
+    assert!(settings.leaves().is_empty());
+    assert_eq!(settings.get("charon.port"), None);
+    assert!(settings.section("charon").is_none());
+}

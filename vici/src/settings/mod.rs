@@ -56,12 +56,21 @@ pub const MAX_DEPTH: usize = crate::codec::MAX_DEPTH;
 /// assert_eq!(error.to_string(), "swanctl.conf:2:17: expected '=', '{' or ':' after 'version', found '2'");
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Default)]
 pub struct Settings {
     tree: Tree,
     /// For each section what it is made of: itself, then all it inherits from, in order of precedence.
     layers: Vec<Vec<NodeId>>,
     warnings: Vec<Warning>,
+}
+
+impl Default for Settings {
+    /// Settings of an empty file.
+    fn default() -> Self {
+        let tree = Tree::default();
+        // A section is at least itself.
+        let layers = tree.ids().map(|id| vec![id]).collect();
+        Self { tree, layers, warnings: Vec::new() }
+    }
 }
 
 impl Settings {

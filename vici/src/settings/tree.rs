@@ -13,7 +13,6 @@ use super::error::Position;
 pub(super) struct NodeId(usize);
 
 /// All sections of a file and what it includes.
-#[derive(Default)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
 }
@@ -49,6 +48,12 @@ pub(super) struct Reference {
     /// Names from the root of the settings.
     pub(super) path: Vec<String>,
     pub(super) position: Position,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Tree {
