@@ -1,0 +1,134 @@
+//! Its CHILD_SAs come and go.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::{Established, Installing};
+use crate::config::Child;
+use crate::context::Cx;
+use crate::error::Failure;
+use crate::output::{Action, ChildDown, ChildSaId, Event, Outbound, Outcome, RequestId};
+use crate::sa::child::ChildSa;
+use crate::sa::task::{Task, Wanted};
+use crate::sa::{Core, HeldLease};
+use crate::status::ChildSaState;
+
+impl Established {
+    /// Takes a CHILD_SA that is being installed.
+    pub(crate) fn install(&mut self, child_sa: ChildSa, installing: Installing) {
+        self.children.push(child_sa);
+        self.installing = Some(installing);
+    }
+
+    /// Takes a CHILD_SA that the data plane has.
+    pub(crate) fn child_installed(&mut self, mut child_sa: ChildSa, core: &mut Core, cx: &mut Cx<'_>) {
+        child_sa.mark_installed(cx);
+        info!(target: "ike", audit = true, "{} established", child_sa.describe(core));
+        let child = Box::new(child_sa.status());
+        self.children.push(child_sa);
+        self.arm_child_timers(core);
+        cx.tell(Event::ChildSaUp { ike_sa: Box::new(self.status(core)), child_sa: child });
+    }
+
+    /// The IKE SA stands without the CHILD_SA it was made for.
+    pub(crate) fn child_failed(
+        &mut self,
+        child_sa: ChildSaId,
+        failure: &Failure,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) {
+        info!(target: "ike", "failed to establish CHILD_SA, keeping IKE_SA: {failure}");
+        cx.ask(core.id, Action::RemoveChild { child_sa });
+        let mut requests = std::mem::take(&mut core.requests);
+        cx.complete(&mut requests, &Err(format!("establishing CHILD_SA failed: {failure}")));
+    }
+
+    pub(super) fn handle_installed(&mut self, outcome: Outcome, core: &mut Core, cx: &mut Cx<'_>) {
+        let Some(installing) = self.installing.take() else { return };
+        let id = installing.child_sa;
+        if let Outcome::Failed(why) = outcome {
+            info!(target: "ike", "installing the CHILD_SA failed, keeping IKE_SA: {why}");
+            if installing.then.is_some() {
+                self.held = HeldLease::Nothing; // the virtual IPs are not there, so nobody need take them away
+            }
+            // The peer believes that it stands.
+            if let Some(child) = self.child_mut(id) {
+                child.ending = Some(ChildDown::Terminated);
+            }
+            self.queue.push_back(Task::DeleteChild(id));
+            let mut requests = std::mem::take(&mut core.requests);
+            cx.complete(&mut requests, &Err(format!("installing the CHILD_SA failed: {why}")));
+            return;
+        }
+        if let Some(install) = installing.then {
+            let action = cx.ask(core.id, Action::InstallChild(install));
+            self.installing = Some(Installing::child(action, id));
+            return;
+        }
+        let Some(index) = self.children.iter().position(|child| child.id == id) else { return };
+        let child_sa = self.children.swap_remove(index);
+        self.child_installed(child_sa, core, cx);
+        let mut requests = std::mem::take(&mut core.requests);
+        cx.complete(&mut requests, &Ok(()));
+    }
+
+    /// Makes a further CHILD_SA.
+    pub(crate) fn create_child(&mut self, child: Arc<Child>, request: Option<RequestId>) {
+        let wanted = Wanted { child, reqid: None, rekeys: None, request };
+        self.queue.push_back(Task::CreateChild(Box::new(wanted)));
+    }
+
+    pub(crate) fn terminate_child(&mut self, child_sa: ChildSaId, request: RequestId) {
+        self.child_enders.push((child_sa, request));
+        if let Some(child) = self.child_mut(child_sa) {
+            child.ending = Some(ChildDown::Terminated);
+        }
+        let task = Task::EndChild(child_sa);
+        if !self.queue.contains(&task) {
+            self.queue.push_back(task);
+        }
+    }
+
+    pub(in crate::sa) fn child_mut(&mut self, id: ChildSaId) -> Option<&mut ChildSa> {
+        self.children.iter_mut().find(|child| child.id == id)
+    }
+
+    /// A CHILD_SA is over; the data plane is told, and everybody else.
+    pub(crate) fn drop_child(&mut self, id: ChildSaId, why: ChildDown, core: &mut Core, cx: &mut Cx<'_>) {
+        if let Some(index) = self.children.iter().position(|child| child.id == id) {
+            let mut child = self.children.remove(index);
+            if let Some(successor) = child.successor {
+                self.put_to_use(&child, successor, core, cx);
+            }
+            let why = child.ending.unwrap_or(why);
+            // What has gone already, has a successor, or never came into use, is not told as down.
+            let is_known = child.installed.is_some()
+                && child.state != ChildSaState::Deleted
+                && child.successor.is_none()
+                && child.outbound == Outbound::Now;
+            child.state = ChildSaState::Deleting;
+            child.remove(core, cx);
+            if self.installing.as_ref().is_some_and(|installing| installing.child_sa == id) {
+                // Nothing follows from its outcome any more.
+                self.installing = None;
+                let mut requests = std::mem::take(&mut core.requests);
+                cx.complete(&mut requests, &Err("the CHILD_SA was closed before it was installed".into()));
+            }
+            if is_known {
+                info!(target: "ike", audit = true, "{} closed", child.describe(core));
+                let (ike_sa, child_sa) = (Box::new(self.status(core)), Box::new(child.status()));
+                cx.tell(Event::ChildSaDown { ike_sa, child_sa, reason: why });
+            }
+        }
+        self.complete_child_enders(id, cx);
+        self.arm_child_timers(core);
+    }
+
+    pub(in crate::sa) fn complete_child_enders(&mut self, id: ChildSaId, cx: &mut Cx<'_>) {
+        let mut done: Vec<_> =
+            self.child_enders.extract_if(.., |(child, _)| *child == id).map(|(_, r)| r).collect();
+        cx.complete(&mut done, &Ok(()));
+    }
+}

@@ -1,0 +1,392 @@
+//! An established IKE SA: its children, what waits to be asked, and how it ends.
+//!
+//! Everything here is data. An exchange is a [`Task`] waiting for its turn in the message window (`work`); what the
+//! peer asks is answered by a function in `exchange`. CHILD_SAs come and go in `children`, the IKE SA itself in
+//! `ending`; `liveness` asks whether the peer is there, `moving` follows it where it goes.
+
+mod children;
+mod ending;
+mod liveness;
+mod moving;
+mod work;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use crate::config::{Connection, Lease};
+use crate::context::Cx;
+use crate::crypto::SkD;
+use crate::error::Failure;
+use crate::output::{ActionId, ChildDown, ChildInstall, ChildSaId, Event, Outcome, RequestId};
+use crate::sa::child::{ChildSa, jittered};
+use crate::sa::exchange::{create_child, informational, rekey_ike};
+use crate::sa::opened::Plaintext;
+use crate::sa::task::{Active, Task};
+use crate::sa::{Core, HeldLease, State};
+use crate::status::{IkeSaState, IkeSaStatus};
+use crate::timer::Timer;
+use crate::wire::registry::{ExchangeType, NotifyType};
+
+/// Both ends have authenticated.
+pub(crate) struct Established {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) children: Vec<ChildSa>,
+    pub(in crate::sa) rank: Rank,
+    pub(in crate::sa) sk_d: SkD,
+    pub(in crate::sa) held: HeldLease,
+    pub(in crate::sa) since: Instant,
+    rekeys: Option<Instant>,
+    pub(in crate::sa) expires: Option<Instant>,
+    /// When it must have been made anew, however often it is rekeyed.
+    pub(in crate::sa) reauthenticates: Option<Instant>,
+    pub(in crate::sa) queue: VecDeque<Task>,
+    pub(in crate::sa) active: Option<Active>,
+    /// The CREATE_CHILD_SA request of the peer that is being answered.
+    pub(in crate::sa) answering: Option<Box<create_child::Answering>>,
+    pub(in crate::sa) installing: Option<Installing>,
+    /// The question when a packet last came, if it is asked.
+    querying: Option<ActionId>,
+    /// Why we have asked the peer, or mean to ask it, to end the IKE SA.
+    ending: Option<ChildDown>,
+    /// Commands to be told when the IKE SA is gone.
+    pub(in crate::sa) enders: Vec<RequestId>,
+    /// Commands to be told when a CHILD_SA is gone.
+    pub(in crate::sa) child_enders: Vec<(ChildSaId, RequestId)>,
+    /// Commands to be told when the IKE SA has a successor.
+    pub(in crate::sa) rekeyers: Vec<RequestId>,
+    /// Commands to be told when a CHILD_SA has a successor.
+    pub(in crate::sa) child_rekeyers: Vec<(ChildSaId, RequestId)>,
+    /// Do not wait for the peer when ending.
+    force: bool,
+}
+
+/// Whether an IKE SA is the one that matters among those that rekeying leaves for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// It has the children and the addresses.
+    Current,
+    /// Another one has them; this one is there to be deleted, and nobody is told of that.
+    Superseded,
+}
+
+/// A CHILD_SA on its way into the data plane, after the peer has agreed to it.
+pub(crate) struct Installing {
+    action: ActionId,
+    child_sa: ChildSaId,
+    /// What follows once the virtual IPs are there.
+    then: Option<Box<ChildInstall>>,
+}
+
+impl Installing {
+    pub(crate) fn child(action: ActionId, child_sa: ChildSaId) -> Self {
+        Self { action, child_sa, then: None }
+    }
+
+    pub(crate) fn virtual_ips(action: ActionId, child_sa: ChildSaId, then: Box<ChildInstall>) -> Self {
+        Self { action, child_sa, then: Some(then) }
+    }
+}
+
+impl Established {
+    pub(crate) fn new(
+        connection: Arc<Connection>,
+        held: HeldLease,
+        sk_d: SkD,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Self {
+        let range = connection.rand_time;
+        let reauthenticates = connection.reauth_time.map(|time| cx.now + jittered(time, range, cx));
+        let mut established = Self::bare(connection, held, sk_d, cx);
+        established.reauthenticates = reauthenticates;
+        established.begin(core, cx);
+        established
+    }
+
+    /// One whose time does not run yet.
+    pub(in crate::sa) fn bare(connection: Arc<Connection>, held: HeldLease, sk_d: SkD, cx: &Cx<'_>) -> Self {
+        Self {
+            connection,
+            children: Vec::new(),
+            rank: Rank::Current,
+            sk_d,
+            held,
+            since: cx.now,
+            rekeys: None,
+            expires: None,
+            reauthenticates: None,
+            queue: VecDeque::new(),
+            active: None,
+            answering: None,
+            installing: None,
+            querying: None,
+            ending: None,
+            enders: Vec::new(),
+            child_enders: Vec::new(),
+            rekeyers: Vec::new(),
+            child_rekeyers: Vec::new(),
+            force: false,
+        }
+    }
+
+    /// Its time begins to run, and it makes what was asked for while it was not there.
+    pub(in crate::sa) fn begin(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
+        let connection = &self.connection;
+        self.rekeys = connection.rekey_time.map(|time| cx.now + jittered(time, connection.rand_time, cx));
+        let shortest = [self.rekeys, self.reauthenticates].into_iter().flatten().min();
+        self.expires = shortest.map(|at| at + connection.over_time);
+        if let Some(at) = self.rekeys {
+            core.timers.arm(Timer::Rekey, at);
+        }
+        if let Some(at) = self.expires {
+            core.timers.arm(Timer::Expire, at);
+        }
+        if let Some(delay) = connection.dpd_delay {
+            core.timers.arm(Timer::Liveness, cx.now + delay);
+        }
+        // RFC 3948 §4: whoever is behind the NAT keeps its mapping.
+        if let (true, Some(interval)) = (core.nat.local_behind_nat, cx.settings.keep_alive) {
+            core.timers.arm(Timer::KeepAlive, cx.now + interval);
+        }
+        for (child, request) in std::mem::take(&mut core.wanted) {
+            self.create_child(child, Some(request));
+        }
+    }
+
+    /// Tells that the IKE SA stands, and whoever asked for it.
+    pub(crate) fn announce(&self, core: &mut Core, cx: &mut Cx<'_>) {
+        self.announce_without_child(core, cx);
+        let mut requests = std::mem::take(&mut core.requests);
+        cx.complete(&mut requests, &Ok(()));
+    }
+
+    /// Tells that the IKE SA stands; whoever asked for a CHILD_SA waits on.
+    pub(crate) fn announce_without_child(&self, core: &Core, cx: &mut Cx<'_>) {
+        let name =
+            |id: &Option<crate::identity::Identity>| id.as_ref().map(ToString::to_string).unwrap_or_default();
+        info!(
+            target: "ike", audit = true,
+            "IKE_SA {}[{}] established between {}[{}]...{}[{}]",
+            core.name(), core.id,
+            core.path.local.ip(), name(&core.local_id), core.path.remote.ip(), name(&core.remote_id)
+        );
+        cx.tell(Event::IkeSaUp(Box::new(self.status(core))));
+    }
+
+    pub(crate) fn child(&self, id: ChildSaId) -> Option<&ChildSa> {
+        self.children.iter().find(|child| child.id == id)
+    }
+
+    pub(crate) fn awaits(&self, exchange: ExchangeType) -> bool {
+        self.active.as_ref().and_then(Active::awaits) == Some(exchange)
+    }
+
+    // Inputs.
+
+    pub(crate) fn handle_request(
+        mut self: Box<Self>,
+        core: &mut Core,
+        plaintext: &Plaintext,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        if self.answering.is_some() {
+            return Ok(State::Established(self)); // our window is one: it is the same request again
+        }
+        let opened = match plaintext.decode() {
+            Ok(opened) => opened,
+            Err(error) => return self.refuse(error.into(), core, plaintext, cx),
+        };
+        self.follow_peer(core, plaintext.path, cx);
+        if opened.header.exchange == ExchangeType::CREATE_CHILD_SA {
+            return match create_child::answer(&mut self, core, &opened, cx) {
+                Ok(()) => self.work(core, cx),
+                Err(failure) => self.refuse(failure, core, plaintext, cx),
+            };
+        }
+        let verdict = informational::answer(&mut self, core, &opened, cx)?;
+        match verdict {
+            informational::Verdict::Stays => self.work(core, cx),
+            informational::Verdict::Deleted => {
+                rekey_ike::forget(&mut self, core, cx);
+                Ok(self.linger("deleted by the peer", core, cx))
+            }
+            informational::Verdict::Senseless(failure) => self.refuse(failure, core, plaintext, cx),
+        }
+    }
+
+    /// RFC 7296 §2.21.3: the peer learns what is wrong with its request. After INVALID_SYNTAX neither end keeps the IKE
+    /// SA; one that only asks for too much may go on.
+    fn refuse(
+        mut self: Box<Self>,
+        failure: Failure,
+        core: &mut Core,
+        plaintext: &Plaintext,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        info!(target: "enc", "{failure}");
+        core.respond_failure(plaintext, &failure, cx)?;
+        match failure.notify() {
+            Some((NotifyType::INVALID_SYNTAX, _)) => Ok(self.linger(&failure.to_string(), core, cx)),
+            _ => self.work(core, cx),
+        }
+    }
+
+    pub(crate) fn handle_response(
+        mut self: Box<Self>,
+        core: &mut Core,
+        plaintext: &Plaintext,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let opened = plaintext.decode().map_err(Failure::from);
+        // RFC 7296 §2.21.3: who answers so has ended the IKE SA.
+        let fatal = [NotifyType::INVALID_SYNTAX, NotifyType::AUTHENTICATION_FAILED];
+        if let Ok(opened) = &opened
+            && let Some(error) = opened.payloads.error().filter(|error| fatal.contains(&error.kind))
+        {
+            let failure = Failure::Refused(error.kind);
+            self.close(core, ChildDown::Closed, &failure.to_string(), cx);
+            return Ok(State::Gone);
+        }
+        match self.active.take() {
+            Some(Active::CreateChild(asking)) => {
+                asking.handle_response(&mut self, core, opened, cx)?;
+                return self.work(core, cx);
+            }
+            Some(Active::RekeyIkeSa(asking)) => {
+                asking.handle_response(&mut self, core, opened, cx)?;
+                return self.work(core, cx);
+            }
+            Some(Active::Inform(task)) => {
+                if let Err(failure) = opened {
+                    info!(target: "enc", "{failure}"); // whatever it says, it is an answer
+                }
+                match task {
+                    Task::DeleteIkeSa => {
+                        self.close(core, ChildDown::Terminated, "deleted", cx);
+                        return Ok(State::Gone);
+                    }
+                    Task::EndChild(id) | Task::DeleteChild(id) => self.child_deleted(id, core, cx),
+                    // Nothing hangs on the answer; the others are not asked by INFORMATIONAL.
+                    Task::Liveness
+                    | Task::DisownChild(_)
+                    | Task::CreateChild(_)
+                    | Task::RekeyChild(_)
+                    | Task::RekeyIkeSa => {}
+                }
+            }
+            None => {}
+        }
+        self.work(core, cx)
+    }
+
+    pub(crate) fn handle_outcome(
+        mut self: Box<Self>,
+        core: &mut Core,
+        id: ActionId,
+        outcome: Outcome,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        if self.querying == Some(id) {
+            self.querying = None;
+            let quiet = match outcome {
+                Outcome::LastInbound(Some(ago)) => ago,
+                _ => Duration::MAX,
+            };
+            self.consider_liveness(quiet, core, cx);
+        } else if self.installing.as_ref().is_some_and(|installing| installing.action == id) {
+            self.handle_installed(outcome, core, cx);
+        } else if self.answering.as_ref().is_some_and(|answering| answering.awaits(id)) {
+            if let Some(answering) = self.answering.take() {
+                answering.handle_outcome(&mut self, core, outcome, cx)?;
+            }
+        } else if let Some(Active::CreateChild(asking)) = &self.active
+            && asking.awaits(id)
+            && let Some(Active::CreateChild(asking)) = self.active.take()
+        {
+            asking.handle_outcome(&mut self, core, outcome, cx)?;
+        }
+        self.work(core, cx)
+    }
+
+    pub(crate) fn handle_timer(
+        mut self: Box<Self>,
+        core: &mut Core,
+        timer: Timer,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        match timer {
+            Timer::KeepAlive => {
+                cx.keep_alive(core.path);
+                if let Some(interval) = cx.settings.keep_alive {
+                    core.timers.arm(Timer::KeepAlive, cx.now + interval);
+                }
+            }
+            Timer::Liveness => self.check_liveness(core, cx),
+            Timer::Rekey => self.rekey(None),
+            Timer::Expire => {
+                if self.rank == Rank::Current {
+                    info!(target: "ike", "deleting IKE_SA {}[{}]: its lifetime is over", core.name(), core.id);
+                }
+                self.end(ChildDown::Expired);
+            }
+            Timer::ChildRekey => self.rekey_due_children(core, cx),
+            Timer::ChildExpire => self.end_expired_children(core, cx),
+            Timer::ChildLinger => self.remove_lingering_children(core, cx),
+            // Handled for every state alike.
+            Timer::Retransmit | Timer::HalfOpen | Timer::Linger => {}
+        }
+        self.work(core, cx)
+    }
+
+    // What it is.
+
+    /// What `dynamic` stands for at our end and at the peer's: virtual IPs where there are some.
+    pub(in crate::sa) fn inner_addresses(&self, core: &Core) -> (Vec<IpAddr>, Vec<IpAddr>) {
+        let (local, remote) = (vec![core.path.local.ip()], vec![core.path.remote.ip()]);
+        match &self.held {
+            HeldLease::Nothing => (local, remote),
+            HeldLease::Given(lease) => (local, lease.addresses.clone()),
+            HeldLease::Taken { lease, .. } => (lease.addresses.clone(), remote),
+        }
+    }
+
+    /// The virtual IPs the peer gave us.
+    pub(in crate::sa) fn virtual_ips(&self) -> Vec<IpAddr> {
+        match &self.held {
+            HeldLease::Taken { lease, .. } => lease.addresses.clone(),
+            HeldLease::Nothing | HeldLease::Given(_) => vec![],
+        }
+    }
+
+    pub(crate) fn status(&self, core: &Core) -> IkeSaStatus {
+        let is_deleting = self.is_ending();
+        let state = match (&self.active, self.rank) {
+            _ if is_deleting => IkeSaState::Deleting,
+            (_, Rank::Superseded) => IkeSaState::Rekeyed,
+            (Some(Active::RekeyIkeSa(_)), Rank::Current) => IkeSaState::Rekeying,
+            (_, Rank::Current) => IkeSaState::Established,
+        };
+        let vips = |lease: &Lease| lease.addresses.clone();
+        let (local_vips, remote_vips) = match &self.held {
+            HeldLease::Nothing => (vec![], vec![]),
+            HeldLease::Taken { lease, .. } => (vips(lease), vec![]),
+            HeldLease::Given(lease) => (vec![], vips(lease)),
+        };
+        IkeSaStatus {
+            established: (!is_deleting).then_some(self.since),
+            rekeys: self.rekeys,
+            expires: self.expires,
+            local_vips,
+            remote_vips,
+            tasks_queued: self.queue.iter().map(|task| task.name()).collect(),
+            tasks_active: self.active.iter().map(Active::name).collect(),
+            tasks_passive: self.answering.iter().map(|answering| answering.name()).collect(),
+            children: self.children.iter().map(ChildSa::status).collect(),
+            ..core.status(state)
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What we want to ask, one after the other.
+
+use std::time::Instant;
+
+use tracing::info;
+
+use super::{Established, Rank};
+use crate::context::Cx;
+use crate::error::Failure;
+use crate::output::{ChildDown, RequestId};
+use crate::sa::exchange::{create_child, informational, rekey_ike};
+use crate::sa::task::{Active, Task};
+use crate::sa::{Core, State};
+use crate::status::ChildSaState;
+use crate::timer::Timer;
+use crate::wire::registry::ExchangeType;
+
+impl Established {
+    /// Sends the next request, if nothing is in flight.
+    pub(crate) fn work(mut self: Box<Self>, core: &mut Core, cx: &mut Cx<'_>) -> Result<State, Failure> {
+        if self.force && (self.is_ending() || self.queue.contains(&Task::DeleteIkeSa)) {
+            return self.end_at_once(core, cx);
+        }
+        while self.active.is_none() && !core.window.is_waiting() {
+            let Some(task) = self.queue.pop_front() else { break };
+            if (task.waits_for_answers() && self.answering.is_some())
+                || (task.waits_for_installation() && self.installing.is_some())
+            {
+                self.queue.push_front(task);
+                break;
+            }
+            if let Err(failure) = self.ask(task, core, cx) {
+                self.close(core, ChildDown::Terminated, &failure.to_string(), cx);
+                return Ok(State::Gone);
+            }
+        }
+        Ok(State::Established(self))
+    }
+
+    /// Begins with a task. It may have lost its object while it waited.
+    pub(super) fn ask(&mut self, task: Task, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), Failure> {
+        let payloads = match task {
+            Task::Liveness => informational::liveness(),
+            Task::DeleteIkeSa => {
+                if self.rank == Rank::Current {
+                    info!(target: "ike", "deleting IKE_SA {}[{}] between {}...{}", core.name(), core.id, core.path.local.ip(), core.path.remote.ip());
+                }
+                informational::delete_ike_sa()
+            }
+            Task::EndChild(id) => {
+                let heir = self.heir(id);
+                if let Some(child) = self.child_mut(heir) {
+                    child.ending = Some(ChildDown::Terminated);
+                }
+                for (child, _) in self.child_enders.iter_mut().filter(|(child, _)| *child == id) {
+                    *child = heir;
+                }
+                return self.ask(Task::DeleteChild(heir), core, cx);
+            }
+            Task::DeleteChild(id) => match self.child_mut(id).filter(|child| !child.is_ended()) {
+                Some(child) => {
+                    child.state = ChildSaState::Deleting;
+                    informational::delete_child(child.spi_in)
+                }
+                None => {
+                    self.complete_child_enders(id, cx);
+                    return Ok(());
+                }
+            },
+            Task::DisownChild(spi) => informational::delete_child(spi),
+            Task::CreateChild(wanted) => {
+                self.active =
+                    Some(Active::CreateChild(Box::new(create_child::Asking::new(*wanted, core, cx))));
+                return Ok(());
+            }
+            Task::RekeyChild(id) => {
+                self.begin_rekey_child(id, core, cx);
+                return Ok(());
+            }
+            Task::RekeyIkeSa => return rekey_ike::ask(self, core, cx),
+        };
+        core.request(ExchangeType::INFORMATIONAL, &payloads, cx)?;
+        self.active = Some(Active::Inform(task));
+        Ok(())
+    }
+
+    /// The IKE SA is to be rekeyed at another moment.
+    pub(in crate::sa) fn rekey_at(&mut self, at: Instant, core: &mut Core) {
+        self.rekeys = Some(at);
+        core.timers.arm(Timer::Rekey, at);
+    }
+
+    /// Makes the successor of the IKE SA.
+    pub(crate) fn rekey(&mut self, request: Option<RequestId>) {
+        self.rekeyers.extend(request);
+        let is_active = matches!(self.active, Some(Active::RekeyIkeSa(_)));
+        if !is_active && !self.queue.contains(&Task::RekeyIkeSa) {
+            self.queue.push_back(Task::RekeyIkeSa);
+        }
+    }
+}
