@@ -49,16 +49,30 @@ pub(super) fn describe(
     }
 }
 
-/// The payloads of a message by the RFC's names. The notifies of NAT detection become one.
+/// The payloads of a message by the RFC's names. The notifies of NAT detection become one. Those that only say which
+/// extensions an end has are left out: they stand in every handshake, and what follows from them is what is told.
 pub(super) fn payloads(header: &Header, payloads: &Payloads<'_>) -> String {
     let mut names: Vec<String> = Vec::new();
     for payload in payloads {
+        if is_announcement(payload) {
+            continue;
+        }
         let name = name(header, payload);
         if name != NAT_DETECTION || names.last().is_none_or(|last| last != NAT_DETECTION) {
             names.push(name);
         }
     }
     names.join(", ")
+}
+
+fn is_announcement(payload: &Payload<'_>) -> bool {
+    const ANNOUNCEMENTS: [NotifyType; 4] = [
+        NotifyType::MOBIKE_SUPPORTED,
+        NotifyType::REDIRECT_SUPPORTED,
+        NotifyType::CHILDLESS_IKEV2_SUPPORTED,
+        NotifyType::IKEV2_FRAGMENTATION_SUPPORTED,
+    ];
+    matches!(payload, Payload::Notify(notify) if ANNOUNCEMENTS.contains(&notify.kind))
 }
 
 const NAT_DETECTION: &str = "N(NAT_DETECTION_*)";
