@@ -8,5 +8,6 @@ pub mod demo;
 pub mod lab;
 pub mod machine;
 pub mod peer;
+pub mod rootfs;
 pub mod scenarios;
 pub mod verify;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs of the lab and the packages they come in.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("/usr/sbin/charon-systemd", "charon-systemd"),
     ("/usr/sbin/swanctl", "strongswan-swanctl"),
     ("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so", "libcharon-extra-plugins"),
@@ -18,6 +18,7 @@ const PACKAGES: [(&str, &str); 11] = [
     ("/usr/bin/ping", "iputils-ping"),
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/python3", "python3"),
+    ("/usr/bin/mmdebstrap", "mmdebstrap"),
 ];
 
 /// The unit Debian's package starts on a machine with systemd.

@@ -68,6 +68,9 @@ pub struct Host {
 }
 
 impl Host {
+    /// Where programs in another root file system find the host's directory.
+    pub(crate) const DIRECTORY_IN_ROOT: &str = "/run/lab";
+
     /// Makes the namespace `namespace` and moves a thread in. The host's files lie in `directory`. Programs of a
     /// `scoped` host end with it; those of another stay, and so does the namespace.
     pub(super) fn new(role: &str, namespace: String, directory: PathBuf, scoped: bool) -> Result<Self> {
@@ -230,6 +233,17 @@ impl Host {
     pub fn hide(&self, directory: &'static str) -> Result<()> {
         self.run(|| sys::hide_directory(Path::new(directory)))
             .with_context(|| format!("cannot hide {directory}"))
+    }
+
+    /// Makes the root file system at `root` a home for programs of this host. They find the host's `/run`, devices and
+    /// `/etc/swanctl` where they expect them, and the host's own directory at [`Host::DIRECTORY_IN_ROOT`].
+    pub(crate) fn furnish(&self, root: &Path) -> Result<()> {
+        let (root, directory) = (root.to_owned(), self.directory.clone());
+        let furnish = move || {
+            sys::show(&directory, Path::new(Self::DIRECTORY_IN_ROOT))?;
+            sys::furnish(&root, &["/run", "/dev", "/proc", "/sys", "/etc/swanctl"])
+        };
+        self.run(furnish).with_context(|| format!("on host {}", self.role))
     }
 
     /// What the host is in its scenario: `gateway`, `client` ...

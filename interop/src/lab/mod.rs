@@ -9,6 +9,7 @@ mod link;
 mod log;
 mod nat;
 mod process;
+mod stream;
 mod sys;
 mod transfer;
 mod wait;
@@ -27,6 +28,8 @@ pub(crate) use link::ip;
 pub use log::{Log, Mark};
 pub use nat::{lose_none, lose_outgoing, lose_some, masquerade};
 pub use process::{Output, Process};
+pub use stream::{Report, Stream};
+pub(crate) use sys::enter_root;
 pub use transfer::round_trip;
 pub(crate) use wait::readable;
 pub use wait::{Deadline, until};
@@ -34,7 +37,8 @@ pub use wire::{Seen, only_ipsec};
 
 use capture::Capture;
 
-use crate::peer::{Daemon, Peer, Settings, SwanctlConf};
+use crate::peer::{Daemon, Installation, Peer, Settings, SwanctlConf};
+use crate::rootfs;
 
 /// What describes a host when something has gone wrong on it.
 const DESCRIPTION: [&[&str]; 7] = [
@@ -56,6 +60,16 @@ pub enum Lifetime {
     Kept,
 }
 
+/// How long scenarios of endurance last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Length {
+    /// A minute or so.
+    #[default]
+    Usual,
+    /// As long as it takes to believe it.
+    Long,
+}
+
 /// One scenario's world.
 ///
 /// Fields are dropped in order: captures, then daemons, then the hosts they run on.
@@ -65,6 +79,7 @@ pub struct Lab {
     directory: PathBuf,
     ferryd: PathBuf,
     lifetime: Lifetime,
+    length: Length,
     made: Cell<u32>,
     captures: RefCell<BTreeMap<String, Capture>>,
     peers: RefCell<Vec<Rc<Peer>>>,
@@ -85,11 +100,23 @@ impl Lab {
             directory: directory.canonicalize()?,
             ferryd: ferryd.to_owned(),
             lifetime,
+            length: Length::Usual,
             made: Cell::new(0),
             captures: RefCell::default(),
             peers: RefCell::default(),
             hosts: RefCell::default(),
         })
+    }
+
+    /// The same, for a run of another length.
+    #[must_use]
+    pub fn at_length(self, length: Length) -> Self {
+        Self { length, ..self }
+    }
+
+    /// How long scenarios of endurance last.
+    pub fn length(&self) -> Length {
+        self.length
     }
 
     /// A new host with nothing but its loopback interface.
@@ -145,19 +172,29 @@ impl Lab {
         conf: &SwanctlConf,
         settings: &Settings,
     ) -> Result<Rc<Peer>> {
-        let peer = Rc::new(Peer::new(Rc::clone(host), daemon, self.binary(daemon), settings)?);
+        let peer = Rc::new(Peer::new(Rc::clone(host), daemon, self.installation(daemon)?, settings)?);
         self.peers.borrow_mut().push(Rc::clone(&peer));
         peer.start()?;
         peer.load(conf)?;
         Ok(peer)
     }
 
-    /// The program of a daemon.
-    pub fn binary(&self, daemon: Daemon) -> PathBuf {
-        match daemon {
-            Daemon::Charon => PathBuf::from("/usr/sbin/charon-systemd"),
-            Daemon::Ferryd => self.ferryd.clone(),
-        }
+    /// The program of the daemon under test.
+    pub fn ferryd(&self) -> &Path {
+        &self.ferryd
+    }
+
+    /// Where a daemon is installed; it is, if need be.
+    fn installation(&self, daemon: Daemon) -> Result<Installation> {
+        let charon = PathBuf::from("/usr/sbin/charon-systemd");
+        Ok(match daemon {
+            Daemon::Ferryd => Installation { program: self.ferryd.clone(), root: None },
+            Daemon::Charon => Installation { program: charon, root: None },
+            Daemon::Charon6 => {
+                let root = rootfs::DEBIAN_13.provide(|what| eprintln!("{what}"))?;
+                Installation { program: charon, root: Some(root) }
+            }
+        })
     }
 
     /// Writes down what can be seen of every host, for whoever wants to know why the scenario failed, and says where.

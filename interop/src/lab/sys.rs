@@ -4,9 +4,11 @@
 
 #![expect(unsafe_code, reason = "entering a mount namespace and preparing a child have no safe interface")]
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -39,6 +41,36 @@ pub(super) fn enter_private_mounts<'a>(
     let strict = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("sysfs", "/sys", "sysfs", strict, None)?;
     rustix::mount::mount("tmpfs", "/run", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
+    Ok(())
+}
+
+/// Makes the root file system at `root` fit for the calling thread's programs: what the thread sees in `shared` is seen
+/// in it too.
+pub(super) fn furnish(root: &Path, shared: &[&str]) -> io::Result<()> {
+    for path in shared {
+        rustix::mount::mount_bind_recursive(*path, root.join(path.trim_start_matches('/')))?;
+    }
+    Ok(())
+}
+
+/// Shows the directory `source` at `target` too.
+pub(super) fn show(source: &Path, target: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(target)?;
+    rustix::mount::mount_bind(source, target)?;
+    Ok(())
+}
+
+/// Has `command`'s program found, and run, in the root file system at `root`.
+pub(crate) fn enter_root(command: &mut Command, root: &Path) -> io::Result<()> {
+    let root = CString::new(root.as_os_str().as_bytes())?;
+    let before_exec = move || {
+        rustix::process::chroot(root.as_c_str())?;
+        Ok(rustix::process::chdir(c"/")?)
+    };
+    // SAFETY: the closure runs between fork and exec and makes two system calls; it neither allocates nor locks.
+    unsafe {
+        command.pre_exec(before_exec);
+    }
     Ok(())
 }
 

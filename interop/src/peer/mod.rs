@@ -5,13 +5,13 @@
 
 mod conf;
 mod events;
+mod installation;
 mod listing;
 
 use std::cell::RefCell;
 use std::fmt;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::lab::{Deadline, Host, Log, Output, Process};
 
 pub use conf::{Connection, Section, Settings, SwanctlConf, child};
 pub use events::Events;
+pub(crate) use installation::Installation;
 pub use listing::{ChildSa, IkeSa, Lease, Pool};
 
 /// Where a daemon and `swanctl` meet.
@@ -28,6 +29,9 @@ const VICI_SOCKET: &str = "/run/charon.vici";
 
 /// How long a daemon may take to answer after its start, or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long `swanctl` may take.
+const PATIENCE_OF_SWANCTL: Duration = Duration::from_secs(30);
 
 /// The plugins of Debian's charon that make it a complete IKEv2 peer here. The order matters: the data plane in user
 /// space (kernel-libipsec) must stand before the kernel's, which it replaces.
@@ -39,8 +43,20 @@ const CHARON_PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm openssl cu
 pub enum Daemon {
     /// This project's
     Ferryd,
-    /// strongSwan's, as Debian packages it
+    /// strongSwan's, as Debian 12 packages it: 5.9.8
     Charon,
+    /// strongSwan's of the next generation, as Debian 13 packages it: 6.0
+    Charon6,
+}
+
+impl Daemon {
+    /// Whether it is strongSwan's, of any generation.
+    pub fn is_charon(self) -> bool {
+        match self {
+            Self::Ferryd => false,
+            Self::Charon | Self::Charon6 => true,
+        }
+    }
 }
 
 impl fmt::Display for Daemon {
@@ -48,6 +64,7 @@ impl fmt::Display for Daemon {
         f.write_str(match self {
             Self::Ferryd => "ferryd",
             Self::Charon => "charon",
+            Self::Charon6 => "charon6",
         })
     }
 }
@@ -57,33 +74,42 @@ impl fmt::Display for Daemon {
 pub struct Peer {
     host: Rc<Host>,
     daemon: Daemon,
-    binary: PathBuf,
+    installation: Installation,
     log: Log,
     process: RefCell<Option<Process>>,
 }
 
 impl Peer {
     /// Prepares a daemon: its `strongswan.conf` is written, it is not running.
-    pub(crate) fn new(host: Rc<Host>, daemon: Daemon, binary: PathBuf, settings: &Settings) -> Result<Self> {
+    pub(crate) fn new(
+        host: Rc<Host>,
+        daemon: Daemon,
+        installation: Installation,
+        settings: &Settings,
+    ) -> Result<Self> {
+        installation.furnish(&host)?;
+        let directory = installation.directory(&host);
         let log = Log::new(host.directory().join("daemon.log"));
         let base = Settings::new()
             .set("charon-systemd.load", CHARON_PLUGINS)
             .set("charon-systemd.journal.default", -1)
-            .set("charon.plugins.resolve.file", host.directory().join("resolv.conf").display())
-            .set("charon.filelog.lab.path", log.path().display())
+            .set("charon.plugins.resolve.file", directory.join("resolv.conf").display())
+            .set("charon.filelog.lab.path", directory.join("daemon.log").display())
+            .set("charon.filelog.lab.time_format", "%H:%M:%S")
+            .set("charon.filelog.lab.time_add_ms", "yes")
             .set("charon.filelog.lab.default", 1)
             .set("charon.filelog.lab.flush_line", "yes");
         let text = base.text() + &settings.text();
         fs::write(host.directory().join("strongswan.conf"), text)?;
-        Ok(Self { host, daemon, binary, log, process: RefCell::new(None) })
+        Ok(Self { host, daemon, installation, log, process: RefCell::new(None) })
     }
 
     /// Starts the daemon and waits until it answers on its VICI socket.
     pub fn start(&self) -> Result<()> {
         let said = self.host.directory().join("daemon.out");
         let out = File::options().create(true).append(true).open(&said)?;
-        let mut command = Command::new(&self.binary);
-        command.env("STRONGSWAN_CONF", self.host.directory().join("strongswan.conf"));
+        let mut command = self.installation.command(&self.installation.program)?;
+        command.env("STRONGSWAN_CONF", self.installation.directory(&self.host).join("strongswan.conf"));
         command.stdout(out.try_clone()?).stderr(out);
         let mut process = self.host.spawn(command)?;
         let answering = self.host.wait_for_socket(Path::new(VICI_SOCKET), Deadline::after(PATIENCE));
@@ -110,7 +136,13 @@ impl Peer {
 
     /// Runs `swanctl` on this host, whatever its exit code.
     pub fn swanctl(&self, arguments: &[&str]) -> Result<Output> {
-        self.host.output(&[&["swanctl"], arguments].concat())
+        self.swanctl_within(arguments, PATIENCE_OF_SWANCTL)
+    }
+
+    fn swanctl_within(&self, arguments: &[&str], patience: Duration) -> Result<Output> {
+        let mut command = self.installation.command(Path::new("swanctl"))?;
+        command.args(arguments);
+        self.host.capture(command, patience)
     }
 
     /// Initiates a child and wants it to be installed.
@@ -195,7 +227,7 @@ impl Peer {
     pub(crate) fn describe(&self) {
         for list in ["--list-sas", "--list-conns", "--list-pools", "--stats"] {
             // The daemon may be dead, which is then what the log shows.
-            let _answer = self.host.output_within(&["swanctl", list], Duration::from_secs(5));
+            let _answer = self.swanctl_within(&[list], Duration::from_secs(5));
         }
     }
 

@@ -120,14 +120,14 @@ pub(super) fn missing_privilege(lab: &Lab) -> Result<()> {
 fn refuses_to_start(lab: &Lab, host: &Host, by: &[&str], words: &[&str]) -> Result<()> {
     let settings = host.directory().join("strongswan.conf");
     fs::write(&settings, "charon {\n  filelog {\n    stderr {\n      default = -1\n    }\n  }\n}\n")?;
-    let ferryd = lab.binary(Daemon::Ferryd);
+    let ferryd = lab.ferryd();
     let mut command = match by.split_first() {
         Some((program, arguments)) => {
             let mut command = Command::new(program);
-            command.args(arguments).arg(&ferryd);
+            command.args(arguments).arg(ferryd);
             command
         }
-        None => Command::new(&ferryd),
+        None => Command::new(ferryd),
     };
     command.env("STRONGSWAN_CONF", &settings);
     let output = host.capture(command, PATIENCE)?;
@@ -141,7 +141,7 @@ fn refuses_to_start(lab: &Lab, host: &Host, by: &[&str], words: &[&str]) -> Resu
 /// Loads `text` with `ferryctl`, whatever comes of it.
 fn load(peer: &Peer, lab: &Lab, text: &str) -> Result<Output> {
     fs::write(peer.host().directory().join("swanctl/swanctl.conf"), text)?;
-    let ferryctl = lab.binary(Daemon::Ferryd).with_file_name("ferryctl");
+    let ferryctl = lab.ferryd().with_file_name("ferryctl");
     let ferryctl = ferryctl.to_str().context("the target directory's name is not UTF-8")?;
     peer.host().output(&[ferryctl, "--load-all", "--noprompt"])
 }

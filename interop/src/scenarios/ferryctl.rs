@@ -67,7 +67,7 @@ pub(super) fn service_manager(lab: &Lab) -> Result<()> {
     fs::write(&settings, "charon {\n  filelog {\n    stderr {\n      default = 1\n    }\n  }\n}\n")?;
     let path = host.directory().join("notify");
     let manager = UnixDatagram::bind(&path)?;
-    let mut command = Command::new(lab.binary(Daemon::Ferryd));
+    let mut command = Command::new(lab.ferryd());
     command.env("STRONGSWAN_CONF", &settings).env("NOTIFY_SOCKET", &path);
     let mut daemon = host.spawn(command)?;
 
@@ -90,7 +90,7 @@ fn heard(manager: &UnixDatagram) -> Result<String> {
 }
 
 fn ferryctl(peer: &Peer, lab: &Lab, arguments: &[&str]) -> Result<Output> {
-    let program = lab.binary(Daemon::Ferryd).with_file_name("ferryctl");
+    let program = lab.ferryd().with_file_name("ferryctl");
     let program = program.to_str().context("the target directory's name is not UTF-8")?;
     peer.host().output(&[&[program], arguments].concat())
 }

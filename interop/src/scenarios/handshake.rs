@@ -54,7 +54,7 @@ pub(super) fn invalid_ke(lab: &Lab, roles: Roles) -> Result<()> {
 /// What strongSwan's log says of the messages that passed is evidence for both ends.
 fn says(peer: &Peer, words: &str) -> Result<()> {
     match peer.daemon() {
-        Daemon::Charon => peer.log().expect(BEGINNING, &[words]).map(drop),
+        Daemon::Charon | Daemon::Charon6 => peer.log().expect(BEGINNING, &[words]).map(drop),
         Daemon::Ferryd => Ok(()),
     }
 }

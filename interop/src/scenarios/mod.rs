@@ -34,7 +34,20 @@ pub struct Scenario {
     pub claim: &'static str,
     /// How long it may take on a busy machine.
     pub limit: Duration,
+    /// Beside which others it is played.
+    pub company: Company,
     run: Run,
+}
+
+/// Beside which others a scenario is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// A limited number of others: it keeps the machine busy.
+    Few,
+    /// All others: it takes long and does little.
+    All,
+    /// None: it is about how much ferryd can do.
+    None,
 }
 
 /// Who plays which part.
@@ -52,10 +65,10 @@ type Alone = fn(&Lab) -> Result<()>;
 enum Run {
     /// The scenario gives the daemon under test its part.
     Once(WithOurs),
-    /// The daemon under test initiates to strongSwan.
-    Initiating(WithRoles),
-    /// strongSwan initiates to the daemon under test.
-    Responding(WithRoles),
+    /// The daemon under test initiates to this one.
+    Initiating(WithRoles, Daemon),
+    /// This one initiates to the daemon under test.
+    Responding(WithRoles, Daemon),
     /// The scenario is about ferryd, and about nothing charon claims.
     FerrydAlone(Alone),
 }
@@ -68,9 +81,9 @@ impl Scenario {
     pub fn play(&self, lab: Lab, ours: Daemon) -> Result<()> {
         let play = || match self.run {
             Run::Once(run) => run(&lab, ours),
-            Run::Initiating(run) => run(&lab, Roles { initiator: ours, responder: Daemon::Charon }),
+            Run::Initiating(run, peer) => run(&lab, Roles { initiator: ours, responder: peer }),
+            Run::Responding(run, peer) => run(&lab, Roles { initiator: peer, responder: ours }),
             Run::FerrydAlone(run) => run(&lab),
-            Run::Responding(run) => run(&lab, Roles { initiator: Daemon::Charon, responder: ours }),
         };
         let result = match catch_unwind(AssertUnwindSafe(play)) {
             Ok(result) => result,
@@ -87,8 +100,21 @@ impl Scenario {
         ours == Daemon::Ferryd || !matches!(self.run, Run::FerrydAlone(_))
     }
 
+    /// Whether a daemon in a root file system of its own takes part.
+    pub fn needs_charon6(&self) -> bool {
+        matches!(self.run, Run::Initiating(_, Daemon::Charon6) | Run::Responding(_, Daemon::Charon6))
+    }
+
     fn new(name: String, claim: &'static str, run: Run) -> Self {
-        Self { name, claim, limit: Duration::from_secs(180), run }
+        Self { name, claim, limit: Duration::from_secs(180), company: Company::Few, run }
+    }
+
+    /// A scenario in both roles: the daemon under test as initiator, and as responder, with `peer` at the other end.
+    fn in_both_roles(entry: &Entry<WithRoles>, peer: Daemon) -> [Self; 2] {
+        let &(name, claim, run) = entry;
+        let generation = if peer == Daemon::Charon6 { "-6" } else { "" };
+        [("initiator", Run::Initiating(run, peer)), ("responder", Run::Responding(run, peer))]
+            .map(|(role, run)| Self::new(format!("{name}-{role}{generation}"), claim, run))
     }
 }
 
@@ -207,13 +233,18 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "swanctl --list-sas shows one SA in the same lines at its charon end and at its other end.",
         swanctl::list_sas,
     ),
-    (
-        "rekeying",
-        "While both ends rekey child and IKE SA every few seconds, not one of 2000 packets each way is lost.",
-        rekeying::without_loss,
-    ),
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];
+
+/// Those of them to be played with strongSwan's next generation, too.
+const WITH_CHARON6: &[&str] = &["road-warrior", "site", "narrowing", "wrong-key"];
+
+/// Scenarios to be played in both roles and with both generations of strongSwan, beside all others.
+const LASTING: &[Entry<WithRoles>] = &[(
+    "rekeying",
+    "While both ends rekey child and IKE SA every few seconds, each packet of a minute arrives, and arrives once.",
+    rekeying::without_loss,
+)];
 
 /// Scenarios about ferryd alone.
 const FERRYD_ALONE: &[Entry<Alone>] = &[
@@ -257,13 +288,16 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
     let once = ONCE.iter().map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::Once(run)));
-    let twice = IN_BOTH_ROLES.iter().flat_map(|&(name, claim, run)| {
-        [("initiator", Run::Initiating(run)), ("responder", Run::Responding(run))]
-            .map(|(role, run)| Scenario::new(format!("{name}-{role}"), claim, run))
+    let twice = IN_BOTH_ROLES.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon));
+    let again = IN_BOTH_ROLES.iter().filter(|(name, ..)| WITH_CHARON6.contains(name));
+    let again = again.flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon6));
+    let lasting = LASTING.iter().flat_map(|entry| {
+        [Daemon::Charon, Daemon::Charon6].into_iter().flat_map(|peer| Scenario::in_both_roles(entry, peer))
     });
+    let lasting = lasting.map(|scenario| Scenario { company: Company::All, ..scenario });
     let alone = FERRYD_ALONE.iter();
     let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
-    twice.chain(once).chain(alone).collect()
+    lasting.chain(twice).chain(again).chain(once).chain(alone).collect()
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -20,7 +20,7 @@ pub(super) fn wrong_key(lab: &Lab, roles: Roles) -> Result<()> {
 
     refused(&left, "net")?;
     match roles.responder {
-        Daemon::Charon => {
+        Daemon::Charon | Daemon::Charon6 => {
             right.log().expect(BEGINNING, &["tried 1 shared key", "left.test", "MAC mismatched"])?
         }
         Daemon::Ferryd => right.log().expect(BEGINNING, &["left.test", "AUTHENTICATION_FAILED"])?,

@@ -6,11 +6,8 @@ use anyhow::{Result, ensure};
 
 use super::topology::Sites;
 use super::{Roles, site};
-use crate::lab::{Deadline, Echoes, Lab, until};
+use crate::lab::{Deadline, Lab, Length, Stream, until};
 use crate::peer::{Connection, Peer, child};
-
-/// How many echo requests go through the tunnel, one every 10 ms: for twenty seconds a packet each way.
-const PINGS: u32 = 2000;
 
 /// Both ends rekey the child every three seconds and the IKE SA every seven, of their own accord, and not one packet
 /// is lost or doubled.
@@ -34,8 +31,20 @@ pub(super) fn without_loss(lab: &Lab, roles: Roles) -> Result<()> {
     left.initiate("net")?;
     let before = left.sa()?;
 
-    let echoes = Echoes { count: PINGS, every: Duration::from_millis(10), ..Echoes::default() };
-    sites.left.host.ping_with(sites.left.hosts[0], sites.right.hosts[0], &echoes)?;
+    let time = match lab.length() {
+        Length::Usual => Duration::from_secs(60),
+        Length::Long => Duration::from_secs(600),
+    };
+    let [left_end, right_end] = [&sites.left, &sites.right].map(|site| (&*site.host, site.hosts[0]));
+    let every = Duration::from_millis(10);
+    let streams = [Stream::begin(left_end, right_end, every)?, Stream::begin(right_end, left_end, every)?];
+    std::thread::sleep(time);
+    for stream in streams {
+        let report = stream.end()?;
+        report.is_whole()?;
+        let least = time.as_millis() * 9 / 10 / every.as_millis();
+        ensure!(report.sent >= usize::try_from(least)?, "this was no packet every {every:?}: {report}");
+    }
 
     let mut after = None;
     until(Deadline::after(Duration::from_secs(20)), "one IKE SA and one child at both ends", || {

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use super::Roles;
 use super::topology::Road;
 use crate::lab::{Lab, only_ipsec, round_trip};
-use crate::peer::{Connection, Daemon, Lease, Pool, Section, SwanctlConf, child};
+use crate::peer::{Connection, Lease, Pool, Section, SwanctlConf, child};
 
 pub(super) const SECRET: &str = "correct horse battery staple";
 const DNS: &str = "10.1.0.53";
@@ -77,7 +77,7 @@ pub(super) fn behind_nat(lab: &Lab, roles: Roles) -> Result<()> {
         });
         ensure!(counted, "the traffic is not in the counters: {sa:?}");
     }
-    if roles.initiator == Daemon::Charon {
+    if roles.initiator.is_charon() {
         let resolv_conf = std::fs::read_to_string(road.client()?.directory().join("resolv.conf"))?;
         ensure!(resolv_conf.contains(&format!("nameserver {DNS}")), "no DNS server arrived: {resolv_conf:?}");
     }

@@ -7,21 +7,34 @@ use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use super::{Tally, leftovers, logs, seconds, tail};
-use crate::cargo;
-use crate::lab::{Deadline, Lab, Lifetime, Process};
+use crate::lab::{Deadline, Lab, Length, Lifetime, Process};
 use crate::peer::Daemon;
-use crate::scenarios::{self, Scenario};
+use crate::scenarios::{self, Company, Scenario};
+use crate::{cargo, rootfs};
 
 /// What the namespaces of scenarios are called, before their process's id.
 pub(super) const NAME: &str = "ferry-lab";
 
-/// Builds the daemon and plays the scenarios, `jobs` at a time.
-pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result<Tally> {
+/// How much longer a scenario may take in a long run.
+const MORE_TIME: Duration = Duration::from_secs(900);
+
+/// How scenarios are played.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// The daemon under test.
+    pub(super) daemon: Daemon,
+    pub(super) length: Length,
+    /// How many of those that keep the machine busy are played at a time.
+    pub(super) jobs: usize,
+}
+
+/// Builds the daemon and plays the scenarios.
+pub(super) fn run(scenarios: &[Scenario], plan: Plan) -> Result<Tally> {
     for namespace in leftovers::clear_abandoned()? {
         println!("  cleared away {namespace}, left by a run that was ended");
     }
@@ -29,37 +42,44 @@ pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result
         println!("  no scenario can be played: {error:#}");
         return Ok(Tally { skipped: u64::try_from(scenarios.len())?, ..Tally::FAILED });
     }
-    let (playable, others): (Vec<&Scenario>, Vec<_>) =
-        scenarios.iter().partition(|scenario| scenario.suits(daemon));
-    for scenario in &others {
-        println!("  {:33} skipped, it is about ferryd alone", scenario.name);
+    let charon6 = provide_charon6(scenarios, plan.daemon);
+    let mut tally = Tally::default();
+    let mut playable = Vec::new();
+    for scenario in scenarios {
+        match &charon6 {
+            _ if !scenario.suits(plan.daemon) => {
+                println!("  {:33} skipped, it is about ferryd alone", scenario.name);
+                tally.skipped += 1;
+            }
+            Err(_) if scenario.needs_charon6() || plan.daemon == Daemon::Charon6 => {
+                println!("  {:33} FAILED, there is no {} to play it with", scenario.name, Daemon::Charon6);
+                tally.failed += 1;
+            }
+            _ => playable.push(scenario),
+        }
     }
-    let queue = Mutex::new(playable.into_iter());
-    let all = Mutex::new(Tally { skipped: u64::try_from(others.len())?, ..Tally::default() });
-    let next = || queue.lock().ok()?.next();
+    if let Err(error) = charon6 {
+        print!("{}", tail(&format!("{error:#}"), 40));
+    }
+    let with =
+        |company: Company| playable.iter().copied().filter(move |scenario| scenario.company == company);
+    let all = Mutex::new(tally);
+    let few = Mutex::new(with(Company::Few));
     std::thread::scope(|scope| {
-        for _ in 0..jobs {
+        for scenario in with(Company::All) {
+            let all = &all;
+            scope.spawn(move || play_and_tell(scenario, plan, all));
+        }
+        for _ in 0..plan.jobs {
             scope.spawn(|| {
+                let next = || few.lock().ok()?.next();
                 while let Some(scenario) = next() {
-                    let begun = Instant::now();
-                    let result = play_apart(scenario, daemon);
-                    let (tally, verdict) = match &result {
-                        Ok(()) => (Tally::PASSED, "ok"),
-                        Err(_) => (Tally::FAILED, "FAILED"),
-                    };
-                    // Whole lines under the lock, so that those of different scenarios do not mix.
-                    if let Ok(mut all) = all.lock() {
-                        println!("  {:33} {verdict}, {}", scenario.name, seconds(begun.elapsed()));
-                        if let Err(error) = result {
-                            println!("    it should be that: {}", scenario.claim);
-                            print!("{}", tail(&format!("{error:#}"), 40));
-                        }
-                        all.add(tally);
-                    }
+                    play_and_tell(scenario, plan, &all);
                 }
             });
         }
     });
+    with(Company::None).for_each(|scenario| play_and_tell(scenario, plan, &all));
     let mut tally = *all.lock().map_err(|_| anyhow::anyhow!("a thread of the lab panicked"))?;
     let left = leftovers::find(std::process::id())?;
     for thing in &left {
@@ -70,13 +90,41 @@ pub(super) fn run(scenarios: &[Scenario], daemon: Daemon, jobs: usize) -> Result
     Ok(tally)
 }
 
+/// Makes the root file system of strongSwan's next generation if a scenario needs it. Scenarios would make it
+/// themselves, but in the time they have.
+fn provide_charon6(scenarios: &[Scenario], daemon: Daemon) -> Result<()> {
+    if daemon == Daemon::Charon6 || scenarios.iter().any(Scenario::needs_charon6) {
+        rootfs::DEBIAN_13.provide(|what| println!("  {what}"))?;
+    }
+    Ok(())
+}
+
+/// Plays a scenario in a process of its own and says and counts what came of it.
+fn play_and_tell(scenario: &Scenario, plan: Plan, all: &Mutex<Tally>) {
+    let begun = Instant::now();
+    let result = play_apart(scenario, plan);
+    let (tally, verdict) = match &result {
+        Ok(()) => (Tally::PASSED, "ok"),
+        Err(_) => (Tally::FAILED, "FAILED"),
+    };
+    // Whole lines under the lock, so that those of different scenarios do not mix.
+    if let Ok(mut all) = all.lock() {
+        println!("  {:33} {verdict}, {}", scenario.name, seconds(begun.elapsed()));
+        if let Err(error) = result {
+            println!("    it should be that: {}", scenario.claim);
+            print!("{}", tail(&format!("{error:#}"), 40));
+        }
+        all.add(tally);
+    }
+}
+
 /// Plays a scenario in this process. `Ok(false)` when it failed, with the reason on standard error.
-pub(super) fn play(name: &str, ours: Daemon) -> Result<bool> {
+pub(super) fn play(name: &str, plan: Plan) -> Result<bool> {
     let scenario = scenarios::all().into_iter().find(|scenario| scenario.name == name);
     let scenario = scenario.with_context(|| format!("no scenario is called {name}"))?;
     let ferryd = std::env::current_exe()?.with_file_name("ferryd");
-    let lab = Lab::new(NAME, &logs()?.join(name), &ferryd, Lifetime::Scoped)?;
-    let result = scenario.play(lab, ours);
+    let lab = Lab::new(NAME, &logs()?.join(name), &ferryd, Lifetime::Scoped)?.at_length(plan.length);
+    let result = scenario.play(lab, plan.daemon);
     if let Err(error) = &result {
         eprintln!("{error:#}");
     }
@@ -84,15 +132,22 @@ pub(super) fn play(name: &str, ours: Daemon) -> Result<bool> {
 }
 
 /// Starts this program again for one scenario and waits for it.
-fn play_apart(scenario: &Scenario, daemon: Daemon) -> Result<()> {
+fn play_apart(scenario: &Scenario, plan: Plan) -> Result<()> {
     let said = logs()?.join(format!("{}.log", scenario.name));
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--play", &scenario.name, "--daemon"]);
-    command.arg(daemon.to_string());
+    command.arg(plan.daemon.to_string());
+    let extra = match plan.length {
+        Length::Usual => Duration::ZERO,
+        Length::Long => {
+            command.arg("--long");
+            MORE_TIME
+        }
+    };
     command.env(leftovers::MARK, std::process::id().to_string());
     command.stdout(File::create(&said)?).stderr(File::options().append(true).open(&said)?);
     let mut process = Process::start(command, true)?;
-    let ended = process.wait(Deadline::after(scenario.limit));
+    let ended = process.wait(Deadline::after(scenario.limit + extra));
     leftovers::clear(&format!("{NAME}-{}-", process.id()))?;
     match ended {
         Ok(status) if status.success() => Ok(std::fs::remove_file(&said)?),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use clap::Parser;
 
+use crate::lab::Length;
 use crate::peer::Daemon;
 use crate::{cargo, machine, scenarios};
 
@@ -28,12 +29,15 @@ pub struct Options {
     /// List the parts and the scenarios
     #[arg(long)]
     list: bool,
-    /// How many scenarios run at a time
+    /// How many of the scenarios that keep the machine busy run at a time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     jobs: u8,
     /// The daemon the scenarios put to the test; charon shows that they ask for nothing charon does not do
     #[arg(long, value_enum, default_value_t = Daemon::Ferryd)]
     daemon: Daemon,
+    /// Let scenarios of endurance last ten minutes instead of one
+    #[arg(long)]
+    long: bool,
     /// Play one scenario in this process (what the lab starts for each)
     #[arg(long, hide = true, value_name = "SCENARIO")]
     play: Option<String>,
@@ -108,7 +112,7 @@ pub fn run(options: &Options) -> Result<bool> {
         return Ok(true);
     }
     if let Some(name) = &options.play {
-        return lab::play(name, options.daemon);
+        return lab::play(name, options.plan());
     }
     let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| options.wants(*part)).collect();
     ensure!(!parts.is_empty(), "no part or scenario is called {}; see --list", options.only.join(" or "));
@@ -122,7 +126,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Lint => checks::lint(),
             Part::Tests => tests::run(),
             Part::Docs => checks::docs(),
-            Part::Lab => lab::run(&options.scenarios(), options.daemon, usize::from(options.jobs)),
+            Part::Lab => lab::run(&options.scenarios(), options.plan()),
         };
         let tally = tally.unwrap_or_else(|error| {
             println!("  {error:#}");
@@ -141,6 +145,11 @@ impl Options {
         self.only.is_empty()
             || self.only.iter().any(named)
             || part == Part::Lab && !self.scenarios().is_empty()
+    }
+
+    fn plan(&self) -> lab::Plan {
+        let length = if self.long { Length::Long } else { Length::Usual };
+        lab::Plan { daemon: self.daemon, length, jobs: usize::from(self.jobs) }
     }
 
     /// The scenarios asked for: all, unless some are named.
