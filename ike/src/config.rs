@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::cookie::{HalfOpenLimits, HalfOpenTotal};
@@ -28,6 +28,8 @@ pub struct EndpointConfig {
     pub unique_ids: Arc<UniqueIds>,
     /// Half-open IKE SAs of all endpoints, which the thresholds are about.
     pub half_open: Arc<HalfOpenTotal>,
+    /// IKE SAs of all endpoints, which the limit is about.
+    pub ike_sas: Arc<IkeSaTotal>,
     /// The connections and secrets to begin with.
     pub configuration: Arc<Configuration>,
 }
@@ -90,6 +92,27 @@ impl UniqueIds {
     }
 }
 
+/// How many IKE SAs all endpoints together have that share this value. One that has a successor, or is over and only
+/// answers what comes again, is none of them: rekeying neither counts twice nor is kept from anybody.
+#[derive(Debug, Default)]
+pub struct IkeSaTotal(AtomicUsize);
+
+impl IkeSaTotal {
+    /// How many there are now.
+    #[must_use]
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn increase(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn decrease(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How an endpoint behaves towards everybody; strongswan.conf's part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -109,7 +132,7 @@ pub struct Settings {
     pub accept_private_algorithms: bool,
     /// Requests to make an IKE SA are ignored.
     pub initiator_only: bool,
-    /// The most IKE SAs this endpoint holds as responder; `None` for no limit.
+    /// With so many IKE SAs, those of all endpoints counted, strangers are not answered; `None` for no limit.
     pub ike_sa_limit: Option<usize>,
     /// The largest datagram that is looked at, in octets.
     pub max_datagram: usize,
@@ -118,6 +141,10 @@ pub struct Settings {
     /// How long a rekeyed CHILD_SA still accepts packets after both ends have deleted it; zero until its lifetime
     /// ends, if it has one.
     pub delete_rekeyed_delay: Duration,
+    /// An IKE SA whose first CHILD_SA comes to nothing is deleted.
+    pub close_ike_on_child_failure: bool,
+    /// An IKE SA is deleted when its last CHILD_SA has been idle for too long.
+    pub inactivity_close_ike: bool,
 }
 
 impl Default for Settings {
@@ -135,6 +162,8 @@ impl Default for Settings {
             max_datagram: 10_000,                         // charon.max_packet
             reuse_ike_sa: true,                           // charon.reuse_ikesa
             delete_rekeyed_delay: Duration::from_secs(5), // charon.delete_rekeyed_delay
+            close_ike_on_child_failure: false,
+            inactivity_close_ike: false,
         }
     }
 }
@@ -460,6 +489,8 @@ pub struct Child {
     pub bytes: Volume,
     /// How many packets each direction may carry.
     pub packets: Volume,
+    /// It ends when it has carried nothing for so long; `None` for never.
+    pub inactivity: Option<Duration>,
     /// What happens when it is loaded.
     pub start_action: ChildAction,
     /// What happens when the peer closes it.

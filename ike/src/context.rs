@@ -28,7 +28,15 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(config: EndpointConfig, crypto: Arc<CryptoProvider>) -> Self {
-        let EndpointConfig { ports, settings, spi_prefix, unique_ids, configuration, half_open: _ } = config;
+        let EndpointConfig {
+            ports,
+            settings,
+            spi_prefix,
+            unique_ids,
+            configuration,
+            half_open: _,
+            ike_sas: _,
+        } = config;
         let (outputs, counters, born) = Default::default();
         Self { crypto, ports, spi_prefix, settings, configuration, unique_ids, outputs, counters, born }
     }

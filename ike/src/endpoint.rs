@@ -9,7 +9,7 @@ use ring::digest;
 use tracing::{debug, info, info_span};
 
 use crate::command::{Command, CommandError};
-use crate::config::{Child, Connection, EndpointConfig, Unique};
+use crate::config::{Child, Connection, EndpointConfig, IkeSaTotal, Unique};
 use crate::context::{Cx, House, draw_ike_spi};
 use crate::cookie::{Admission, CookieJar, HalfOpen};
 use crate::crypto::{CryptoProvider, Role};
@@ -40,6 +40,8 @@ pub struct Endpoint {
     /// Made with the first request of a stranger, as is the next.
     cookies: Option<CookieJar>,
     half_open: HalfOpen,
+    /// IKE SAs of all endpoints.
+    total: Arc<IkeSaTotal>,
     /// Who waits for all SAs to go.
     shutdown: Option<RequestId>,
     is_going_down: bool,
@@ -55,6 +57,8 @@ struct Held {
     opened_by: Option<FirstMessage>,
     /// It counts among `standing`.
     stands: bool,
+    /// It counts in the total of all endpoints.
+    counts: bool,
 }
 
 /// An IKE_SA_INIT request, known again by its hash.
@@ -77,6 +81,7 @@ impl Endpoint {
         let mut key = [0; 16];
         crypto.random(&mut key);
         let half_open = HalfOpen::new(config.settings.half_open, key, config.half_open.clone());
+        let total = config.ike_sas.clone();
         Self {
             house: House::new(config, crypto),
             sas: HashMap::new(),
@@ -86,6 +91,7 @@ impl Endpoint {
             standing: HashMap::new(),
             cookies: None,
             half_open,
+            total,
             shutdown: None,
             is_going_down: false,
         }
@@ -320,7 +326,7 @@ impl Endpoint {
         if !self.admit(cleartext, now) {
             return;
         }
-        if self.house.settings.ike_sa_limit.is_some_and(|limit| self.sas.len() >= limit) {
+        if self.house.settings.ike_sa_limit.is_some_and(|limit| self.total.get() >= limit) {
             self.house.counters.dropped_half_open += 1;
             debug!(target: "net", "ignoring IKE_SA_INIT from {source}: charon.ikesa_limit is reached");
             return;
@@ -424,7 +430,10 @@ impl Endpoint {
             self.by_first_message.insert(first_message, spi);
         }
         self.by_id.insert(sa.core.id, spi);
-        self.sas.insert(spi, Held { sa, deadline: None, half_open_from: None, opened_by, stands: false });
+        self.sas.insert(
+            spi,
+            Held { sa, deadline: None, half_open_from: None, opened_by, stands: false, counts: false },
+        );
     }
 
     fn spi_of_child(&self, child_sa: ChildSaId) -> Option<IkeSpi> {
@@ -471,6 +480,11 @@ impl Endpoint {
         if stands != held.stands {
             held.stands = stands;
             self.count_standing(held.sa.core.name(), stands);
+        }
+        let counts = stands || held.sa.is_half_open();
+        if counts != held.counts {
+            held.counts = counts;
+            if counts { self.total.increase() } else { self.total.decrease() }
         }
         // The next deadline.
         let deadline = if is_gone { None } else { held.sa.core.timers.earliest() };

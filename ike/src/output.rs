@@ -97,8 +97,8 @@ pub enum Action {
         /// Which.
         child_sa: ChildSaId,
     },
-    /// Tell when the CHILD_SAs last received a packet: [`Outcome::LastInbound`].
-    QueryInbound {
+    /// Tell when the CHILD_SAs last carried a packet: [`Outcome::Used`].
+    QueryUse {
         /// Which.
         child_sas: Vec<ChildSaId>,
     },
@@ -215,10 +215,21 @@ pub enum Outcome {
         /// True if it may.
         is_allowed: bool,
     },
-    /// How long ago any of the CHILD_SAs last received a packet; `None` if never.
-    LastInbound(Option<Duration>),
+    /// When each of the CHILD_SAs last carried a packet. Those that are gone are left out.
+    Used(Vec<LastUse>),
     /// It could not be done; the sentence says why.
     Failed(String),
+}
+
+/// When a CHILD_SA last carried a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastUse {
+    /// Which.
+    pub child_sa: ChildSaId,
+    /// How long ago it received one; `None` if never.
+    pub received: Option<Duration>,
+    /// How long ago it sent one; `None` if never.
+    pub sent: Option<Duration>,
 }
 
 /// Something that happened and asks for nothing.

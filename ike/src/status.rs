@@ -177,6 +177,12 @@ pub struct Counters {
     pub cookies_demanded: u64,
     /// Requests of ours that were sent again.
     pub retransmits: u64,
+    /// IKE SAs that were rekeyed at our wish.
+    pub ike_rekeyed_by_us: u64,
+    /// IKE SAs that were rekeyed at the peer's.
+    pub ike_rekeyed_by_peer: u64,
+    /// CHILD_SAs that were rekeyed.
+    pub children_rekeyed: u64,
     /// By exchange: requests in, responses in, requests out, responses out. Retransmissions not counted.
     pub ike_sa_init: ExchangeCounters,
     /// As above.
@@ -195,6 +201,9 @@ impl AddAssign for Counters {
         self.dropped_half_open += other.dropped_half_open;
         self.cookies_demanded += other.cookies_demanded;
         self.retransmits += other.retransmits;
+        self.ike_rekeyed_by_us += other.ike_rekeyed_by_us;
+        self.ike_rekeyed_by_peer += other.ike_rekeyed_by_peer;
+        self.children_rekeyed += other.children_rekeyed;
         self.ike_sa_init += other.ike_sa_init;
         self.ike_auth += other.ike_auth;
         self.create_child_sa += other.create_child_sa;

@@ -24,12 +24,15 @@ pub(crate) enum Timer {
     /// Armed while a CHILD_SA that was rekeyed still receives, at the earliest end of that. Firing removes those that
     /// are due.
     ChildLinger,
+    /// Armed while a CHILD_SA may end for carrying nothing, at the earliest moment. Firing asks the data plane about
+    /// those that are due.
+    ChildInactive,
     /// Armed when the SA is closed but the peer may still ask for our last answer. Firing forgets it.
     Linger,
 }
 
 impl Timer {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Retransmit,
         Self::HalfOpen,
         Self::Liveness,
@@ -39,6 +42,7 @@ impl Timer {
         Self::ChildRekey,
         Self::ChildExpire,
         Self::ChildLinger,
+        Self::ChildInactive,
         Self::Linger,
     ];
 }

@@ -364,7 +364,7 @@ const KINDS: [ActionKind; 10] = [
     ActionKind::InstallChild,
     ActionKind::UpdateChild,
     ActionKind::RemoveChild,
-    ActionKind::QueryInbound,
+    ActionKind::QueryUse,
     ActionKind::Lease,
     ActionKind::ReleaseLease,
     ActionKind::CheckUnique,

@@ -62,6 +62,7 @@ impl<'r> Draft<'r> {
             rand_time: Duration::ZERO,
             bytes: Volume::default(),
             packets: Volume::default(),
+            inactivity: None,
             start_action: ChildAction::None,
             close_action: ChildAction::None,
             dpd_action: ChildAction::None,
@@ -86,6 +87,7 @@ impl<'r> Draft<'r> {
             "rekey_packets" => self.packets.rekey = Some(key.number("a number of packets")?),
             "life_packets" => self.packets.life = Some(key.number("a number of packets")?),
             "rand_packets" => self.packets.rand = Some(key.number("a number of packets")?),
+            "inactivity" => self.child.inactivity = nonzero(key.time()?),
             "start_action" => self.child.start_action = action(key)?,
             "close_action" => self.child.close_action = action(key)?,
             "dpd_action" => self.child.dpd_action = action(key)?,
@@ -131,7 +133,6 @@ impl<'r> Draft<'r> {
             "label_mode" => key.choice(&[("system", ()), ("simple", ()), ("selinux", ())])?,
             "policies_fwd_out" => remark(key.bool()?, "forwarding has no policies"),
             "ipcomp" => remark(key.bool()?, "packets are not compressed"),
-            "inactivity" => remark(!key.time()?.is_zero(), "inactivity is not watched"),
             "per_cpu_sas" => {
                 let choices = [
                     ("no", false),
@@ -342,6 +343,7 @@ mod tests {
             .with("dpd_action", "restart")
             .with("replay_window", "0")
             .with("reqid", "7")
+            .with("inactivity", "5m")
             .with("copy_df", "no")
             .with("copy_dscp", "in")
             .with("mode", "TUNNEL")
@@ -354,6 +356,7 @@ mod tests {
         assert_eq!(child.dpd_action, ChildAction::Start);
         assert_eq!(child.replay_window, 0);
         assert_eq!(child.reqid, Some(7));
+        assert_eq!(child.inactivity, Some(Duration::from_secs(300)));
         assert!(!child.copy_df);
         assert_eq!(child.copy_dscp, CopyDscp::In);
         assert_eq!(remarks, Vec::<String>::new());
@@ -424,12 +427,11 @@ mod tests {
     fn what_nobody_is_worse_protected_without_is_remarked_on() {
         let section = Section::new()
             .with("ipcomp", "yes")
-            .with("inactivity", "5m")
             .with("hw_offload", "yes")
             .with_list("esp_proposals", ["aes128ctr-sha256", "aes256gcm16"]);
         let (child, remarks) = read(&section).unwrap();
         assert_eq!(child.esp_proposals.len(), 1);
-        assert_eq!(remarks.len(), 4, "{remarks:?}");
+        assert_eq!(remarks.len(), 3, "{remarks:?}");
         assert_eq!(
             remarks[0],
             "connections.gw.children.lan.ipcomp = yes has no effect yet: packets are not compressed"

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use ferry_ike::output::{Action, ChildInstall, ChildSaId, Outcome};
+use ferry_ike::output::{Action, ChildInstall, ChildSaId, LastUse, Outcome};
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::routing::{Routing, Ways};
 use super::{DataPlane, Order};
+use crate::control::ChildUse;
 
 /// Does orders one after the other. It ends with [`Order::Stop`], or when nobody can order any more; dropped
 /// midway it leaves routes behind, which the next start takes over.
@@ -72,9 +73,14 @@ impl<P: DataPlane> Steward<P> {
                 self.plane.remove(child_sa);
                 Ok(Outcome::Done)
             }
-            Action::QueryInbound { child_sas } => {
-                let usage = self.plane.query(&child_sas);
-                Ok(Outcome::LastInbound(usage.values().filter_map(|used| used.last_in).min()))
+            Action::QueryUse { child_sas } => {
+                let usage = self.plane.query(&child_sas).into_iter();
+                let last_use = |(child_sa, used): (ChildSaId, ChildUse)| LastUse {
+                    child_sa,
+                    received: used.last_in,
+                    sent: used.last_out,
+                };
+                Ok(Outcome::Used(usage.map(last_use).collect()))
             }
             Action::InstallVirtualIps { path, lease, .. } => {
                 self.routing.add_virtual_ips(&lease, path, self.plane.interface()).await?;

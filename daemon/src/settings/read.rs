@@ -96,6 +96,9 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
         )?,
         reuse_ike_sa: from.bool("reuse_ikesa", default.reuse_ike_sa)?,
         delete_rekeyed_delay: from.seconds("delete_rekeyed_delay", default.delete_rekeyed_delay)?,
+        close_ike_on_child_failure: from
+            .bool("close_ike_on_child_failure", default.close_ike_on_child_failure)?,
+        inactivity_close_ike: from.bool("inactivity_close_ike", default.inactivity_close_ike)?,
         ..default
     })
 }

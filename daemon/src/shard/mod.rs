@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ferry_ike::config::{
-    Child, Configuration, Connection, EndpointConfig, Ports, Settings, SpiPrefix, UniqueIds,
+    Child, Configuration, Connection, EndpointConfig, IkeSaTotal, Ports, Settings, SpiPrefix, UniqueIds,
 };
 use ferry_ike::cookie::HalfOpenTotal;
 use ferry_ike::crypto::CryptoProvider;
@@ -105,6 +105,7 @@ impl Shards {
         let crypto = Arc::new(CryptoProvider::system());
         let unique_ids = Arc::new(UniqueIds::default());
         let half_open = Arc::new(HalfOpenTotal::default());
+        let ike_sas = Arc::new(IkeSaTotal::default());
         let registry = Arc::new(Registry::default());
         let (events, _) = broadcast::channel(EVENTS);
         let (inboxes, outlets): (Vec<_>, Vec<_>) = (0..steering.shards())
@@ -132,6 +133,7 @@ impl Shards {
                     spi_prefix: SpiPrefix { bits: steering.bits(), value },
                     unique_ids: unique_ids.clone(),
                     half_open: half_open.clone(),
+                    ike_sas: ike_sas.clone(),
                     configuration: Arc::default(),
                 },
                 crypto.clone(),

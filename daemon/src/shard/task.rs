@@ -123,7 +123,7 @@ impl Outside {
             | Action::UseChild { .. }
             | Action::UpdateChild { .. }
             | Action::RemoveChild { .. }
-            | Action::QueryInbound { .. }
+            | Action::QueryUse { .. }
             | Action::InstallVirtualIps { .. }
             | Action::RemoveVirtualIps { .. } => {
                 self.dataplane.act(action, self.reply_to(id));

@@ -36,6 +36,8 @@ pub(crate) struct ChildSa {
     pub(crate) installed: Option<Instant>,
     pub(crate) rekeys: Option<Instant>,
     pub(crate) expires: Option<Instant>,
+    /// When it was installed, or last known to carry a packet.
+    pub(crate) used: Option<Instant>,
     /// Until when it still receives, once both ends have deleted it.
     pub(crate) lingers: Option<Instant>,
     /// Why we have asked the peer, or mean to ask it, to end it.
@@ -263,6 +265,7 @@ impl Agreed {
             installed: None,
             rekeys: None,
             expires: None,
+            used: None,
             lingers: None,
             ending: None,
         };
@@ -275,6 +278,7 @@ impl ChildSa {
     pub(crate) fn mark_installed(&mut self, cx: &Cx<'_>) {
         self.state = ChildSaState::Installed;
         self.installed = Some(cx.now);
+        self.used = Some(cx.now);
         self.rekeys = self.child.rekey_time.map(|time| cx.now + jittered(time, self.child.rand_time, cx));
         self.expires = self.child.life_time.map(|life_time| cx.now + life_time);
     }

@@ -63,6 +63,7 @@ impl Host {
             spi_prefix: setup.spi_prefix,
             unique_ids: Arc::default(),
             half_open: Arc::default(),
+            ike_sas: Arc::default(),
             configuration: configuration.clone(),
         };
         Self {

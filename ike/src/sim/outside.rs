@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::config::Lease;
 use crate::identity::Identity;
 use crate::lease::{Pool, Pools};
-use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, Outbound, Outcome};
+use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, LastUse, Outbound, Outcome};
 use crate::wire::registry::Spi;
 
 /// The kinds of [`Action`].
@@ -24,8 +24,8 @@ pub enum ActionKind {
     UpdateChild,
     /// [`Action::RemoveChild`].
     RemoveChild,
-    /// [`Action::QueryInbound`].
-    QueryInbound,
+    /// [`Action::QueryUse`].
+    QueryUse,
     /// [`Action::Lease`].
     Lease,
     /// [`Action::ReleaseLease`].
@@ -48,7 +48,7 @@ impl ActionKind {
             Action::UseChild { .. } => Self::UseChild,
             Action::UpdateChild { .. } => Self::UpdateChild,
             Action::RemoveChild { .. } => Self::RemoveChild,
-            Action::QueryInbound { .. } => Self::QueryInbound,
+            Action::QueryUse { .. } => Self::QueryUse,
             Action::Lease { .. } => Self::Lease,
             Action::ReleaseLease { .. } => Self::ReleaseLease,
             Action::CheckUnique { .. } => Self::CheckUnique,
@@ -86,6 +86,7 @@ pub struct Outside {
 pub(super) struct Installed {
     pub(super) install: Box<ChildInstall>,
     pub(super) last_inbound: Option<Instant>,
+    pub(super) last_outbound: Option<Instant>,
     /// When it began to be sent with, counted in moves; `None` while it is not.
     pub(super) used_since: Option<u64>,
 }
@@ -183,7 +184,8 @@ impl Outside {
                     self.fault(format!("CHILD_SA #{id} is installed with an SPI that is not its own"));
                 }
                 let used_since = (install.outbound_use == Outbound::Now).then(|| self.next_move());
-                self.installed.insert(id, Installed { install, last_inbound: None, used_since });
+                self.installed
+                    .insert(id, Installed { install, last_inbound: None, last_outbound: None, used_since });
                 Outcome::Done
             }
             Action::UseChild { child_sa } => {
@@ -210,9 +212,14 @@ impl Outside {
                 }
                 Outcome::Done
             }
-            Action::QueryInbound { child_sas } => {
-                let last = child_sas.iter().filter_map(|id| self.installed.get(id)?.last_inbound).max();
-                Outcome::LastInbound(last.map(|at| now.saturating_duration_since(at)))
+            Action::QueryUse { child_sas } => {
+                let ago = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+                let last_use = |id: &ChildSaId| {
+                    let installed = self.installed.get(id)?;
+                    let (received, sent) = (ago(installed.last_inbound), ago(installed.last_outbound));
+                    Some(LastUse { child_sa: *id, received, sent })
+                };
+                Outcome::Used(child_sas.iter().filter_map(last_use).collect())
             }
             Action::Lease { pools, identity, requested } => {
                 Outcome::Lease(self.lease(&pools, &identity, &requested))

@@ -260,6 +260,7 @@ fn child() -> Child {
         rand_time: Duration::ZERO,
         bytes: Volume::default(),
         packets: Volume::default(),
+        inactivity: None,
         start_action: ChildAction::None,
         close_action: ChildAction::None,
         dpd_action: ChildAction::None,

@@ -17,12 +17,15 @@ impl World {
         }
         let Some(sent) = sender.outside.outbound() else { return false };
         let (spi, path, encr) = (sent.spi_out, sent.path, sent.outbound.octets().0.to_vec());
+        let (id, now) = (sent.child_sa, self.now());
+        if let Some(installed) = self.host_mut(from).outside.child_mut(id) {
+            installed.last_outbound = Some(now);
+        }
         let source = self.outer_source(from, path.local, path.remote);
         let Some((to, local)) = self.receiver(path.remote, source) else { return false };
         if self.host(to).is_cut_off {
             return false;
         }
-        let now = self.now();
         let host = self.host_mut(to);
         let Some(received) = host.outside.by_spi(spi) else { return false };
         if received.inbound.octets().0 != encr || received.path.local != local {

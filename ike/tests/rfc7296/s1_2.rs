@@ -318,3 +318,30 @@ fn an_answer_from_elsewhere_is_ignored() {
     world.run();
     world.assert_connected(rw, gw);
 }
+
+/// The CHILD_SA comes to nothing. The IKE SA stands, unless an end is set to do without it then.
+#[test]
+fn an_ike_sa_without_its_child_is_kept_or_closed() {
+    let misfit = || client().esp(&["aes256gcm16"]);
+    let strict = |setup: Setup| setup.settings(|settings| settings.close_ike_on_child_failure = true);
+    for (client, gateway, is_kept) in [
+        (misfit(), gateway(), true),
+        (strict(misfit()), gateway(), false),
+        (misfit(), strict(gateway()), false),
+        (strict(misfit()), strict(gateway()), false),
+    ] {
+        let (mut world, rw, gw) = World::of(client, gateway);
+        let request = world.initiate(rw, "net");
+        world.run();
+        assert_eq!([rw, gw].map(|host| world.ike_sas(host).len()), [usize::from(is_kept); 2]);
+        let failed = format!(
+            "request {request} failed: establishing CHILD_SA failed: the peer answered NO_PROPOSAL_CHOSEN"
+        );
+        assert!(world.events(rw).contains(&failed));
+        for sa in world.ike_sas(rw) {
+            world.terminate(rw, sa.id);
+        }
+        world.run_out(seconds(60));
+        world.assert_nothing_left();
+    }
+}

@@ -221,12 +221,12 @@ fn an_ike_sa_without_a_child_sa_is_watched_too() {
 #[test]
 fn a_late_word_of_the_data_plane_does_not_stop_the_watch() {
     let (mut world, rw, gw) = with_dpd();
-    world.deal(rw, ActionKind::QueryInbound, Manner::Late(seconds(5)));
+    world.deal(rw, ActionKind::QueryUse, Manner::Late(seconds(5)));
     world.run_for(seconds(34));
     assert_eq!(world.host(rw).endpoint.counters().informational.requests_out, 0);
     world.run_for(seconds(2));
     assert_eq!(world.host(rw).endpoint.counters().informational.requests_out, 1);
-    world.deal(rw, ActionKind::QueryInbound, Manner::Fails);
+    world.deal(rw, ActionKind::QueryUse, Manner::Fails);
     world.cut(gw, true);
     world.run_for(seconds(300));
     assert!(world.ike_sas(rw).is_empty());

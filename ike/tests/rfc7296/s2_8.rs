@@ -1,6 +1,6 @@
 //! Section 2.8, Rekeying: SAs are replaced in time, and end when their time is up.
 
-use ferry_ike::sim::{Setup, World, client, gateway};
+use ferry_ike::sim::{ActionKind, HostId, Manner, Setup, World, client, gateway};
 use ferry_ike::status::IkeSaState;
 
 use crate::seconds;
@@ -56,36 +56,175 @@ fn a_child_sa_ends_when_its_time_is_up() {
     world.assert_nothing_left();
 }
 
-/// Its Delete waits behind a question that nobody answers. The time it waits is not the time to ask again.
+/// Its Delete waits behind a question that nobody answers, but its keys are not used any longer.
 #[test]
-fn a_child_sa_whose_time_is_up_waits_for_its_turn() {
+fn a_child_sa_whose_time_is_up_does_not_wait_for_the_peer() {
     let short = client().dpd(seconds(595)).child(|child| child.life_time = Some(seconds(600)));
     let (mut world, rw, gw) = World::of(short, gateway());
     world.connect(rw, gw, "net");
     world.cut(gw, true);
-    world.run_for(seconds(601));
+    world.run_for(seconds(599));
+    assert!(world.host(rw).outside.outbound().is_some());
+    world.run_for(seconds(2));
     assert_eq!(world.ike_sa(rw).tasks_active, ["IKE_DPD"]);
     assert_eq!(world.ike_sa(rw).tasks_queued, ["CHILD_DELETE"]);
+    assert!(world.host(rw).outside.outbound().is_none());
+    assert_eq!(world.events(rw), ["CHILD_SA net down: Expired"]);
     world.cut(gw, false);
     world.run_for(seconds(60));
-    assert_eq!(world.events(rw), ["CHILD_SA net down: Expired"]);
     assert_eq!(world.events(gw), ["CHILD_SA net down: Closed"]);
 }
 
+/// We have asked the peer to delete it, and hear nothing.
 #[test]
-fn an_operators_word_comes_before_the_end_of_a_lifetime() {
-    let short = with_ike_lifetime(client()).child(|child| child.life_time = Some(seconds(600)));
+fn a_child_sa_that_is_being_deleted_expires_too() {
+    let short = client().child(|child| child.life_time = Some(seconds(600)));
     let (mut world, rw, gw) = World::of(short, gateway());
     world.connect(rw, gw, "net");
+    world.run_for(seconds(590));
     world.cut(gw, true);
-    world.run_for(seconds(600));
-    assert_eq!(world.ike_sa(rw).tasks_active, ["CHILD_DELETE"]);
     let child = world.ike_sa(rw).children[0].id;
     let request = world.terminate_child(rw, child);
-    world.cut(gw, false);
-    world.run_for(seconds(60));
+    world.run_for(seconds(5));
+    assert!(world.host(rw).outside.outbound().is_some(), "until the peer has answered");
+    world.run_for(seconds(6));
+    assert!(world.host(rw).outside.outbound().is_none());
     assert_eq!(
         world.events(rw),
         ["CHILD_SA net down: Terminated".to_owned(), format!("request {request} done")]
     );
+    world.cut(gw, false);
+    world.run_for(seconds(60));
+    assert_eq!(world.events(gw), ["CHILD_SA net down: Closed"]);
+    assert!(world.events(rw).is_empty());
+    world.assert_no_faults();
+}
+
+/// The successor of a CHILD_SA is granted when that one is over already.
+#[test]
+fn a_child_sa_expires_while_it_is_rekeyed() {
+    let short = client().child(|child| child.life_time = Some(seconds(600)));
+    let (mut world, rw, gw) = World::of(short, gateway());
+    world.connect(rw, gw, "net");
+    world.run_for(seconds(599));
+    crate::rekeying::rekey_child(&mut world, rw);
+    world.deliver();
+    let answer = world.take();
+    world.wait(seconds(2));
+    assert!(world.host(rw).outside.outbound().is_none());
+    world.inject(answer);
+    world.run();
+    assert!(world.ping(rw) && world.ping(gw));
+    let told = world.events(rw);
+    assert_eq!(told.first().map(String::as_str), Some("CHILD_SA net down: Expired"), "{told:?}");
+    world.run_for(seconds(10));
+    crate::rekeying::child(&world, rw);
+    crate::rekeying::child(&world, gw);
+    world.assert_connected(rw, gw);
+}
+
+#[test]
+fn a_rekeyed_sa_is_counted() {
+    let (mut world, rw, gw) = World::of(client(), gateway());
+    world.connect(rw, gw, "net");
+    crate::rekeying::rekey_child(&mut world, rw);
+    world.run();
+    crate::rekeying::rekey_ike(&mut world, gw);
+    world.run();
+    for (host, by_us) in [(rw, 0), (gw, 1)] {
+        let counters = world.host(host).endpoint.counters();
+        assert_eq!(counters.children_rekeyed, 1);
+        assert_eq!((counters.ike_rekeyed_by_us, counters.ike_rekeyed_by_peer), (by_us, 1 - by_us));
+    }
+}
+
+/// swanctl.conf `inactivity`, which no RFC knows.
+mod inactivity {
+    use super::*;
+
+    fn impatient() -> (World, HostId, HostId) {
+        let (mut world, rw, gw) =
+            World::of(client().child(|child| child.inactivity = Some(seconds(60))), gateway());
+        world.connect(rw, gw, "net");
+        (world, rw, gw)
+    }
+
+    #[test]
+    fn an_idle_child_sa_is_deleted() {
+        let (mut world, rw, gw) = impatient();
+        world.run_for(seconds(59));
+        crate::rekeying::child(&world, rw);
+        world.run_for(seconds(2));
+        assert_eq!(world.events(rw), ["CHILD_SA net down: Terminated"]);
+        assert_eq!(world.events(gw), ["CHILD_SA net down: Closed"]);
+        assert_eq!(world.ike_sa(rw).state, IkeSaState::Established);
+        assert_eq!(world.due(rw), None);
+    }
+
+    #[test]
+    fn traffic_of_either_direction_keeps_it() {
+        for inbound in [true, false] {
+            let (mut world, rw, gw) = impatient();
+            world.run_for(seconds(40));
+            assert!(world.ping(if inbound { gw } else { rw }));
+            world.run_for(seconds(59));
+            crate::rekeying::child(&world, rw);
+            world.run_for(seconds(2));
+            assert!(world.ike_sa(rw).children.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_last_takes_the_ike_sa_with_it_if_that_is_set() {
+        let setup = client()
+            .settings(|settings| settings.inactivity_close_ike = true)
+            .child(|child| child.inactivity = Some(seconds(60)));
+        let (mut world, rw, gw) = World::of(setup, gateway());
+        world.connect(rw, gw, "net");
+        world.run_for(seconds(61));
+        assert_eq!(world.events(rw), ["IKE_SA rw down: deleted", "CHILD_SA net down: Terminated"]);
+        world.run_out(seconds(60));
+        world.assert_nothing_left();
+    }
+
+    /// While the data plane is asked, the CHILD_SA is rekeyed, ended, or goes with its IKE SA.
+    #[test]
+    fn a_late_answer_of_the_data_plane_ends_nothing_else() {
+        type Order = fn(&mut World, HostId);
+        let orders: [Order; 3] = [
+            |world, rw| {
+                crate::rekeying::rekey_child(world, rw);
+            },
+            |world, rw| {
+                crate::rekeying::rekey_ike(world, rw);
+            },
+            |world, rw| {
+                let sa = world.ike_sa(rw).id;
+                world.terminate(rw, sa);
+            },
+        ];
+        for order in orders {
+            let (mut world, rw, gw) = impatient();
+            world.deal(rw, ActionKind::QueryUse, Manner::Late(seconds(5)));
+            world.run_for(seconds(61));
+            order(&mut world, rw);
+            world.run_for(seconds(20));
+            world.assert_mirrored(rw, gw);
+            world.run_for(seconds(120));
+            for sa in world.ike_sas(rw) {
+                assert!(sa.children.is_empty(), "it is idle in the end");
+                world.terminate(rw, sa.id);
+            }
+            world.run_out(seconds(60));
+            world.assert_nothing_left();
+        }
+    }
+
+    #[test]
+    fn a_data_plane_that_does_not_know_is_taken_for_silent() {
+        let (mut world, rw, _) = impatient();
+        world.deal(rw, ActionKind::QueryUse, Manner::Fails);
+        world.run_for(seconds(61));
+        assert!(world.ike_sa(rw).children.is_empty());
+    }
 }

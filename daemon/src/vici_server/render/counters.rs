@@ -6,10 +6,9 @@ use ferry_vici::Section;
 /// What was counted since `before`.
 pub(in crate::vici_server) fn render(now: &Counters, before: &Counters) -> Section {
     let mut section = Section::new()
-        // Nothing is rekeyed yet.
-        .with("ike-rekey-init", 0_u64)
-        .with("ike-rekey-resp", 0_u64)
-        .with("child-rekey", 0_u64)
+        .with("ike-rekey-init", now.ike_rekeyed_by_us.saturating_sub(before.ike_rekeyed_by_us))
+        .with("ike-rekey-resp", now.ike_rekeyed_by_peer.saturating_sub(before.ike_rekeyed_by_peer))
+        .with("child-rekey", now.children_rekeyed.saturating_sub(before.children_rekeyed))
         .with("invalid", now.invalid.saturating_sub(before.invalid))
         .with("invalid-spi", now.invalid_spi.saturating_sub(before.invalid_spi));
     let exchanges: [(&str, &ExchangeCounters, &ExchangeCounters); 4] = [
@@ -42,6 +41,9 @@ mod tests {
             responses_out: n + 3,
         };
         let now = Counters {
+            ike_rekeyed_by_us: 7,
+            ike_rekeyed_by_peer: 8,
+            children_rekeyed: 9,
             invalid: 5,
             invalid_spi: 6,
             ike_sa_init: exchange(10),
@@ -50,10 +52,11 @@ mod tests {
             informational: exchange(40),
             ..Counters::default()
         };
-        let before = Counters { invalid: 2, ike_sa_init: exchange(1), ..Counters::default() };
+        let before =
+            Counters { children_rekeyed: 4, invalid: 2, ike_sa_init: exchange(1), ..Counters::default() };
         assert_eq!(
             dump::raw("c", &render(&now, &before)),
-            "c {ike-rekey-init=0 ike-rekey-resp=0 child-rekey=0 invalid=3 invalid-spi=6 \
+            "c {ike-rekey-init=7 ike-rekey-resp=8 child-rekey=5 invalid=3 invalid-spi=6 \
              ike-init-in-req=9 ike-init-in-resp=9 ike-init-out-req=9 ike-init-out-resp=9 \
              ike-auth-in-req=20 ike-auth-in-resp=21 ike-auth-out-req=22 ike-auth-out-resp=23 \
              create-child-in-req=30 create-child-in-resp=31 create-child-out-req=32 create-child-out-resp=33 \

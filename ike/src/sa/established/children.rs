@@ -39,10 +39,21 @@ impl Established {
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) {
-        info!(target: "ike", "failed to establish CHILD_SA, keeping IKE_SA: {failure}");
+        self.decide_on_child_failure(failure, cx);
         cx.ask(core.id, Action::RemoveChild { child_sa });
         let mut requests = std::mem::take(&mut core.requests);
         cx.complete(&mut requests, &Err(format!("establishing CHILD_SA failed: {failure}")));
+    }
+
+    /// The first CHILD_SA has come to nothing. RFC 7296 §1.2: the IKE SA is there all the same, and stays unless the
+    /// settings say otherwise.
+    pub(crate) fn decide_on_child_failure(&mut self, failure: &Failure, cx: &Cx<'_>) {
+        if cx.settings.close_ike_on_child_failure {
+            info!(target: "ike", "failed to establish CHILD_SA, closing IKE_SA: {failure}");
+            self.end(ChildDown::Terminated);
+        } else {
+            info!(target: "ike", "failed to establish CHILD_SA, keeping IKE_SA: {failure}");
+        }
     }
 
     pub(super) fn handle_installed(&mut self, outcome: Outcome, core: &mut Core, cx: &mut Cx<'_>) {

@@ -20,7 +20,7 @@ impl Established {
         if quiet < delay || child_sas.is_empty() {
             self.consider_liveness(quiet, core, cx);
         } else {
-            self.querying = Some(cx.ask(core.id, Action::QueryInbound { child_sas }));
+            self.querying = Some(cx.ask(core.id, Action::QueryUse { child_sas }));
         }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Everything here is data. An exchange is a [`Task`] waiting for its turn in the message window (`work`); what the
 //! peer asks is answered by a function in `exchange`. CHILD_SAs come and go in `children`, the IKE SA itself in
-//! `ending`; `liveness` asks whether the peer is there, `moving` follows it where it goes.
+//! `ending`; `liveness` asks whether the peer is there, `moving` follows it where it goes, `inactivity` ends what is
+//! idle.
 
 mod children;
 mod ending;
+mod inactivity;
 mod liveness;
 mod moving;
 mod work;
@@ -50,6 +52,8 @@ pub(crate) struct Established {
     pub(in crate::sa) installing: Option<Installing>,
     /// The question when a packet last came, if it is asked.
     querying: Option<ActionId>,
+    /// The question which of these CHILD_SAs are idle, if it is asked.
+    watching: Option<(ActionId, Vec<ChildSaId>)>,
     /// Why we have asked the peer, or mean to ask it, to end the IKE SA.
     ending: Option<ChildDown>,
     /// Commands to be told when the IKE SA is gone.
@@ -124,6 +128,7 @@ impl Established {
             answering: None,
             installing: None,
             querying: None,
+            watching: None,
             ending: None,
             enders: Vec::new(),
             child_enders: Vec::new(),
@@ -293,10 +298,12 @@ impl Established {
         if self.querying == Some(id) {
             self.querying = None;
             let quiet = match outcome {
-                Outcome::LastInbound(Some(ago)) => ago,
-                _ => Duration::MAX,
+                Outcome::Used(uses) => uses.iter().filter_map(|used| used.received).min(),
+                _ => None,
             };
-            self.consider_liveness(quiet, core, cx);
+            self.consider_liveness(quiet.unwrap_or(Duration::MAX), core, cx);
+        } else if let Some((_, asked)) = self.watching.take_if(|(action, _)| *action == id) {
+            self.consider_inactivity(&asked, outcome, core, cx);
         } else if self.installing.as_ref().is_some_and(|installing| installing.action == id) {
             self.handle_installed(outcome, core, cx);
         } else if self.answering.as_ref().is_some_and(|answering| answering.awaits(id)) {
@@ -336,6 +343,7 @@ impl Established {
             Timer::ChildRekey => self.rekey_due_children(core, cx),
             Timer::ChildExpire => self.end_expired_children(core, cx),
             Timer::ChildLinger => self.remove_lingering_children(core, cx),
+            Timer::ChildInactive => self.check_inactivity(core, cx),
             // Handled for every state alike.
             Timer::Retransmit | Timer::HalfOpen | Timer::Linger => {}
         }

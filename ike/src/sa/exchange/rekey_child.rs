@@ -300,6 +300,7 @@ impl Established {
             target: "ike", audit = true,
             "CHILD_SA {}{{{}}} has been rekeyed, successor {{{}}}", old.name, old.id, new.id
         );
+        cx.counters.children_rekeyed += 1;
         let (id, ike_sa) = (old.id, Box::new(self.status(core)));
         cx.tell(Event::ChildRekeyed { ike_sa, old: Box::new(old), new: Box::new(new) });
         self.complete_child_rekeyers(id, &Ok(()), cx);
@@ -314,12 +315,16 @@ impl Established {
     // Times.
 
     pub(crate) fn end_expired_children(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
-        for child in &mut self.children {
-            if child.expires.is_some_and(|at| at <= cx.now) && child.is_live() && child.ending.is_none() {
-                info!(target: "knl", "{} is deleted: its lifetime is over", child.describe(core));
-                child.ending = Some(ChildDown::Expired);
-                self.queue.push_back(Task::DeleteChild(child.id));
+        let is_due = |child: &&ChildSa| child.is_to_expire() && child.expires.is_some_and(|at| at <= cx.now);
+        let due: Vec<_> = self.children.iter().filter(is_due).map(|child| child.id).collect();
+        for id in due {
+            let Some(child) = self.child(id) else { continue };
+            info!(target: "knl", "{} is deleted: its lifetime is over", child.describe(core));
+            // Its keys are not used any longer, however long it takes to tell the peer.
+            if child.state != ChildSaState::Deleting {
+                self.queue.push_back(Task::DisownChild(child.spi_in));
             }
+            self.drop_child(id, ChildDown::Expired, core, cx);
         }
         self.arm_child_timers(core);
     }
@@ -336,11 +341,9 @@ impl Established {
     /// Sets the timers by what the CHILD_SAs say.
     pub(crate) fn arm_child_timers(&self, core: &mut Core) {
         let children = || self.children.iter();
-        // One that is to be deleted already waits for its turn, not for its time.
-        let lives = |child: &&ChildSa| child.is_live() && child.ending.is_none();
         let deadlines = [
             (Timer::ChildRekey, children().filter(|c| c.is_to_be_rekeyed()).filter_map(|c| c.rekeys).min()),
-            (Timer::ChildExpire, children().filter(lives).filter_map(|c| c.expires).min()),
+            (Timer::ChildExpire, children().filter(|c| c.is_to_expire()).filter_map(|c| c.expires).min()),
             (Timer::ChildLinger, children().filter_map(|c| c.lingers).min()),
         ];
         for (timer, deadline) in deadlines {
@@ -349,6 +352,7 @@ impl Established {
                 None => core.timers.disarm(timer),
             }
         }
+        self.arm_inactivity(core);
     }
 
     // How things stand.
@@ -411,5 +415,10 @@ impl ChildSa {
     /// It may be replaced at our wish.
     fn is_to_be_rekeyed(&self) -> bool {
         self.state == ChildSaState::Installed && self.outbound == Outbound::Now
+    }
+
+    /// The data plane has it, and it is not there for late packets alone.
+    fn is_to_expire(&self) -> bool {
+        self.is_live() || self.state == ChildSaState::Deleting
     }
 }

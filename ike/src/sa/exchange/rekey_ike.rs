@@ -305,6 +305,10 @@ impl Successor {
         new.child_rekeyers = std::mem::take(&mut old.child_rekeyers);
         new.begin(&mut core, cx);
         new.arm_child_timers(&mut core);
+        match core.role {
+            Role::Initiator => cx.counters.ike_rekeyed_by_us += 1,
+            Role::Responder => cx.counters.ike_rekeyed_by_peer += 1,
+        }
         supersede(old, old_core, cx);
         info!(
             target: "ike", audit = true,
@@ -340,6 +344,7 @@ fn supersede(established: &mut Established, core: &mut Core, cx: &Cx<'_>) {
         Timer::ChildRekey,
         Timer::ChildExpire,
         Timer::ChildLinger,
+        Timer::ChildInactive,
     ] {
         core.timers.disarm(timer);
     }

@@ -354,9 +354,7 @@ impl Answering {
         established.announce(core, cx);
         match child {
             ChildAnswer::Made(child_sa, _) => established.child_installed(child_sa, core, cx),
-            ChildAnswer::Refused(failure) => {
-                info!(target: "ike", "failed to establish CHILD_SA, keeping IKE_SA: {failure}");
-            }
+            ChildAnswer::Refused(failure) => established.decide_on_child_failure(&failure, cx),
             ChildAnswer::NotAsked => {}
         }
         established.work(core, cx)
