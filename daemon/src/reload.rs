@@ -2,9 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ferry_ike::config::Ports;
-
-use crate::connections::Defaults;
 use crate::control::Tunnels;
 use crate::logging::Logger;
 use crate::pools::Leases;
@@ -17,22 +14,14 @@ pub(crate) struct Reload<T> {
     store: Store<T>,
     leases: Leases,
     logger: Logger,
-    /// The ports that were really bound, which a reload cannot change.
-    ports: Ports,
     /// What holds now.
     current: Arc<Mutex<Settings>>,
 }
 
 impl<T: Tunnels> Reload<T> {
     /// What runs, and the settings it was started with.
-    pub(crate) fn new(
-        store: Store<T>,
-        leases: Leases,
-        logger: Logger,
-        ports: Ports,
-        settings: Settings,
-    ) -> Self {
-        let reload = Self { store, leases, logger, ports, current: Arc::new(Mutex::new(settings)) };
+    pub(crate) fn new(store: Store<T>, leases: Leases, logger: Logger, settings: Settings) -> Self {
+        let reload = Self { store, leases, logger, current: Arc::new(Mutex::new(settings)) };
         reload.hand_out(&reload.current.lock().unwrap_or_else(PoisonError::into_inner));
         reload
     }
@@ -66,7 +55,7 @@ impl<T: Tunnels> Reload<T> {
 
     fn hand_out(&self, settings: &Settings) {
         self.leases.set_attributes(settings.attributes.clone());
-        self.store.set_defaults(Defaults { replay_window: settings.replay_window, ports: self.ports });
+        self.store.set_replay_window(settings.replay_window);
     }
 }
 
@@ -108,7 +97,7 @@ mod tests {
         let (store, _) = store();
         let (leases, logger) = (Leases::default(), Logger::default());
         let first = settings("").settings;
-        let reload = Reload::new(store.clone(), leases.clone(), logger, first.ports, first);
+        let reload = Reload::new(store.clone(), leases.clone(), logger, first);
         let new = settings("charon { replay_window = 99\n dns1 = 192.0.2.53\n port = 0\n }");
         let settled = settled_at_start(&reload.current.lock().unwrap(), &new.settings);
         assert_eq!(settled, ["port or port_nat_t"]);
@@ -129,7 +118,7 @@ mod tests {
     async fn a_log_file_that_cannot_be_opened_leaves_all_as_it_was() {
         let (store, _) = store();
         let first = settings("").settings;
-        let reload = Reload::new(store, Leases::default(), Logger::default(), first.ports, first);
+        let reload = Reload::new(store, Leases::default(), Logger::default(), first);
         let new = settings("charon { replay_window = 99\n filelog { x { path = /no/such/dir/log } } }");
         let error = reload.take(new).unwrap_err();
         assert!(error.starts_with("cannot write the log file /no/such/dir/log: "), "{error}");

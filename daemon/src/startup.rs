@@ -101,11 +101,15 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     }));
     tokio::spawn(follow(told, shards.clone()));
 
-    let defaults = Defaults { replay_window: settings.replay_window, ports: sockets.ports() };
+    let defaults = Defaults {
+        replay_window: settings.replay_window,
+        ports: sockets.ports(),
+        plane: plane.handle.abilities(),
+    };
     let store = Store::new(shards.clone(), defaults);
     tokio::spawn(store.clone().react());
     tokio::spawn(look_up(store.clone()));
-    let reload = Reload::new(store.clone(), leases.clone(), logger.clone(), sockets.ports(), settings);
+    let reload = Reload::new(store.clone(), leases.clone(), logger.clone(), settings);
     let control = Control {
         store,
         tunnels: shards.clone(),

@@ -80,6 +80,9 @@ pub enum CommandError {
     /// There is no such CHILD_SA here.
     #[error("there is no CHILD_SA #{0}")]
     NoSuchChildSa(ChildSaId),
+    /// The child's traffic passes or is dropped; there is nothing to negotiate for it.
+    #[error("child '{0}' is no CHILD_SA: its traffic passes or is dropped without one")]
+    NoSa(String),
     /// The endpoint is going down.
     #[error("shutting down")]
     ShuttingDown,

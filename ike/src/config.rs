@@ -4,6 +4,7 @@
 //! to what does not fit. They are shared as immutable snapshots: an SA keeps the [`Connection`] it was made
 //! from, whatever is loaded later.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -440,6 +441,32 @@ impl Connection {
 pub enum Mode {
     /// Packets inside packets.
     Tunnel,
+    /// Packets of the two ends themselves, whose IP header stays.
+    Transport,
+    /// Packets of one address at each end: the headers of tunnel mode without carrying them (Bound End-to-End Tunnel,
+    /// strongSwan's own).
+    Beet,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tunnel => "tunnel",
+            Self::Transport => "transport",
+            Self::Beet => "BEET",
+        })
+    }
+}
+
+/// What becomes of packets that a child's selectors take (RFC 4301 §4.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processing {
+    /// They are protected by a CHILD_SA: PROTECT.
+    Protect(Mode),
+    /// They pass as they are, whatever else would protect them: BYPASS.
+    Pass,
+    /// They are dropped, unless something else protects them: DISCARD.
+    Drop,
 }
 
 /// Whether DSCP is copied between inner and outer header.
@@ -477,8 +504,8 @@ pub struct Child {
     pub local_ts: Vec<SelectorPattern>,
     /// Traffic on the peer's side; at least one.
     pub remote_ts: Vec<SelectorPattern>,
-    /// Tunnel mode so far.
-    pub mode: Mode,
+    /// What becomes of that traffic.
+    pub processing: Processing,
     /// When it is to be rekeyed; `None` for never.
     pub rekey_time: Option<Duration>,
     /// When it ends; `None` for never.
@@ -507,6 +534,17 @@ pub struct Child {
     pub copy_ecn: bool,
     /// Carry DSCP.
     pub copy_dscp: CopyDscp,
+}
+
+impl Child {
+    /// The mode its CHILD_SAs are to have; `None` if it has none, since its traffic passes or is dropped.
+    #[must_use]
+    pub const fn mode(&self) -> Option<Mode> {
+        match self.processing {
+            Processing::Protect(mode) => Some(mode),
+            Processing::Pass | Processing::Drop => None,
+        }
+    }
 }
 
 /// Addresses and attributes that a peer got from our pools, or that we got from a peer.

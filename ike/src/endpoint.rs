@@ -171,6 +171,9 @@ impl Endpoint {
                 if self.is_going_down {
                     return Err(CommandError::ShuttingDown);
                 }
+                if let Some(child) = child.as_ref().filter(|child| child.mode().is_none()) {
+                    return Err(CommandError::NoSa(child.name.clone()));
+                }
                 self.initiate(request, connection, child, path, now);
             }
             Command::RekeyIkeSa { request, ike_sa } => {

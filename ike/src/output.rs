@@ -164,7 +164,7 @@ pub struct ChildInstall {
     pub child: Arc<Child>,
     /// The reqid that ties SAs and policies; kept over rekeys.
     pub reqid: u32,
-    /// Tunnel mode so far.
+    /// The mode that was agreed on.
     pub mode: Mode,
     /// We opened the exchange that made it.
     pub is_initiator: bool,

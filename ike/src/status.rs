@@ -140,7 +140,7 @@ pub struct ChildSaStatus {
     pub reqid: u32,
     /// Where it stands.
     pub state: ChildSaState,
-    /// Tunnel mode so far.
+    /// The mode that was agreed on.
     pub mode: Mode,
     /// ESP goes in UDP.
     pub encapsulated: bool,

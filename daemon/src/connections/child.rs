@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferry_ike::config::{Child, ChildAction, CopyDscp, Mode, Volume};
+use ferry_ike::config::{Child, ChildAction, CopyDscp, Mode, Processing, Volume};
 use ferry_ike::selector::SelectorPattern;
 use ferry_ike::wire::registry::ProtocolId;
 
@@ -11,6 +11,7 @@ use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
 use super::values::{self, Mark};
 use super::{Defaults, proposals};
+use crate::dataplane::Abilities;
 
 /// The widest anti-replay window, in packets: the kernel's limit.
 const WIDEST_WINDOW: u32 = 4096;
@@ -46,6 +47,7 @@ struct Draft<'r> {
     rand_time: Option<Duration>,
     bytes: Amounts,
     packets: Amounts,
+    plane: Abilities,
     remarks: &'r mut Vec<String>,
 }
 
@@ -56,7 +58,7 @@ impl<'r> Draft<'r> {
             esp_proposals: Vec::new(), // empty: strongSwan's default
             local_ts: Vec::new(),      // empty: dynamic
             remote_ts: Vec::new(),     // empty: dynamic
-            mode: Mode::Tunnel,
+            processing: Processing::Protect(Mode::Tunnel),
             rekey_time: None,
             life_time: None,
             rand_time: Duration::ZERO,
@@ -73,7 +75,8 @@ impl<'r> Draft<'r> {
             copy_dscp: CopyDscp::Out, // what is inside may choose its class; what is outside may not reach in
         };
         let (bytes, packets) = Default::default();
-        Self { child, rekey_time: None, life_time: None, rand_time: None, bytes, packets, remarks }
+        let plane = defaults.plane;
+        Self { child, rekey_time: None, life_time: None, rand_time: None, bytes, packets, plane, remarks }
     }
 
     fn value(&mut self, key: &Key<'_>) -> Result<(), ConfigError> {
@@ -112,7 +115,7 @@ impl<'r> Draft<'r> {
                 ];
                 self.child.copy_dscp = key.choice(&choices)?;
             }
-            "mode" => mode(key)?,
+            "mode" => self.child.processing = Processing::Protect(mode(key, self.plane)?),
             _another if self.remark(key)? => {}
             _another => refuse(key)?,
         }
@@ -228,17 +231,21 @@ fn refuse(key: &Key<'_>) -> Result<(), ConfigError> {
     refused.map_or(Ok(()), |reason| Err(key.unsupported(reason)))
 }
 
-fn mode(key: &Key<'_>) -> Result<(), ConfigError> {
+fn mode(key: &Key<'_>, plane: Abilities) -> Result<Mode, ConfigError> {
     let choices = [
-        ("tunnel", true),
-        ("transport", false),
-        ("transport_proxy", false),
-        ("iptfs", false),
-        ("beet", false),
-        ("pass", false),
-        ("drop", false),
+        ("tunnel", Some(Mode::Tunnel)),
+        ("transport", Some(Mode::Transport)),
+        ("transport_proxy", None),
+        ("iptfs", None),
+        ("beet", Some(Mode::Beet)),
+        ("pass", None),
+        ("drop", None),
     ];
-    if key.choice(&choices)? { Ok(()) } else { Err(key.unsupported("only tunnel is")) }
+    match key.choice(&choices)? {
+        Some(mode) if plane.modes.contains(&mode) => Ok(mode),
+        Some(_) => Err(key.unsupported(format!("the {} data plane does tunnel mode only", plane.name))),
+        None => Err(key.unsupported("only tunnel, transport and beet are")),
+    }
 }
 
 fn action(key: &Key<'_>) -> Result<ChildAction, ConfigError> {
@@ -301,12 +308,11 @@ impl Times {
 
 #[cfg(test)]
 mod tests {
-    use ferry_ike::config::Ports;
     use ferry_vici::Section;
 
     use super::*;
 
-    const DEFAULTS: Defaults = Defaults { replay_window: 64, ports: Ports { ike: 500, nat_t: 4500 } };
+    const DEFAULTS: Defaults = Defaults { replay_window: 64, ..crate::store::tests::DEFAULTS };
 
     fn read(section: &Section) -> Result<(Child, Vec<String>), ConfigError> {
         let mut remarks = Vec::new();
@@ -380,7 +386,9 @@ mod tests {
     #[test]
     fn what_changes_protection_is_refused() {
         let cases = [
-            ("mode", "transport", "only tunnel is"),
+            ("mode", "transport", "the userspace data plane does tunnel mode only"),
+            ("mode", "beet", "the userspace data plane does tunnel mode only"),
+            ("mode", "transport_proxy", "only tunnel, transport and beet are"),
             ("start_action", "trap|start", NO_TRAPS),
             ("dpd_action", "route", NO_TRAPS),
             ("updown", "/bin/true", "no scripts are run"),

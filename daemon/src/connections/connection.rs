@@ -316,8 +316,7 @@ mod tests {
     use ferry_ike::config::AuthClass;
 
     use super::*;
-
-    const DEFAULTS: Defaults = Defaults { replay_window: 32, ports: Ports { ike: 500, nat_t: 4500 } };
+    use crate::store::tests::DEFAULTS;
 
     fn psk() -> Section {
         Section::new().with_section("local", Section::new().with("auth", "psk"))

@@ -25,6 +25,8 @@ use std::time::Duration;
 
 use ferry_ike::config::{Connection, Ports};
 
+use crate::dataplane::Abilities;
+
 /// What strongswan.conf contributes to connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Defaults {
@@ -32,6 +34,8 @@ pub(crate) struct Defaults {
     pub(crate) replay_window: u32,
     /// Ports we send from.
     pub(crate) ports: Ports,
+    /// What the data plane can do.
+    pub(crate) plane: Abilities,
 }
 
 /// A connection as its message has it.

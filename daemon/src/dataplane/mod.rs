@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use ferry_ike::config::Mode;
 use ferry_ike::output::{Action, ChildInstall, ChildSaId, Outcome, Path};
 use ferry_ike::wire::registry::Spi;
 use ferry_xfrm::EspSupport;
@@ -45,6 +46,20 @@ pub(crate) trait DataPlane: Send + 'static {
     fn query(&self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse>;
     /// The interface that routes into tunnels lead to; `None` where policies catch packets on any.
     fn interface(&self) -> Option<u32>;
+}
+
+/// What a data plane can do, as far as connections ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    /// Which plane it is, in sentences.
+    pub(crate) name: &'static str,
+    /// Modes of CHILD_SAs.
+    pub(crate) modes: &'static [Mode],
+}
+
+impl Abilities {
+    /// Our own plane's: it gives and takes whole IP packets, so only tunnels can be told from what is inside.
+    pub(crate) const USERSPACE: Self = Self { name: "userspace", modes: &[Mode::Tunnel] };
 }
 
 /// What a data plane tells of its own accord.
@@ -106,9 +121,15 @@ enum Order {
 pub(crate) struct DataPlaneHandle {
     orders: mpsc::UnboundedSender<Order>,
     description: Arc<str>,
+    abilities: Abilities,
 }
 
 impl DataPlaneHandle {
+    /// What the plane can do.
+    pub(crate) fn abilities(&self) -> Abilities {
+        self.abilities
+    }
+
     /// Does what an IKE SA asked for, in the order of the calls, and replies.
     pub(crate) fn act(&self, action: Action, reply: ReplyTo) {
         // The steward ends last; what is lost then no longer matters.
@@ -181,6 +202,6 @@ pub(crate) async fn start(
     info!(target: "knl", "data plane: {description}, device {}", config.tun_name);
     let (orders, receiver) = mpsc::unbounded_channel();
     tokio::spawn(Steward::new(plane, routing, receiver).run());
-    let handle = DataPlaneHandle { orders, description: description.into() };
+    let handle = DataPlaneHandle { orders, description: description.into(), abilities: Abilities::USERSPACE };
     Ok(Started { handle, needs_encapsulation: true })
 }

@@ -69,9 +69,9 @@ impl<T: Tunnels> Store<T> {
         Self { shared: Arc::new(Shared { tunnels, defaults: ArcSwap::from_pointee(defaults), loaded }) }
     }
 
-    /// Connections loaded from now on have these defaults.
-    pub(crate) fn set_defaults(&self, defaults: Defaults) {
-        self.shared.defaults.store(Arc::new(defaults));
+    /// Connections loaded from now on have this anti-replay window where they do not say.
+    pub(crate) fn set_replay_window(&self, replay_window: u32) {
+        self.shared.defaults.rcu(|defaults| Defaults { replay_window, ..**defaults });
     }
 
     /// All connections, in load order.
@@ -135,9 +135,10 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::control::tests::Fake;
+    use crate::dataplane::Abilities;
 
     pub(crate) const DEFAULTS: Defaults =
-        Defaults { replay_window: 32, ports: Ports { ike: 500, nat_t: 4500 } };
+        Defaults { replay_window: 32, ports: Ports { ike: 500, nat_t: 4500 }, plane: Abilities::USERSPACE };
 
     /// An empty store over tunnels that remember what they were told.
     pub(crate) fn store() -> (Store<Fake>, Fake) {

@@ -38,7 +38,7 @@ impl Server {
         let store = Store::new(fake.clone(), DEFAULTS);
         let (leases, logger) = (Leases::default(), Logger::default());
         let settings = settings::load_from(&directory.path().join("none")).unwrap().settings;
-        let reload = Reload::new(store.clone(), leases.clone(), logger.clone(), settings.ports, settings);
+        let reload = Reload::new(store.clone(), leases.clone(), logger.clone(), settings);
         let control = Control {
             store,
             tunnels: fake.clone(),

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Core;
 use super::exchange::init::list;
+use super::{Core, mode};
 use crate::config::{Child, Mode};
 use crate::context::Cx;
 use crate::crypto::{ChildKeys, EspSuite, SharedKey, SkD};
@@ -14,8 +14,8 @@ use crate::output::{Action, ActionId, ChildDown, ChildInstall, ChildSaId, Outbou
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::selector::{SelectorPattern, TrafficSelector, is_subset, narrow};
 use crate::status::{ChildSaState, ChildSaStatus};
-use crate::wire::Payloads;
 use crate::wire::registry::{ProtocolId, Spi};
+use crate::wire::{PayloadWriter, Payloads};
 
 /// One CHILD_SA: what was negotiated, and where it stands. Its keys live in the data plane alone.
 pub(crate) struct ChildSa {
@@ -23,6 +23,7 @@ pub(crate) struct ChildSa {
     pub(crate) child: Arc<Child>,
     pub(crate) reqid: u32,
     pub(crate) state: ChildSaState,
+    pub(crate) mode: Mode,
     pub(crate) suite: EspSuite,
     pub(crate) spi_in: Spi,
     pub(crate) spi_out: Spi,
@@ -47,6 +48,7 @@ pub(crate) struct ChildSa {
 /// What both ends agreed on, before there are keys for it.
 pub(crate) struct Agreed {
     pub(crate) child: Arc<Child>,
+    pub(crate) mode: Mode,
     /// Our answer as responder, the peer's as initiator; its SPI is the answerer's.
     pub(crate) proposal: Proposal,
     pub(crate) suite: EspSuite,
@@ -55,16 +57,17 @@ pub(crate) struct Agreed {
     pub(crate) remote_ts: Vec<TrafficSelector>,
 }
 
-/// A request for a CHILD_SA as the peer sent it: SA, TSi, TSr.
+/// A request for a CHILD_SA as the peer sent it: SA, TSi, TSr, and the mode it asks for.
 pub(crate) struct ChildRequest {
+    pub(crate) mode: Mode,
     pub(crate) proposals: Vec<Proposal>,
     pub(crate) ts_i: Vec<TrafficSelector>,
     pub(crate) ts_r: Vec<TrafficSelector>,
 }
 
 /// A request for a CHILD_SA as we send it.
-#[derive(Default)]
 pub(crate) struct Offer {
+    pub(crate) mode: Mode,
     pub(crate) proposals: Vec<Proposal>,
     pub(crate) ts_i: Vec<TrafficSelector>,
     pub(crate) ts_r: Vec<TrafficSelector>,
@@ -75,6 +78,16 @@ pub(crate) struct Candidate<'a> {
     child: &'a Arc<Child>,
     local_ts: Vec<TrafficSelector>,
     remote_ts: Vec<TrafficSelector>,
+}
+
+/// What a candidate makes of a request.
+struct Fit<'a> {
+    child: &'a Arc<Child>,
+    mode: Mode,
+    local_ts: Vec<TrafficSelector>,
+    remote_ts: Vec<TrafficSelector>,
+    /// The sides that are less than what was asked for.
+    narrowed: usize,
 }
 
 /// What the keys and SPIs of a CHILD_SA come from (RFC 7296 §2.17), and what else it is installed with.
@@ -98,13 +111,15 @@ impl ChildRequest {
     /// The request in these payloads, if there is one.
     pub(crate) fn of(payloads: &Payloads<'_>) -> Option<Self> {
         let (sa, ts_i, ts_r) = (payloads.sa()?, payloads.ts_i()?, payloads.ts_r()?);
-        Some(Self { proposals: sa.proposals.clone(), ts_i: ts_i.to_vec(), ts_r: ts_r.to_vec() })
+        let (proposals, mode) = (sa.proposals.clone(), mode::told(payloads));
+        Some(Self { mode, proposals, ts_i: ts_i.to_vec(), ts_r: ts_r.to_vec() })
     }
 }
 
 impl Offer {
     /// Numbers the proposals and puts our SPI into each.
     pub(crate) fn new(
+        mode: Mode,
         mut proposals: Vec<Proposal>,
         spi_in: Spi,
         ts_i: Vec<TrafficSelector>,
@@ -114,7 +129,15 @@ impl Offer {
         for proposal in &mut proposals {
             proposal.spi = spi_in.0.to_be_bytes().to_vec();
         }
-        Self { proposals, ts_i, ts_r }
+        Self { mode, proposals, ts_i, ts_r }
+    }
+
+    /// Writes the payloads of the request.
+    pub(crate) fn write(&self, payloads: &mut PayloadWriter, between: impl FnOnce(&mut PayloadWriter)) {
+        mode::tell(self.mode, payloads);
+        payloads.sa(&self.proposals);
+        between(payloads);
+        payloads.ts_i(&self.ts_i).ts_r(&self.ts_r);
     }
 }
 
@@ -131,6 +154,41 @@ impl<'a> Candidate<'a> {
         self.remote_ts.extend(&old.remote_ts);
         self
     }
+
+    /// What it makes of a request; `None` if there is no traffic in common.
+    fn fit(self, request: &ChildRequest, core: &Core) -> Option<Fit<'a>> {
+        // RFC 7296 §2.23.1: what is asked for is looked up as transport mode first, and again as tunnel mode.
+        let wanted = self.child.mode()?;
+        let transport = (wanted == request.mode && wanted == Mode::Transport)
+            .then(|| mode::seen_from_here(core, &request.ts_r, &request.ts_i))
+            .and_then(|(ts_r, ts_i)| self.narrow(wanted, &ts_r, &ts_i))
+            .filter(|fit| mode::suits(fit.mode, core, &fit.local_ts, &fit.remote_ts));
+        if transport.is_some() {
+            return transport;
+        }
+        let mut fit = self.narrow(wanted, &request.ts_r, &request.ts_i)?;
+        if wanted != request.mode || !mode::suits(wanted, core, &fit.local_ts, &fit.remote_ts) {
+            fit.mode = Mode::Tunnel;
+        }
+        if fit.mode != request.mode {
+            tracing::debug!(target: "ike", "{} mode is not granted, using tunnel mode", request.mode);
+        }
+        Some(fit)
+    }
+
+    fn narrow(&self, mode: Mode, ts_r: &[TrafficSelector], ts_i: &[TrafficSelector]) -> Option<Fit<'a>> {
+        let (local_ts, remote_ts) = (narrow(&self.local_ts, ts_r), narrow(&self.remote_ts, ts_i));
+        // A child whose selectors hold all that was asked for comes before one that must narrow them.
+        let narrowed = usize::from(local_ts != *ts_r) + usize::from(remote_ts != *ts_i);
+        let child = self.child;
+        (!local_ts.is_empty() && !remote_ts.is_empty()).then_some(Fit {
+            child,
+            mode,
+            local_ts,
+            remote_ts,
+            narrowed,
+        })
+    }
 }
 
 impl Agreed {
@@ -141,23 +199,13 @@ impl Agreed {
         request: &ChildRequest,
         candidates: Vec<Candidate<'_>>,
         ignore_ke: bool,
+        core: &Core,
         cx: &Cx<'_>,
     ) -> Result<Self, Failure> {
-        // A child whose selectors hold all that was asked for comes before one that must narrow them.
-        let (child, local_ts, remote_ts) = candidates
+        let Fit { child, mode, local_ts, remote_ts, .. } = candidates
             .into_iter()
-            .filter_map(|candidate| {
-                let local_ts = narrow(&candidate.local_ts, &request.ts_r);
-                let remote_ts = narrow(&candidate.remote_ts, &request.ts_i);
-                (!local_ts.is_empty() && !remote_ts.is_empty()).then_some((
-                    candidate.child,
-                    local_ts,
-                    remote_ts,
-                ))
-            })
-            .min_by_key(|(_, local_ts, remote_ts)| {
-                usize::from(*local_ts != request.ts_r) + usize::from(*remote_ts != request.ts_i)
-            })
+            .filter_map(|candidate| candidate.fit(request, core))
+            .min_by_key(|fit| fit.narrowed)
             .ok_or_else(|| {
                 Failure::NoSelectors(format!("{} === {}", join(&request.ts_r), join(&request.ts_i)))
             })?;
@@ -180,11 +228,16 @@ impl Agreed {
             .and_then(esp_spi)
             .ok_or(Failure::Protocol("its ESP proposal has no SPI of four octets"))?;
         let suite = EspSuite::from_proposal(&proposal).map_err(|e| Failure::NoProposal(e.to_string()))?;
-        Ok(Self { child: child.clone(), proposal, suite, spi_out, local_ts, remote_ts })
+        Ok(Self { child: child.clone(), mode, proposal, suite, spi_out, local_ts, remote_ts })
     }
 
     /// The responder's choice, held against what we offered for a child.
-    pub(crate) fn accept(child: Arc<Child>, offer: &Offer, payloads: &Payloads<'_>) -> Result<Self, Failure> {
+    pub(crate) fn accept(
+        child: Arc<Child>,
+        offer: &Offer,
+        payloads: &Payloads<'_>,
+        core: &Core,
+    ) -> Result<Self, Failure> {
         let (Some(sa), Some(ts_i), Some(ts_r)) = (payloads.sa(), payloads.ts_i(), payloads.ts_r()) else {
             return Err(payloads.error().map_or(Failure::Protocol("its response lacks SA or TS"), |error| {
                 Failure::Refused(error.kind)
@@ -196,20 +249,29 @@ impl Agreed {
         if !answer.is_answer_to(&offer.proposals) {
             return Err(Failure::Protocol("it chose an ESP proposal that we did not offer"));
         }
-        if !is_subset(ts_i, &offer.ts_i) || !is_subset(ts_r, &offer.ts_r) {
+        let mode = mode::told(payloads);
+        if mode != Mode::Tunnel && mode != offer.mode {
+            return Err(Failure::Protocol("it grants a mode that we did not ask for"));
+        }
+        if mode != offer.mode {
+            // RFC 7296 §1.3.1: it declines, and tunnel mode is what both have then.
+            tracing::info!(target: "ike", "the peer does not grant {} mode, using tunnel mode", offer.mode);
+        }
+        let (local_ts, remote_ts) = match mode {
+            Mode::Transport => mode::seen_from_here(core, ts_i, ts_r),
+            Mode::Tunnel | Mode::Beet => (ts_i.to_vec(), ts_r.to_vec()),
+        };
+        if !is_subset(&local_ts, &offer.ts_i) || !is_subset(&remote_ts, &offer.ts_r) {
             return Err(Failure::NoSelectors("the peer's are not among those we offered".into()));
+        }
+        if !mode::suits(mode, core, &local_ts, &remote_ts) {
+            let (local, remote) = (join(&local_ts), join(&remote_ts));
+            return Err(Failure::NoSelectors(format!("{mode} mode cannot carry {local} === {remote}")));
         }
         let spi_out =
             esp_spi(answer).ok_or(Failure::Protocol("its ESP proposal has no SPI of four octets"))?;
         let suite = EspSuite::from_proposal(answer).map_err(|e| Failure::NoProposal(e.to_string()))?;
-        Ok(Self {
-            child,
-            proposal: answer.clone(),
-            suite,
-            spi_out,
-            local_ts: ts_i.to_vec(),
-            remote_ts: ts_r.to_vec(),
-        })
+        Ok(Self { child, mode, proposal: answer.clone(), suite, spi_out, local_ts, remote_ts })
     }
 
     /// Makes keys, and what is to be installed.
@@ -235,7 +297,7 @@ impl Agreed {
             connection: core.name().to_owned(),
             child: self.child.clone(),
             reqid,
-            mode: Mode::Tunnel,
+            mode: self.mode,
             is_initiator: with.opened_by_us,
             spi_in: with.spi_in,
             spi_out: self.spi_out,
@@ -254,6 +316,7 @@ impl Agreed {
             child: self.child,
             reqid,
             state: ChildSaState::Installing,
+            mode: self.mode,
             suite: self.suite,
             spi_in: with.spi_in,
             spi_out: self.spi_out,
@@ -309,7 +372,7 @@ impl ChildSa {
             name: self.child.name.clone(),
             reqid: self.reqid,
             state: self.state,
-            mode: Mode::Tunnel,
+            mode: self.mode,
             encapsulated: self.encapsulated,
             spi_in: Some(self.spi_in),
             spi_out: Some(self.spi_out),
@@ -320,6 +383,19 @@ impl ChildSa {
             local_ts: self.local_ts.clone(),
             remote_ts: self.remote_ts.clone(),
         }
+    }
+
+    /// Writes the payloads of a response that grants it. `proposal` is the one that was chosen.
+    pub(crate) fn write(
+        &self,
+        proposal: &Proposal,
+        payloads: &mut PayloadWriter,
+        between: impl FnOnce(&mut PayloadWriter),
+    ) {
+        mode::tell(self.mode, payloads);
+        payloads.sa(&[Proposal { spi: self.spi_in.0.to_be_bytes().to_vec(), ..proposal.clone() }]);
+        between(payloads);
+        payloads.ts_i(&self.remote_ts).ts_r(&self.local_ts);
     }
 
     /// One line for the log.

@@ -7,6 +7,7 @@ mod child;
 mod collision;
 mod established;
 mod exchange;
+mod mode;
 mod opened;
 mod state;
 mod task;

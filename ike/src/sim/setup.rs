@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::{
     AddressPattern, AuthClass, Child, ChildAction, Configuration, Connection, CopyDscp, LocalAuth, Mode,
-    RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
+    Processing, RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
 };
 use crate::crypto::Secret;
 use crate::identity::Identity;
@@ -254,7 +254,7 @@ fn child() -> Child {
         esp_proposals: proposals(ProtocolId::ESP, &["aes128gcm16"]),
         local_ts: vec![SelectorPattern::DYNAMIC],
         remote_ts: vec![SelectorPattern::DYNAMIC],
-        mode: Mode::Tunnel,
+        processing: Processing::Protect(Mode::Tunnel),
         rekey_time: None,
         life_time: None,
         rand_time: Duration::ZERO,

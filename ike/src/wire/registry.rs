@@ -430,6 +430,8 @@ registry! {
         IP6_ALLOWED = 16440, "IP6_ALLOWED";
         ADDITIONAL_KEY_EXCHANGE = 16441, "ADDITIONAL_KEY_EXCHANGE";
         SUPPORTED_AUTH_METHODS = 16443, "SUPPORTED_AUTH_METHODS";
+        // Private use: strongSwan's number for Bound End-to-End Tunnel mode.
+        USE_BEET_MODE = 40961, "USE_BEET_MODE";
     }
 }
 

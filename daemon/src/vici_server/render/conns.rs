@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferry_ike::config::{AuthClass, Child, ChildAction, Mode, Unique, Version};
+use ferry_ike::config::{AuthClass, Child, ChildAction, Mode, Processing, Unique, Version};
 use ferry_vici::{Message, Section};
 
 use crate::connections::{Parsed, display_address};
@@ -65,11 +65,8 @@ fn auth(id: Option<String>, class: Option<AuthClass>) -> Section {
 }
 
 fn child(child: &Child) -> Section {
-    let mode = match child.mode {
-        Mode::Tunnel => "TUNNEL",
-    };
     Section::new()
-        .with("mode", mode)
+        .with("mode", processing(child.processing))
         .with("rekey_time", seconds(child.rekey_time))
         .with("rekey_bytes", child.bytes.rekey.unwrap_or(0))
         .with("rekey_packets", child.packets.rekey.unwrap_or(0))
@@ -77,6 +74,17 @@ fn child(child: &Child) -> Section {
         .with("close_action", action(child.close_action))
         .with_list("local-ts", child.local_ts.iter().map(ToString::to_string))
         .with_list("remote-ts", child.remote_ts.iter().map(ToString::to_string))
+}
+
+/// Charon's word for a mode or for the treatment without an SA.
+pub(in crate::vici_server) fn processing(processing: Processing) -> &'static str {
+    match processing {
+        Processing::Protect(Mode::Tunnel) => "TUNNEL",
+        Processing::Protect(Mode::Transport) => "TRANSPORT",
+        Processing::Protect(Mode::Beet) => "BEET",
+        Processing::Pass => "PASS",
+        Processing::Drop => "DROP",
+    }
 }
 
 fn action(action: ChildAction) -> &'static str {

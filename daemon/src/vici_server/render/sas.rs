@@ -146,6 +146,8 @@ fn child_sas<'a>(children: impl IntoIterator<Item = (&'a ChildSaStatus, ChildUse
 fn child_sa(status: &ChildSaStatus, used: &ChildUse, now: Instant) -> Section {
     let mode = match status.mode {
         Mode::Tunnel => "TUNNEL",
+        Mode::Transport => "TRANSPORT",
+        Mode::Beet => "BEET",
     };
     let mut section = Section::new()
         .with("name", &status.name)

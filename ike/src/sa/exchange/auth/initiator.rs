@@ -28,7 +28,8 @@ pub(crate) struct Sent {
     attempt: u32,
     handshake: Handshake,
     local_id: Identity,
-    offer: Offer,
+    /// What is asked for beside authentication; `None` for an IKE SA alone.
+    offer: Option<Offer>,
 }
 
 /// IKE_SA_INIT is done: says who we are.
@@ -49,7 +50,7 @@ pub(crate) fn begin(
     let local_id =
         auth.and_then(|auth| auth.id.clone()).unwrap_or_else(|| Identity::from_addr(core.path.local.ip()));
     core.local_id = Some(local_id.clone());
-    let offer = planned.as_ref().map(|planned| offer(planned, &connection, core)).unwrap_or_default();
+    let offer = planned.as_ref().and_then(|planned| offer(planned, &connection, core));
     let mut sent = Sent { connection, planned, attempt, handshake, local_id, offer };
     match sent.send(core, cx) {
         Ok(()) => Ok(State::AuthSent(Box::new(sent))),
@@ -60,13 +61,14 @@ pub(crate) fn begin(
     }
 }
 
-fn offer(planned: &PlannedChild, connection: &Connection, core: &Core) -> Offer {
-    Offer::new(
+fn offer(planned: &PlannedChild, connection: &Connection, core: &Core) -> Option<Offer> {
+    Some(Offer::new(
+        planned.child.mode()?,
         planned.child.esp_proposals.iter().map(Proposal::without_ke).collect(),
         planned.spi_in,
         own_selectors(&planned.child, connection, core.path.local.ip()),
         resolve(&planned.child.remote_ts, &[core.path.remote.ip()]),
-    )
+    ))
 }
 
 /// Our side of the traffic. Before we know our virtual IPs, `dynamic` asks for everything of their families;
@@ -107,11 +109,11 @@ impl Sent {
             payloads.id_r(&expected);
         }
         payloads.auth(AuthMethod::SHARED_KEY, &auth);
-        if self.planned.is_some() {
+        if let Some(offer) = &self.offer {
             if !self.connection.vips.is_empty() {
                 payloads.cp(CfgType::REQUEST, &address_request(&self.connection.vips));
             }
-            payloads.sa(&self.offer.proposals).ts_i(&self.offer.ts_i).ts_r(&self.offer.ts_r);
+            offer.write(&mut payloads, |_| {});
         }
         info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
         core.request(ExchangeType::IKE_AUTH, &payloads, cx)
@@ -145,7 +147,7 @@ impl Sent {
             _ => Lease::default(),
         };
         let Self { connection, planned, handshake, offer, .. } = *self;
-        let made = planned.map(|planned| {
+        let made = planned.zip(offer).map(|(planned, offer)| {
             let with = Ingredients {
                 id: planned.id,
                 spi_in: planned.spi_in,
@@ -158,7 +160,7 @@ impl Sent {
                 virtual_ips: lease.addresses.clone(),
                 outbound: Outbound::Now,
             };
-            let made = Agreed::accept(planned.child, &offer, &opened.payloads)
+            let made = Agreed::accept(planned.child, &offer, &opened.payloads, core)
                 .and_then(|agreed| agreed.install(with, core, cx));
             (planned.id, made)
         });

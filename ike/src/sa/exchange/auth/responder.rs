@@ -16,6 +16,7 @@ use crate::context::Cx;
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, ChildSaId, Outbound, Outcome, Path};
+use crate::proposal::Proposal;
 use crate::sa::child::{Agreed, Candidate, ChildRequest, ChildSa, Ingredients};
 use crate::sa::established::Established;
 use crate::sa::exchange::init::Handshake;
@@ -47,18 +48,12 @@ enum Stage {
     Unique(ActionId),
     Lease(ActionId),
     Spi(ActionId, ChildSaId, Agreed),
-    Install(ActionId, ChildSa, Agreement),
-}
-
-/// What the response says about the CHILD_SA.
-struct Agreement {
-    proposal: crate::proposal::Proposal,
-    spi_in: Spi,
+    Install(ActionId, ChildSa, Proposal),
 }
 
 /// What becomes of the CHILD_SA in the response.
 enum ChildAnswer {
-    Made(ChildSa, Agreement),
+    Made(ChildSa, Proposal),
     Refused(Failure),
     NotAsked,
 }
@@ -240,12 +235,12 @@ impl Answering {
                 Outcome::Failed(why) => self.finish(ChildAnswer::Refused(Failure::Outside(why)), core, cx),
                 _ => self.finish(ChildAnswer::Refused(Failure::Outside("no SPI".into())), core, cx),
             },
-            Stage::Install(_, child_sa, agreement) => match outcome {
+            Stage::Install(_, child_sa, proposal) => match outcome {
                 Outcome::Failed(why) => {
                     child_sa.remove(core, cx);
                     self.finish(ChildAnswer::Refused(Failure::Outside(why)), core, cx)
                 }
-                _ => self.finish(ChildAnswer::Made(child_sa, agreement), core, cx),
+                _ => self.finish(ChildAnswer::Made(child_sa, proposal), core, cx),
             },
         }
     }
@@ -279,7 +274,7 @@ impl Answering {
         let remote = if self.lease.addresses.is_empty() { &outer } else { self.lease.addresses.as_slice() };
         let children = self.connection.children.iter();
         let candidates = children.map(|child| Candidate::new(child, &local, remote)).collect();
-        match Agreed::choose(&wanted, candidates, true, cx) {
+        match Agreed::choose(&wanted, candidates, true, core, cx) {
             Err(failure) => self.finish(ChildAnswer::Refused(failure), core, cx),
             Ok(agreed) => {
                 let child_sa = ChildSaId(cx.unique_ids.child_sa());
@@ -313,7 +308,7 @@ impl Answering {
         };
         let (child_sa, install) = agreed.install(with, core, cx)?;
         let action = cx.ask(core.id, Action::InstallChild(install));
-        self.stage = Stage::Install(action, child_sa, Agreement { proposal, spi_in });
+        self.stage = Stage::Install(action, child_sa, proposal);
         Ok(State::AuthAnswering(self))
     }
 
@@ -331,13 +326,11 @@ impl Answering {
         reply.id_r(&self.local_id).auth(AuthMethod::SHARED_KEY, &self.auth);
         info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
         match &child {
-            ChildAnswer::Made(child_sa, agreement) => {
+            ChildAnswer::Made(child_sa, proposal) => {
                 if !self.lease.addresses.is_empty() {
                     reply.cp(CfgType::REPLY, &reply_attributes(&self.lease));
                 }
-                let mut answer = agreement.proposal.clone();
-                answer.spi = agreement.spi_in.0.to_be_bytes().to_vec();
-                reply.sa(&[answer]).ts_i(&child_sa.remote_ts).ts_r(&child_sa.local_ts);
+                child_sa.write(proposal, &mut reply, |_| {});
             }
             ChildAnswer::Refused(failure) => {
                 if let Some((kind, data)) = failure.notify() {

@@ -253,7 +253,8 @@ impl Aim {
                 (resolve(&self.wanted.child.local_ts, &local), resolve(&self.wanted.child.remote_ts, &remote))
             }
         };
-        Some(Offer::new(proposals, spi_in, ts_i, ts_r))
+        let mode = self.wanted.child.mode()?;
+        Some(Offer::new(mode, proposals, spi_in, ts_i, ts_r))
     }
 
     fn send(
@@ -279,11 +280,12 @@ impl Aim {
         } else {
             info!(target: "ike", audit = true, "establishing CHILD_SA {}{{{}}}", self.wanted.child.name, self.id);
         }
-        payloads.sa(&offer.proposals).nonce(&nonce);
-        if let Some(ke) = &ke {
-            payloads.ke(ke.method(), ke.public());
-        }
-        payloads.ts_i(&offer.ts_i).ts_r(&offer.ts_r);
+        offer.write(&mut payloads, |payloads| {
+            payloads.nonce(&nonce);
+            if let Some(ke) = &ke {
+                payloads.ke(ke.method(), ke.public());
+            }
+        });
         let stage = Stage::Sent(Box::new(Sent { spi_in, offer, ke, nonce, restarts }));
         established.active = Some(Active::CreateChild(Box::new(Asking { aim: self, stage })));
         core.request(ExchangeType::CREATE_CHILD_SA, &payloads, cx)
@@ -298,7 +300,7 @@ impl Aim {
         cx: &Cx<'_>,
     ) -> Result<(Box<crate::output::ChildInstall>, Box<Made>), Failure> {
         let payloads = &opened.payloads;
-        let agreed = Agreed::accept(self.wanted.child.clone(), &sent.offer, payloads)?;
+        let agreed = Agreed::accept(self.wanted.child.clone(), &sent.offer, payloads, core)?;
         if self.deleted.contains(&agreed.spi_out) {
             return Err(Failure::Ended("the peer has deleted it already"));
         }

@@ -94,7 +94,7 @@ fn prepare(
             .map(|child| Candidate::new(child, &local, &remote))
             .collect(),
     };
-    let agreed = Agreed::choose(&wanted, candidates, false, cx)?;
+    let agreed = Agreed::choose(&wanted, candidates, false, core, cx)?;
     let key_share = match agreed.suite.ke() {
         Some(method) => Some(KeyShare::answer(method, payloads, cx)?),
         None => None,
@@ -189,12 +189,12 @@ impl Answering {
             }
             (Stage::Install(_, child_sa, proposal), _) => {
                 let mut reply = PayloadWriter::new();
-                let answer = Proposal { spi: child_sa.spi_in.0.to_be_bytes().to_vec(), ..proposal };
-                reply.sa(&[answer]).nonce(&self.nonce_r);
-                if let Some(key_share) = &self.key_share {
-                    reply.ke(key_share.method, &key_share.public);
-                }
-                reply.ts_i(&child_sa.remote_ts).ts_r(&child_sa.local_ts);
+                child_sa.write(&proposal, &mut reply, |reply| {
+                    reply.nonce(&self.nonce_r);
+                    if let Some(key_share) = &self.key_share {
+                        reply.ke(key_share.method, &key_share.public);
+                    }
+                });
                 core.respond(ExchangeType::CREATE_CHILD_SA, message_id, &reply, path, cx)?;
                 let lowest = collision::lower(&self.nonce_i, &self.nonce_r).to_vec();
                 established.child_answered(child_sa, self.rekeys, lowest, core, cx);
