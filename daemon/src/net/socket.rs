@@ -76,7 +76,10 @@ impl IkeSocket {
         } else {
             socket::setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         }
-        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        // What exceeds net.core.rmem_max, usually a hundred messages, takes CAP_NET_ADMIN.
+        if socket::setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
+            socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        }
         socket.bind(&SocketAddr::new(any, port).into())?;
         Ok(socket.into())
     }

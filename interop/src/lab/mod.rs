@@ -4,6 +4,7 @@
 //! failed, and all of it is gone afterwards. Start reading at [`Lab`], then [`Host`], then [`crate::peer`].
 
 mod capture;
+mod crowd;
 mod host;
 mod link;
 mod log;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 
+pub use crowd::{Crowd, Pace, address_in};
 pub use host::{Echoes, Host};
 pub(crate) use link::ip;
 pub use log::{Log, Mark};

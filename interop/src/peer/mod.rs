@@ -208,6 +208,11 @@ impl Peer {
         }
     }
 
+    /// The process id, while the daemon is running.
+    pub fn id(&self) -> Option<u32> {
+        self.process.borrow().as_ref().map(Process::id)
+    }
+
     /// What the daemon logs.
     pub fn log(&self) -> &Log {
         &self.log

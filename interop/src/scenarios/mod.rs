@@ -6,6 +6,7 @@
 mod badinput;
 mod clients;
 mod ferryctl;
+mod flood;
 mod handshake;
 mod loss;
 mod refusal;
@@ -246,6 +247,14 @@ const LASTING: &[Entry<WithRoles>] = &[(
     rekeying::without_loss,
 )];
 
+/// Scenarios about how much the daemon under test can do, to be played by themselves.
+const MEASURING: &[Entry<WithOurs>] = &[(
+    "flood",
+    "In a flood of 20000 spoofed first messages a second the gateway demands cookies, remembers nobody, and lets a \
+     client in within two seconds.",
+    flood::spoofed,
+)];
+
 /// Scenarios about ferryd alone.
 const FERRYD_ALONE: &[Entry<Alone>] = &[
     (
@@ -288,6 +297,10 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
     let once = ONCE.iter().map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::Once(run)));
+    let measuring = MEASURING
+        .iter()
+        .map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::Once(run)))
+        .map(|scenario| Scenario { company: Company::None, ..scenario });
     let twice = IN_BOTH_ROLES.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon));
     let again = IN_BOTH_ROLES.iter().filter(|(name, ..)| WITH_CHARON6.contains(name));
     let again = again.flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon6));
@@ -297,7 +310,7 @@ pub fn all() -> Vec<Scenario> {
     let lasting = lasting.map(|scenario| Scenario { company: Company::All, ..scenario });
     let alone = FERRYD_ALONE.iter();
     let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
-    lasting.chain(twice).chain(again).chain(once).chain(alone).collect()
+    lasting.chain(twice).chain(again).chain(once).chain(alone).chain(measuring).collect()
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
