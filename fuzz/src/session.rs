@@ -37,6 +37,11 @@ pub fn session(data: &[u8]) {
                 let message = puppet.seal_octets(exchange, message_id, is_response, first, octets);
                 world.inject(message);
             }
+            Move::Fragment { exchange, message_id, first, number, total, octets } => {
+                let fragment =
+                    puppet.seal_fragment(exchange, message_id, false, first, (number, total), octets);
+                world.inject(fragment);
+            }
             Move::Raw(octets) => world.inject(Datagram { from: us, to: them, octets: octets.to_vec() }),
             Move::Authenticated { message_id, first, octets } => {
                 let mut payloads = puppet.auth("puppet@example.org", PSK);
@@ -92,6 +97,15 @@ enum Move<'a> {
     },
     /// IKE_AUTH with an AUTH payload that is right, and payloads behind it.
     Authenticated { message_id: u32, first: PayloadType, octets: &'a [u8] },
+    /// A fragment of a request, under the right keys. The octets begin with its number, less one, and how many follow.
+    Fragment {
+        exchange: ExchangeType,
+        message_id: u32,
+        first: PayloadType,
+        number: u16,
+        total: u16,
+        octets: &'a [u8],
+    },
     /// Any datagram.
     Raw(&'a [u8]),
     /// Nothing, for so many seconds.
@@ -106,7 +120,7 @@ impl<'a> Move<'a> {
         let length = usize::from(u16::from_be_bytes([*a, *b])).min(rest.len());
         let (octets, rest) = rest.split_at_checked(length)?;
         let (message_id, first) = (u32::from(*message_id), PayloadType(*first));
-        let next = match kind % 6 {
+        let next = match kind % 7 {
             kind @ (0 | 1) => Self::Sealed {
                 exchange: ExchangeType(*exchange),
                 message_id,
@@ -117,7 +131,13 @@ impl<'a> Move<'a> {
             2 => Self::Authenticated { message_id, first, octets },
             3 => Self::Raw(octets),
             4 => Self::Wait(*exchange),
-            _ => Self::Ask,
+            5 => Self::Ask,
+            _ => {
+                let ([before, after], octets) = octets.split_first_chunk()?;
+                let number = u16::from(*before) + 1;
+                let total = number + u16::from(*after);
+                Self::Fragment { exchange: ExchangeType(*exchange), message_id, first, number, total, octets }
+            }
         };
         Some((next, rest))
     }

@@ -135,8 +135,12 @@ pub struct Settings {
     pub initiator_only: bool,
     /// With so many IKE SAs, those of all endpoints counted, strangers are not answered; `None` for no limit.
     pub ike_sa_limit: Option<usize>,
-    /// The largest datagram that is looked at, in octets.
+    /// The largest message that is looked at, in octets, whether it comes in one datagram or in fragments.
     pub max_datagram: usize,
+    /// The largest IP datagram of ours over IPv4 when messages are fragmented, in octets.
+    pub fragment_size_v4: usize,
+    /// The same over IPv6.
+    pub fragment_size_v6: usize,
     /// A CHILD_SA is made in an IKE SA of its connection that stands already.
     pub reuse_ike_sa: bool,
     /// How long a rekeyed CHILD_SA still accepts packets after both ends have deleted it; zero until its lifetime
@@ -160,7 +164,9 @@ impl Default for Settings {
             accept_private_algorithms: false,
             initiator_only: false,
             ike_sa_limit: None,
-            max_datagram: 10_000,                         // charon.max_packet
+            max_datagram: 10_000,   // charon.max_packet
+            fragment_size_v4: 1280, // charon.fragment_size
+            fragment_size_v6: 1280,
             reuse_ike_sa: true,                           // charon.reuse_ikesa
             delete_rekeyed_delay: Duration::from_secs(5), // charon.delete_rekeyed_delay
             close_ike_on_child_failure: false,
@@ -341,6 +347,18 @@ pub enum Unique {
     Keep,
 }
 
+/// Whether large messages travel in fragments (RFC 7383, swanctl.conf `fragmentation`). Those of a peer are always
+/// put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fragmentation {
+    /// In both directions.
+    Yes,
+    /// The peer may, we do not.
+    Accept,
+    /// The peer is not told that it may.
+    No,
+}
+
 /// How an end proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthClass {
@@ -396,6 +414,8 @@ pub struct Connection {
     pub vips: Vec<IpAddr>,
     /// Pretend a NAT so that ESP is encapsulated in UDP.
     pub encap: bool,
+    /// Large messages in fragments.
+    pub fragmentation: Fragmentation,
     /// Ask whether the peer lives after so long without a sign of it; `None` never asks.
     pub dpd_delay: Option<Duration>,
     /// Whole sequences of retransmissions when initiating; zero for no end.

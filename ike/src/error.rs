@@ -63,6 +63,9 @@ pub(crate) enum Failure {
     /// The outside could not do its part.
     #[error("{0}")]
     Outside(String),
+    /// A message of ours is larger than any message may be.
+    #[error("a message with {0} octets of payloads cannot be sent")]
+    TooLong(usize),
     /// We ran out of message IDs.
     #[error("the message IDs of the IKE_SA are used up")]
     Exhausted,
@@ -103,7 +106,12 @@ impl Failure {
             Self::NoSuchChild(_) => (NotifyType::CHILD_SA_NOT_FOUND, vec![]), // RFC 7296 §2.25
             Self::TooManyChildren(_) => (NotifyType::NO_ADDITIONAL_SAS, vec![]), // RFC 7296 §1.3
             Self::Crossing(_) | Self::Outside(_) => (NotifyType::TEMPORARY_FAILURE, vec![]), // RFC 7296 §2.25
-            Self::Refused(_) | Self::Unanswered(_) | Self::HalfOpen | Self::Exhausted | Self::Ended(_) => {
+            Self::Refused(_)
+            | Self::Unanswered(_)
+            | Self::HalfOpen
+            | Self::TooLong(_)
+            | Self::Exhausted
+            | Self::Ended(_) => {
                 return None;
             }
         };

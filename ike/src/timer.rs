@@ -27,12 +27,14 @@ pub(crate) enum Timer {
     /// Armed while a CHILD_SA may end for carrying nothing, at the earliest moment. Firing asks the data plane about
     /// those that are due.
     ChildInactive,
+    /// Armed when a fragment is kept while others are missing. Firing forgets what has come (RFC 7383 §2.6).
+    Reassembly,
     /// Armed when the SA is closed but the peer may still ask for our last answer. Firing forgets it.
     Linger,
 }
 
 impl Timer {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Retransmit,
         Self::HalfOpen,
         Self::Liveness,
@@ -43,6 +45,7 @@ impl Timer {
         Self::ChildExpire,
         Self::ChildLinger,
         Self::ChildInactive,
+        Self::Reassembly,
         Self::Linger,
     ];
 }

@@ -338,11 +338,13 @@ impl Chaos {
     }
 }
 
-/// A host that finds out soon when the other is gone, and whose SAs may end by themselves.
+/// A host that finds out soon when the other is gone, whose SAs may end by themselves, and which may use fragments.
 fn hasty(world: &mut World, setup: Setup) -> Setup {
     let second = Duration::from_secs(1);
     let lifetime = world.dice().chance(20).then(|| world.dice().time(30 * second..600 * second));
     let child_lifetime = world.dice().chance(20).then(|| world.dice().time(30 * second..600 * second));
+    // Where both ends can, most messages take several datagrams.
+    let setup = if world.dice().chance(50) { setup.fragments(180) } else { setup };
     setup
         .dpd(30 * second)
         .connection(|connection| connection.rekey_time = lifetime)

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferry_ike::config::{AddressPattern, Child, Connection, Ports, Unique, Version};
+use ferry_ike::config::{AddressPattern, Child, Connection, Fragmentation, Ports, Unique, Version};
 use ferry_ike::proposal::Proposal;
 use ferry_ike::wire::registry::ProtocolId;
 use ferry_vici::Section;
@@ -43,6 +43,7 @@ struct Draft<'a> {
     proposals: Vec<Proposal>,
     vips: Vec<IpAddr>,
     encap: bool,
+    fragmentation: Fragmentation,
     dpd_delay: Duration,
     dpd_timeout: Duration,
     keyingtries: u32,
@@ -69,6 +70,7 @@ impl Default for Draft<'_> {
             proposals: Vec::new(),    // empty: strongSwan's default
             vips: Vec::new(),
             encap: false,
+            fragmentation: Fragmentation::Yes,
             dpd_delay: Duration::ZERO,
             dpd_timeout: Duration::ZERO,
             keyingtries: 1,
@@ -94,6 +96,16 @@ impl<'a> Draft<'a> {
             "local_port" => self.local_port = local_port(key, defaults)?,
             "remote_port" => self.remote_port = key.number(PORT)?,
             "encap" => self.encap = key.bool()?,
+            "fragmentation" => {
+                let choices = [
+                    ("yes", Fragmentation::Yes),
+                    ("accept", Fragmentation::Accept),
+                    // Means something else for IKEv1 alone: RFC 7383 §2.3 has both ends say that they can.
+                    ("force", Fragmentation::Yes),
+                    ("no", Fragmentation::No),
+                ];
+                self.fragmentation = key.choice(&choices)?;
+            }
             "dpd_delay" => self.dpd_delay = key.time()?,
             "dpd_timeout" => self.dpd_timeout = key.time()?, // of IKEv1; retransmission decides in IKEv2
             "keyingtries" => self.keyingtries = key.number("a number of tries, 0 for no end")?,
@@ -130,12 +142,6 @@ impl<'a> Draft<'a> {
             "dscp" => {
                 if key.read("six binary digits", values::dscp)? != 0 {
                     self.remarks.push(key.remark("IKE messages are sent with DSCP 000000"));
-                }
-            }
-            "fragmentation" => {
-                let choices = [("yes", false), ("accept", false), ("no", false), ("force", true)];
-                if key.choice(&choices)? {
-                    self.remarks.push(key.remark("messages are not fragmented"));
                 }
             }
             "childless" => {
@@ -235,6 +241,7 @@ impl<'a> Draft<'a> {
             },
             vips: self.vips,
             encap: self.encap,
+            fragmentation: self.fragmentation,
             dpd_delay: nonzero(self.dpd_delay),
             keyingtries: self.keyingtries,
             unique: self.unique,
@@ -363,6 +370,7 @@ mod tests {
             .with_list("vips", ["0.0.0.0", "%any6"])
             .with_list("pools", ["v4", "v6"])
             .with("encap", "yes")
+            .with("fragmentation", "accept")
             .with("dpd_delay", "30s")
             .with("dpd_timeout", "2m")
             .with("keyingtries", "0")
@@ -382,6 +390,7 @@ mod tests {
         );
         assert_eq!(connection.pools, ["v4", "v6"]);
         assert!(connection.encap);
+        assert_eq!(connection.fragmentation, Fragmentation::Accept);
         assert_eq!(connection.dpd_delay, Some(Duration::from_secs(30)));
         assert_eq!(connection.keyingtries, 0);
         assert_eq!(connection.unique, Unique::Replace);
@@ -460,9 +469,9 @@ mod tests {
 
     #[test]
     fn what_nobody_is_worse_protected_without_is_remarked_on() {
-        let section = psk().with("dscp", "101110").with("fragmentation", "force").with("childless", "force");
+        let section = psk().with("dscp", "101110").with("childless", "force");
         let remarks = parse("gw", &section, &DEFAULTS).unwrap().remarks;
-        assert_eq!(remarks.len(), 3, "{remarks:?}");
+        assert_eq!(remarks.len(), 2, "{remarks:?}");
         assert_eq!(
             remarks[0],
             "connections.gw.dscp = 101110 has no effect yet: IKE messages are sent with DSCP 000000"

@@ -55,7 +55,6 @@ const fn not_yet(unless: &'static str, why: &'static str) -> Standing {
     Standing::NotYet { unless, why }
 }
 
-const FRAGMENTS: &str = "IKE messages are not fragmented";
 const IKEV1: &str = "IKEv1 is not spoken";
 const CERTIFICATES: &str = "there is no authentication by certificates";
 const RADIUS: &str = "there is no RADIUS";
@@ -88,9 +87,9 @@ const KEYS: &[(&str, Standing)] = &[
     ("max_packet", Honoured),
     ("keep_alive", Honoured),
     ("keep_alive_dpd_margin", not_yet("0s", "liveness is checked by dpd_delay alone")),
-    ("fragment_size", not_yet("1280", FRAGMENTS)),
-    ("fragment_size_v4", not_yet("", FRAGMENTS)),
-    ("fragment_size_v6", not_yet("", FRAGMENTS)),
+    ("fragment_size", Honoured),
+    ("fragment_size_v4", Honoured),
+    ("fragment_size_v6", Honoured),
     ("interfaces_use", not_yet("", INTERFACES)),
     ("interfaces_ignore", not_yet("", INTERFACES)),
     ("prefer_temporary_addrs", not_yet("no", "the system chooses source addresses")),
@@ -372,9 +371,9 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_reported_once_with_its_reason() {
-        let text = "charon {\n syslog { daemon { default = 2 } }\n fragment_size = 1400\n rsa_pss = no\n}";
+        let text = "charon {\n syslog { daemon { default = 2 } }\n send_vendor_id = yes\n rsa_pss = no\n}";
         let expected = [
-            "3:2: charon.fragment_size has no effect yet: IKE messages are not fragmented",
+            "3:2: charon.send_vendor_id has no effect yet: no vendor ID is sent",
             "2:20: charon.syslog.daemon.default has no effect yet: there is no syslog; use filelog, the journal or \
              standard error",
         ];

@@ -94,6 +94,9 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
             "a number of octets, 576 to 65535",
             |n| (576..=65_535).contains(n), // RFC 7296 §2 wants at least 1280, and 3000 taken; 576 is IPv4's least
         )?,
+        // RFC 7383 §2.5.1 has the least ones.
+        fragment_size_v4: fragment_size(from, "fragment_size_v4", 576)?,
+        fragment_size_v6: fragment_size(from, "fragment_size_v6", 1280)?,
         reuse_ike_sa: from.bool("reuse_ikesa", default.reuse_ike_sa)?,
         delete_rekeyed_delay: from.seconds("delete_rekeyed_delay", default.delete_rekeyed_delay)?,
         close_ike_on_child_failure: from
@@ -101,6 +104,18 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
         inactivity_close_ike: from.bool("inactivity_close_ike", default.inactivity_close_ike)?,
         ..default
     })
+}
+
+/// The largest IP datagram of one family when messages are fragmented; zero stands for the least that every path of
+/// the family carries.
+fn fragment_size(from: &Lookup<'_>, of_family: &str, least: usize) -> Result<usize, BadValue> {
+    const DEFAULT: usize = 1280;
+    // Headers, initialization vector and checksum take up to 140 octets. Something of the message must fit too.
+    const EXPECTED: &str = "a number of octets, 200 to 65535, or 0";
+    let fits = |n: &usize| *n == 0 || (200..=65_535).contains(n);
+    let of_both = from.number("fragment_size", DEFAULT, EXPECTED, fits)?;
+    let size = from.number(of_family, of_both, EXPECTED, fits)?;
+    Ok(if size == 0 { least } else { size })
 }
 
 fn retransmit_base(from: &Lookup<'_>, default: f64) -> Result<f64, BadValue> {
@@ -229,6 +244,20 @@ mod tests {
         assert_eq!(settings.ike.retransmission, expected);
         assert!(error("retransmit_base = 0").ends_with("expected a number above zero, such as 1.8"));
         assert!(error("retransmit_timeout = -1").ends_with("expected a number of seconds, such as 4.0"));
+    }
+
+    #[test]
+    fn fragments_have_a_size_for_each_family() {
+        let sizes = |text| {
+            let ike = settings(text).ike;
+            (ike.fragment_size_v4, ike.fragment_size_v6)
+        };
+        assert_eq!(sizes(""), (1280, 1280));
+        assert_eq!(sizes("fragment_size = 0"), (576, 1280));
+        assert_eq!(sizes("fragment_size = 1400"), (1400, 1400));
+        assert_eq!(sizes("fragment_size = 1400\n fragment_size_v4 = 0"), (576, 1400));
+        assert_eq!(sizes("fragment_size_v6 = 1300"), (1280, 1300));
+        assert!(error("fragment_size = 100").ends_with("expected a number of octets, 200 to 65535, or 0"));
     }
 
     #[test]

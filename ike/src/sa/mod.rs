@@ -7,6 +7,7 @@ mod child;
 mod collision;
 mod established;
 mod exchange;
+mod fragment;
 mod mode;
 mod opened;
 mod state;
@@ -16,9 +17,10 @@ mod window;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::debug;
+use tracing::{debug, info};
 
 pub(crate) use self::exchange::init::{answer as answer_init, reject as reject_init};
+use self::fragment::Reassembly;
 pub(crate) use self::opened::Cleartext;
 pub(crate) use self::state::{IkeSa, State};
 use self::window::Window;
@@ -51,6 +53,9 @@ pub(crate) struct Core {
     pub(crate) local_id: Option<Identity>,
     pub(crate) remote_id: Option<Identity>,
     pub(crate) window: Window,
+    pub(crate) reassembly: Reassembly,
+    /// Large messages are sent in fragments: both ends have said that they can, and we are to.
+    pub(crate) fragments: bool,
     pub(crate) timers: Timers,
     /// Commands to be told when the SA stands or fails.
     pub(crate) requests: Vec<RequestId>,
@@ -111,6 +116,8 @@ impl Core {
             local_id: None,
             remote_id: None,
             window: Window::new(),
+            reassembly: Reassembly::default(),
+            fragments: false,
             timers: Timers::default(),
             requests: Vec::new(),
             wanted: Vec::new(),
@@ -150,13 +157,17 @@ impl Core {
         &mut self,
         fields: HeaderFields,
         payloads: &PayloadWriter,
+        path: Path,
         cx: &Cx<'_>,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<Vec<u8>>, Failure> {
         let protection = self.protection.as_mut().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-        protection
-            .sealer
-            .seal(fields, payloads.first(), payloads.octets(), cx.crypto)
-            .map_err(|_| Failure::Exhausted)
+        let room = self.fragments.then(|| fragment::room(path, cx));
+        let messages = fragment::seal(&mut protection.sealer, fields, payloads, room, cx.crypto)?;
+        if messages.len() > 1 {
+            let octets = protection.sealer.sealed_len(payloads.octets().len());
+            info!(target: "enc", "splitting IKE message ({octets} bytes) into {} fragments", messages.len());
+        }
+        Ok(messages)
     }
 
     /// Sends a request under our keys; one may be in flight.
@@ -167,8 +178,8 @@ impl Core {
         cx: &mut Cx<'_>,
     ) -> Result<(), Failure> {
         let id = self.window.next_request().ok_or(Failure::Exhausted)?;
-        let message = self.seal(self.fields(exchange, id, false), payloads, cx)?;
-        self.dispatch(exchange, id, message, cx);
+        let messages = self.seal(self.fields(exchange, id, false), payloads, self.path, cx)?;
+        self.dispatch(exchange, id, messages, cx);
         Ok(())
     }
 
@@ -176,15 +187,17 @@ impl Core {
     pub(crate) fn request_in_clear(&mut self, payloads: &PayloadWriter, cx: &mut Cx<'_>) -> Vec<u8> {
         let id = MessageId(0);
         let message = wire::build(self.fields(ExchangeType::IKE_SA_INIT, id, false), payloads);
-        self.dispatch(ExchangeType::IKE_SA_INIT, id, message.clone(), cx);
+        self.dispatch(ExchangeType::IKE_SA_INIT, id, vec![message.clone()], cx);
         message
     }
 
-    fn dispatch(&mut self, exchange: ExchangeType, id: MessageId, message: Vec<u8>, cx: &mut Cx<'_>) {
-        debug!(target: "net", "sending {exchange} request {id} to {} ({} octets)", self.path.remote, message.len());
-        cx.transmit(self.path, &message);
+    fn dispatch(&mut self, exchange: ExchangeType, id: MessageId, messages: Vec<Vec<u8>>, cx: &mut Cx<'_>) {
+        for message in &messages {
+            debug!(target: "net", "sending {exchange} request {id} to {} ({} octets)", self.path.remote, message.len());
+            cx.transmit(self.path, message);
+        }
         cx.counters.exchange(exchange).requests_out += 1;
-        self.window.sent(id, message);
+        self.window.sent(id, messages);
         self.arm_retransmit(0, cx);
     }
 
@@ -197,20 +210,31 @@ impl Core {
         path: Path,
         cx: &mut Cx<'_>,
     ) -> Result<(), Failure> {
-        let message = self.seal(self.fields(exchange, id, true), payloads, cx)?;
-        debug!(target: "net", "sending {exchange} response {id} to {} ({} octets)", path.remote, message.len());
-        cx.transmit(path, &message);
+        let messages = self.seal(self.fields(exchange, id, true), payloads, path, cx)?;
+        for message in &messages {
+            debug!(target: "net", "sending {exchange} response {id} to {} ({} octets)", path.remote, message.len());
+            cx.transmit(path, message);
+        }
         cx.counters.exchange(exchange).responses_out += 1;
-        self.window.answered(id, message);
+        self.window.answered(id, messages);
         Ok(())
+    }
+
+    /// Sends the response to the request answered last again, to where it was asked for.
+    pub(crate) fn answer_again(&self, path: Path, cx: &mut Cx<'_>) {
+        for message in self.window.last_answer() {
+            cx.transmit(path, message);
+        }
     }
 
     /// Sends the request in flight again, or gives the peer up.
     pub(crate) fn retransmit(&mut self, cx: &mut Cx<'_>) -> Result<(), Failure> {
         let tries = cx.settings.retransmission.tries;
-        let (message, sent) = self.window.retransmit(tries).ok_or(Failure::Unanswered(tries))?;
-        tracing::info!(target: "ike", "retransmit {sent} of request to {}", self.path.remote);
-        cx.transmit(self.path, message);
+        let (messages, sent) = self.window.retransmit(tries).ok_or(Failure::Unanswered(tries))?;
+        info!(target: "ike", "retransmit {sent} of request to {}", self.path.remote);
+        for message in messages {
+            cx.transmit(self.path, message);
+        }
         cx.counters.retransmits += 1;
         self.arm_retransmit(sent, cx);
         Ok(())

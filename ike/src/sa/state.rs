@@ -109,11 +109,9 @@ impl IkeSa {
     /// The message that opened it has come again. It gets the same answer, and once IKE_AUTH has been received, none
     /// (RFC 7296 §2.1).
     pub(crate) fn repeat_init_answer(&mut self, path: Path, cx: &mut Cx<'_>) {
-        if matches!(self.state, State::InitAnswered(_))
-            && let Some(answer) = self.core.window.last_answer()
-        {
+        if matches!(self.state, State::InitAnswered(_)) {
             debug!(target: "ike", "received retransmit of IKE_SA_INIT, retransmitting response");
-            cx.transmit(path, answer);
+            self.core.answer_again(path, cx);
         }
     }
 
@@ -129,7 +127,7 @@ impl IkeSa {
                 sent.handle_response(&mut self.core, cleartext, cx)
             }
             state => {
-                let Some(plaintext) = self.open(cleartext, cx) else {
+                let Some(plaintext) = self.core.open(cleartext, cx) else {
                     self.state = state;
                     return;
                 };
@@ -160,16 +158,20 @@ impl IkeSa {
             return;
         }
         // The first message has no keys; the endpoint sees to its repetitions.
-        let Some(plaintext) = self.open(cleartext, cx) else { return };
         if standing == Standing::Repeated {
+            // RFC 7383 §2.6.1: of the fragments of a request, the first alone asks for the response again.
+            let is_further =
+                cleartext.message.payloads.fragment().is_some_and(|fragment| fragment.number != 1);
+            if is_further || self.core.unseal(cleartext, cx).is_none() {
+                return;
+            }
             // RFC 7296 §2.1: the response is sent again, to where the request came from. It is no sign of life:
             // anybody can repeat what the peer has said once.
             debug!(target: "ike", "received retransmit of request with message ID {}, retransmitting response", header.message_id);
-            if let Some(answer) = self.core.window.last_answer() {
-                cx.transmit(cleartext.path, answer);
-            }
+            self.core.answer_again(cleartext.path, cx);
             return;
         }
+        let Some(plaintext) = self.core.open(cleartext, cx) else { return };
         self.core.heard = cx.now;
         let exchange = header.exchange;
         let result = match mem::replace(&mut self.state, State::Gone) {
@@ -184,17 +186,6 @@ impl IkeSa {
             state => Ok(state), // being answered, or out of its turn
         };
         self.settle(result, cx);
-    }
-
-    /// What is not under our keys changes nothing.
-    fn open(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) -> Option<Plaintext> {
-        let plaintext =
-            self.core.protection.as_ref().and_then(|protection| cleartext.open(&protection.opener));
-        if plaintext.is_none() {
-            cx.counters.unauthentic += 1;
-            debug!(target: "ike", "dropping a message from {}: integrity check failed", cleartext.path.remote);
-        }
-        plaintext
     }
 
     pub(crate) fn handle_outcome(&mut self, id: ActionId, outcome: Outcome, cx: &mut Cx<'_>) {
@@ -218,6 +209,10 @@ impl IkeSa {
                 (Timer::HalfOpen, state) => {
                     state.give_back(&self.core, cx);
                     Err(Failure::HalfOpen)
+                }
+                (Timer::Reassembly, state) => {
+                    self.core.reassembly.clear();
+                    Ok(state)
                 }
                 (Timer::Linger, _) => Ok(State::Gone),
                 (timer, State::Established(established)) => {

@@ -17,13 +17,15 @@ pub(crate) struct Window {
 
 struct InFlight {
     id: MessageId,
-    message: Vec<u8>,
+    /// The message, or all its fragments.
+    messages: Vec<Vec<u8>>,
     retransmits: u32,
 }
 
 struct Answered {
     id: MessageId,
-    message: Vec<u8>,
+    /// The message, or all its fragments.
+    messages: Vec<Vec<u8>>,
 }
 
 /// How a request's ID stands to what we expect.
@@ -54,16 +56,16 @@ impl Window {
     }
 
     /// A request went out with the ID from [`Self::next_request`].
-    pub(crate) fn sent(&mut self, id: MessageId, message: Vec<u8>) {
+    pub(crate) fn sent(&mut self, id: MessageId, messages: Vec<Vec<u8>>) {
         self.next = id.next();
-        self.in_flight = Some(InFlight { id, message, retransmits: 0 });
+        self.in_flight = Some(InFlight { id, messages, retransmits: 0 });
     }
 
     /// The request in flight, to be sent once more, if it has not been `tries` times.
-    pub(crate) fn retransmit(&mut self, tries: u32) -> Option<(&[u8], u32)> {
+    pub(crate) fn retransmit(&mut self, tries: u32) -> Option<(&[Vec<u8>], u32)> {
         let request = self.in_flight.as_mut().filter(|request| request.retransmits < tries)?;
         request.retransmits += 1;
-        Some((&request.message, request.retransmits))
+        Some((&request.messages, request.retransmits))
     }
 
     /// The request in flight has been answered, or is given up.
@@ -71,10 +73,10 @@ impl Window {
         self.in_flight = None;
     }
 
-    /// A request of the peer has been answered with this message.
-    pub(crate) fn answered(&mut self, id: MessageId, message: Vec<u8>) {
+    /// A request of the peer has been answered with this message, or these fragments of one.
+    pub(crate) fn answered(&mut self, id: MessageId, messages: Vec<Vec<u8>>) {
         self.expected = id.next().unwrap_or(id);
-        self.answered = Some(Answered { id, message });
+        self.answered = Some(Answered { id, messages });
     }
 
     /// True while a request of ours waits for its response.
@@ -98,9 +100,9 @@ impl Window {
         }
     }
 
-    /// The response to the request answered last.
-    pub(crate) fn last_answer(&self) -> Option<&[u8]> {
-        self.answered.as_ref().map(|answer| answer.message.as_slice())
+    /// The response to the request answered last, or all its fragments; empty if none was answered.
+    pub(crate) fn last_answer(&self) -> &[Vec<u8>] {
+        self.answered.as_ref().map_or(&[], |answer| &answer.messages)
     }
 }
 
@@ -113,7 +115,7 @@ mod tests {
         let mut window = Window::new();
         let id = window.next_request().unwrap();
         assert_eq!(id, MessageId(0));
-        window.sent(id, b"one".to_vec());
+        window.sent(id, vec![b"one".to_vec()]);
         assert_eq!(window.next_request(), None);
         assert!(window.awaits(id) && !window.awaits(MessageId(1)));
         window.settle();
@@ -124,9 +126,9 @@ mod tests {
     #[test]
     fn a_request_is_sent_again_so_often_and_no_more() {
         let mut window = Window::new();
-        window.sent(MessageId(0), b"one".to_vec());
-        assert_eq!(window.retransmit(2), Some((b"one".as_slice(), 1)));
-        assert_eq!(window.retransmit(2), Some((b"one".as_slice(), 2)));
+        window.sent(MessageId(0), vec![b"one".to_vec()]);
+        assert_eq!(window.retransmit(2), Some((&[b"one".to_vec()][..], 1)));
+        assert_eq!(window.retransmit(2), Some((&[b"one".to_vec()][..], 2)));
         assert_eq!(window.retransmit(2), None);
     }
 
@@ -134,12 +136,12 @@ mod tests {
     fn a_repeated_request_gets_the_same_answer_and_others_none() {
         let mut window = Window::new();
         assert_eq!(window.standing(MessageId(0)), Standing::New);
-        window.answered(MessageId(0), b"re".to_vec());
+        window.answered(MessageId(0), vec![b"re".to_vec(), b"ply".to_vec()]);
         assert_eq!(window.standing(MessageId(0)), Standing::Repeated);
-        assert_eq!(window.last_answer(), Some(b"re".as_slice()));
+        assert_eq!(window.last_answer(), [b"re".to_vec(), b"ply".to_vec()]);
         assert_eq!(window.standing(MessageId(1)), Standing::New);
         assert_eq!(window.standing(MessageId(2)), Standing::OutOfWindow);
-        window.answered(MessageId(1), b"re2".to_vec());
+        window.answered(MessageId(1), vec![b"re2".to_vec()]);
         assert_eq!(window.standing(MessageId(0)), Standing::OutOfWindow);
     }
 

@@ -38,14 +38,18 @@ pub(super) fn describe(
         (true, Encapsulated::Esp(_)) => return "ESP".into(),
         (true, Encapsulated::Malformed) => return format!("{} octets of nothing", datagram.len()),
     };
-    match wire::decode(octets) {
-        Err(error) => format!("{} octets: {error}", octets.len()),
-        Ok(message) if message.payloads.encrypted().is_some() => match read(&message) {
-            Some(inside) => format!("HDR, SK {{{inside}}}"),
-            None => format!("HDR, SK {{{}?}}", message.header.exchange),
-        },
-        Ok(message) if message.payloads.is_empty() => "HDR".into(),
-        Ok(message) => format!("HDR, {}", payloads(&message.header, &message.payloads)),
+    let message = match wire::decode(octets) {
+        Err(error) => return format!("{} octets: {error}", octets.len()),
+        Ok(message) => message,
+    };
+    if let Some(fragment) = message.payloads.fragment() {
+        return format!("HDR, SKF {} of {}", fragment.number, fragment.total);
+    }
+    match (message.payloads.encrypted().is_some(), read(&message)) {
+        (true, Some(inside)) => format!("HDR, SK {{{inside}}}"),
+        (true, None) => format!("HDR, SK {{{}?}}", message.header.exchange),
+        (false, _) if message.payloads.is_empty() => "HDR".into(),
+        (false, _) => format!("HDR, {}", payloads(&message.header, &message.payloads)),
     }
 }
 

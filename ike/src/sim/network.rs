@@ -18,6 +18,16 @@ pub struct Datagram {
     pub octets: Vec<u8>,
 }
 
+impl Datagram {
+    /// Octets of the IP datagram.
+    #[must_use]
+    pub fn ip_len(&self) -> usize {
+        const UDP: usize = 8;
+        let ip = if self.to.is_ipv4() { 20 } else { 40 };
+        ip + UDP + self.octets.len()
+    }
+}
+
 /// What happens to datagrams on their way. Chances are in percent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Weather {

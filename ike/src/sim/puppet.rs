@@ -10,7 +10,8 @@ use super::setup::identity;
 use super::world::World;
 use crate::auth::psk;
 use crate::crypto::{
-    CryptoProvider, IkeKeys, IkeSuite, KeyExchangeInProgress, Opener, Prf, Role, Sealer, Secret, SkPi, SkPr,
+    CryptoProvider, Fragment, IkeKeys, IkeSuite, KeyExchangeInProgress, Opener, Prf, Role, Sealer, Secret,
+    SkPi, SkPr,
 };
 use crate::natt;
 use crate::proposal::Proposal;
@@ -250,6 +251,55 @@ impl Puppet {
         self.datagram(message)
     }
 
+    /// A protected message in so many fragments, their chunks as equal as can be.
+    ///
+    /// # Panics
+    ///
+    /// Without keys.
+    pub fn seal_in_fragments(
+        &mut self,
+        exchange: ExchangeType,
+        message_id: u32,
+        response: bool,
+        payloads: &PayloadWriter,
+        total: u16,
+    ) -> Vec<Datagram> {
+        let octets = payloads.octets();
+        let chunks = octets.chunks(octets.len().div_ceil(total.into()).max(1));
+        // Where there are fewer octets than fragments, the last ones are empty.
+        let chunks = chunks.chain(std::iter::repeat(&[][..]));
+        (1..=total)
+            .zip(chunks)
+            .map(|(number, chunk)| {
+                self.seal_fragment(exchange, message_id, response, payloads.first(), (number, total), chunk)
+            })
+            .collect()
+    }
+
+    /// One fragment with any octets inside.
+    ///
+    /// # Panics
+    ///
+    /// Without keys, or if there is no such fragment.
+    pub fn seal_fragment(
+        &mut self,
+        exchange: ExchangeType,
+        message_id: u32,
+        response: bool,
+        first: PayloadType,
+        (number, total): (u16, u16),
+        chunk: &[u8],
+    ) -> Datagram {
+        let fields = self.fields(exchange, message_id, response);
+        let fragment = Fragment::new(number, total).expect("the story's fragment is one of its message");
+        let keys = self.keys.as_mut().expect("IKE_SA_INIT is done");
+        let message = keys
+            .sealer
+            .seal_fragment(fields, first, fragment, chunk, &self.crypto)
+            .expect("the story's fragment fits into a payload");
+        self.datagram(message)
+    }
+
     /// Gets an initiator through IKE_SA_INIT with a host of the world.
     ///
     /// # Panics
@@ -303,6 +353,27 @@ impl Puppet {
         let opened = self.keys.as_ref()?.opener.open(message.octets).ok()?;
         let payloads = wire::decode_payloads(opened.first, &opened.plaintext).ok()?;
         Some(narrator::payloads(&message.header, &payloads))
+    }
+
+    /// What a message for the puppet has inside, put together from fragments that are in order; `None` if they cannot
+    /// be opened or are not all.
+    #[must_use]
+    pub fn read_fragments(&self, datagrams: &[Datagram]) -> Option<String> {
+        let opener = &self.keys.as_ref()?.opener;
+        let (mut first, mut octets) = (PayloadType::NONE, Vec::new());
+        for (datagram, number) in datagrams.iter().zip(1..) {
+            let opened = opener.open(without_marker(datagram)).ok()?;
+            opened.fragment.filter(|fragment| {
+                fragment.number() == number && usize::from(fragment.total()) == datagrams.len()
+            })?;
+            if number == 1 {
+                first = opened.first;
+            }
+            octets.extend_from_slice(&opened.plaintext);
+        }
+        let header = wire::decode(without_marker(datagrams.first()?)).ok()?.header;
+        let payloads = wire::decode_payloads(first, &octets).ok()?;
+        Some(narrator::payloads(&header, &payloads))
     }
 
     fn fields(&self, exchange: ExchangeType, message_id: u32, response: bool) -> HeaderFields {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    AddressPattern, AuthClass, Child, ChildAction, Configuration, Connection, CopyDscp, LocalAuth, Mode,
-    Processing, RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
+    AddressPattern, AuthClass, Child, ChildAction, Configuration, Connection, CopyDscp, Fragmentation,
+    LocalAuth, Mode, Processing, RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix, Unique, Version,
+    Volume,
 };
 use crate::crypto::Secret;
 use crate::identity::Identity;
@@ -171,6 +172,20 @@ impl Setup {
         })
     }
 
+    /// Sending messages in fragments, in IP datagrams of at most so many octets. What is not said here is small.
+    #[must_use]
+    pub fn fragments(self, size: usize) -> Self {
+        self.fragmentation(Fragmentation::Yes).settings(|settings| {
+            (settings.fragment_size_v4, settings.fragment_size_v6) = (size, size);
+        })
+    }
+
+    /// Another policy on fragments.
+    #[must_use]
+    pub fn fragmentation(self, fragmentation: Fragmentation) -> Self {
+        self.connection(|connection| connection.fragmentation = fragmentation)
+    }
+
     /// Asking whether the peer lives after so long.
     #[must_use]
     pub fn dpd(self, delay: Duration) -> Self {
@@ -234,6 +249,7 @@ fn connection(name: &str) -> Connection {
         proposals: proposals(ProtocolId::IKE, &["aes128gcm16-prfsha256-x25519"]),
         vips: vec![],
         encap: false,
+        fragmentation: Fragmentation::Yes,
         dpd_delay: None,
         keyingtries: 1,
         unique: Unique::No,

@@ -30,6 +30,8 @@ pub struct World {
     nats: Vec<NatBox>,
     air: Air,
     weather: Weather,
+    /// The largest IP datagram that links carry; whatever drops larger ones drops IP fragments of them too.
+    mtu: Option<usize>,
     /// Addresses without a host, whose datagrams are kept.
     mailboxes: BTreeMap<IpAddr, VecDeque<Datagram>>,
     narrator: Narrator,
@@ -60,6 +62,7 @@ impl World {
             nats: Vec::new(),
             air: Air::default(),
             weather: Weather::fair(),
+            mtu: None,
             mailboxes: BTreeMap::new(),
             narrator: Narrator::default(),
             requests: 0,
@@ -125,6 +128,11 @@ impl World {
     /// Changes the weather.
     pub fn set_weather(&mut self, weather: Weather) {
         self.weather = weather;
+    }
+
+    /// Makes links that drop larger IP datagrams, and IP fragments.
+    pub fn set_mtu(&mut self, octets: usize) {
+        self.mtu = Some(octets);
     }
 
     /// Cuts a host off from all others, or connects it again.
@@ -511,6 +519,9 @@ impl World {
         }
         if self.host(sender).is_cut_off {
             return self.note(&format!("{line} (cut off)"));
+        }
+        if self.mtu.is_some_and(|mtu| datagram.ip_len() > mtu) {
+            return self.note(&format!("{line} (too large)"));
         }
         let flight = Flight { datagram, line: line.clone() };
         match self.air.launch(flight, &self.weather, self.now, &mut self.dice) {

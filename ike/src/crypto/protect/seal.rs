@@ -55,6 +55,12 @@ impl Sealer {
         self.seal_payload(fields, first, Some(fragment), chunk, provider)
     }
 
+    /// How many octets the message `HDR, SK {plaintext}` has.
+    #[must_use]
+    pub fn sealed_len(&self, plaintext_len: usize) -> usize {
+        HEADER_LEN + self.payload_len(0, plaintext_len)
+    }
+
     /// How much plaintext fits into one fragment of at most `message_len` octets, headers and all.
     #[must_use]
     pub fn fragment_capacity(&self, message_len: usize) -> usize {
@@ -62,6 +68,17 @@ impl Sealer {
         let inside = message_len.saturating_sub(outside);
         let whole_blocks = inside - inside % self.cipher.block_len();
         whole_blocks.saturating_sub(PAD_LENGTH_LEN)
+    }
+
+    fn payload_len(&self, fragment_len: usize, plaintext_len: usize) -> usize {
+        let cipher = self.cipher;
+        GENERIC_LEN
+            + fragment_len
+            + cipher.iv_len()
+            + plaintext_len
+            + usize::from(cipher.padding_len(plaintext_len))
+            + PAD_LENGTH_LEN
+            + cipher.icv_len()
     }
 
     fn seal_payload(
@@ -75,13 +92,7 @@ impl Sealer {
         let cipher = self.cipher;
         let padding_len = cipher.padding_len(plaintext.len());
         let fragment_len = if fragment.is_some() { FRAGMENT_LEN } else { 0 };
-        let payload_len = GENERIC_LEN
-            + fragment_len
-            + cipher.iv_len()
-            + plaintext.len()
-            + usize::from(padding_len)
-            + PAD_LENGTH_LEN
-            + cipher.icv_len();
+        let payload_len = self.payload_len(fragment_len, plaintext.len());
         if payload_len > usize::from(u16::MAX) {
             return Err(SealError::TooLong { plaintext_len: plaintext.len() });
         }

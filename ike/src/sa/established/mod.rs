@@ -345,7 +345,7 @@ impl Established {
             Timer::ChildLinger => self.remove_lingering_children(core, cx),
             Timer::ChildInactive => self.check_inactivity(core, cx),
             // Handled for every state alike.
-            Timer::Retransmit | Timer::HalfOpen | Timer::Linger => {}
+            Timer::Retransmit | Timer::HalfOpen | Timer::Reassembly | Timer::Linger => {}
         }
         self.work(core, cx)
     }

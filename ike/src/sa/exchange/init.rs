@@ -12,7 +12,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::auth;
-use crate::config::{Child, Connection, any_address};
+use crate::config::{Child, Connection, Fragmentation, any_address};
 use crate::context::{Cx, draw_ike_spi};
 use crate::crypto::{IkeKeys, IkeSuite, KeyExchangeInProgress, Role, SkD, SkPi, SkPr};
 use crate::error::Failure;
@@ -163,6 +163,9 @@ impl Sent {
         }
         payloads.sa(&self.offer).ke(self.ke.method(), self.ke.public()).nonce(&self.nonce);
         write_nat_detection(&mut payloads, core.spi_i, IkeSpi::ZERO, core.path, self.fakes_nat(cx));
+        if self.connection.fragmentation != Fragmentation::No {
+            payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, &[]); // RFC 7383 §2.3
+        }
         self.request = core.request_in_clear(&payloads, cx);
     }
 
@@ -326,6 +329,7 @@ impl Sent {
             core.nat = nat;
             core.nat_fake = self.fakes_nat(cx) && !nat.local_behind_nat;
         }
+        core.fragments = self.connection.fragmentation == Fragmentation::Yes && supports_fragments(payloads);
         let shared = self.ke.complete(ke.data)?;
         let keys = IkeKeys::derive(&suite, &shared, &self.nonce, nonce, core.spi_i, core.spi_r);
         let (sealer, opener) = keys.protection.into_directions(Role::Initiator);
@@ -371,6 +375,8 @@ pub(crate) fn try_again(
     core.spi_r = IkeSpi::ZERO;
     core.nat = NatSituation::default();
     core.nat_fake = false;
+    core.fragments = false;
+    core.reassembly.clear(); // its pieces were under the keys of the attempt before
     core.protection = None;
     core.suite = None;
     core.path.local.set_port(if connection.local_port == 0 { cx.ports.ike } else { connection.local_port });
@@ -411,7 +417,8 @@ pub(crate) fn answer(
     let (Some(sa), Some(ke), Some(nonce_i)) = (payloads.sa(), payloads.ke(), payloads.nonce()) else {
         return Err(Failure::Protocol("its IKE_SA_INIT request lacks SA, KE or nonce"));
     };
-    let (chosen, fake) = choose(&sa.proposals, cleartext.path, cx)?;
+    let (chosen, connection) = choose(&sa.proposals, cleartext.path, cx)?;
+    let fake = connection.encap || cx.settings.force_encapsulation;
     let suite = IkeSuite::from_proposal(&chosen).map_err(|e| Failure::NoProposal(e.to_string()))?;
     debug!(target: "cfg", "selected proposal: {chosen}");
     if ke.method != suite.ke() {
@@ -433,10 +440,14 @@ pub(crate) fn answer(
     let mut reply = PayloadWriter::new();
     reply.sa(&[chosen]).ke(ke.method, &public).nonce(&nonce_r);
     write_nat_detection(&mut reply, core.spi_i, core.spi_r, core.path, fake);
+    if connection.fragmentation != Fragmentation::No && supports_fragments(payloads) {
+        reply.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, &[]); // RFC 7383 §2.3
+        core.fragments = connection.fragmentation == Fragmentation::Yes;
+    }
     let response = wire::build(core.fields(header.exchange, MessageId(0), true), &reply);
     cx.transmit(core.path, &response);
     cx.counters.ike_sa_init.responses_out += 1;
-    core.window.answered(MessageId(0), response.clone());
+    core.window.answered(MessageId(0), vec![response.clone()]);
     core.timers.arm(Timer::HalfOpen, cx.now + cx.settings.half_open_timeout);
 
     let handshake = Handshake {
@@ -452,7 +463,7 @@ pub(crate) fn answer(
 }
 
 /// Tries the connections for these addresses, the closest first, until one has a proposal in common.
-fn choose(theirs: &[Proposal], path: Path, cx: &Cx<'_>) -> Result<(Proposal, bool), Failure> {
+fn choose<'a>(theirs: &[Proposal], path: Path, cx: &Cx<'a>) -> Result<(Proposal, &'a Connection), Failure> {
     let (local, remote) = (path.local.ip(), path.remote.ip());
     let mut candidates: Vec<_> = cx
         .configuration
@@ -471,7 +482,7 @@ fn choose(theirs: &[Proposal], path: Path, cx: &Cx<'_>) -> Result<(Proposal, boo
         .iter()
         .find_map(|(_, connection)| {
             let chosen = proposal::select(&connection.proposals, theirs, prefer, context)?;
-            Some((chosen, connection.encap || cx.settings.force_encapsulation))
+            Some((chosen, &***connection))
         })
         .ok_or_else(|| {
             info!(target: "cfg", "received proposals: {}", list(theirs));
@@ -511,6 +522,11 @@ fn write_nat_detection(payloads: &mut PayloadWriter, spi_i: IkeSpi, spi_r: IkeSp
     payloads
         .notify(NotifyType::NAT_DETECTION_SOURCE_IP, &source)
         .notify(NotifyType::NAT_DETECTION_DESTINATION_IP, &destination);
+}
+
+/// Whether the peer puts fragments together (RFC 7383 §2.3).
+fn supports_fragments(payloads: &Payloads<'_>) -> bool {
+    payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some()
 }
 
 fn detect_nat(payloads: &Payloads<'_>, spi_i: IkeSpi, spi_r: IkeSpi, path: Path) -> Option<NatSituation> {

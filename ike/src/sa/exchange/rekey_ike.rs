@@ -277,6 +277,7 @@ impl Successor {
         let mut core = Core::new(IkeSaId(cx.unique_ids.ike_sa()), role, spi_i, spi_r, old.path, cx.now);
         core.nat = old.nat;
         core.nat_fake = old.nat_fake;
+        core.fragments = old.fragments;
         core.connection.clone_from(&old.connection);
         core.suite = Some(suite);
         core.protection = Some(Protection { sealer, opener });
