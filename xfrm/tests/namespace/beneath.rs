@@ -1,23 +1,17 @@
-//! The kernel's side of the story, in network namespaces of the tests' own.
-//!
-//! Each test runs on a thread in a fresh namespace, which goes with the thread, and is checked
-//! through iproute2's `ip`: somebody else's reading of the kernel's state. Without root or `ip`
-//! a test says `SKIPPED:` and why, past the test harness's capture.
+//! What lies beneath the tunnels: routes, rules, addresses, links; and the options of the IKE sockets.
 
-#![expect(clippy::unwrap_used, reason = "a failing step fails the test, wherever it is")]
-
-use std::io::Write;
-use std::net::{IpAddr, UdpSocket};
-use std::process::Command;
+use std::net::UdpSocket;
 use std::task::Poll;
 use std::time::Duration;
 
 use ferry_xfrm::socket_policy::{self, Applied, Family};
 use ferry_xfrm::{
-    Addresses, Change, Changes, Error, EspSupport, Links, NextHop, Path, Prefix, Route, Routes, RoutingTable,
+    Addresses, Change, Changes, Error, EspSupport, Links, NextHop, Path, Route, Routes, RoutingTable,
     Underlay, esp_support,
 };
-use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::support::{addr, in_namespace, index, ip, prefix, skipped, veth};
 
 #[test]
 fn routes_and_rules_come_and_go() {
@@ -321,65 +315,6 @@ fn a_missing_privilege_is_said() {
     });
 }
 
-/// Runs a test on a thread of its own in a fresh network namespace, or says why not.
-fn in_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
-    if !rustix::process::geteuid().is_root() {
-        return skipped("needs root");
-    }
-    if Command::new("ip").arg("-V").output().is_err() {
-        return skipped("needs the ip command (package iproute2)");
-    }
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
-    let thread = std::thread::Builder::new().name(name).spawn(|| {
-        // SAFETY: no file descriptor table is unshared; the namespace is this thread's alone.
-        #[expect(unsafe_code, reason = "rustix calls every unshare unsafe for the sake of FILES")]
-        let unshared = unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) };
-        if let Err(error) = unshared {
-            return skipped(&format!("needs network namespaces: {error}"));
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(test());
-    });
-    if let Err(panic) = thread.unwrap().join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Says that the test did not run. Not `eprintln!`, which the harness keeps to itself.
-fn skipped(why: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // In one piece and on a line of its own, whatever the harness has begun to print.
-    let line = format!("\nSKIPPED: {test}: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).unwrap();
-}
-
-/// Two interfaces that are connected to each other, up and without addresses.
-fn veth() {
-    ip("link add v0 type veth peer name v1");
-    ip("link set v0 up");
-    ip("link set v1 up");
-}
-
-/// Runs `ip` in the thread's namespace; what it prints, with single spaces.
-#[track_caller]
-fn ip(arguments: &str) -> String {
-    let output = Command::new("ip").args(arguments.split(' ')).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() || errors.contains("FIB table does not exist"),
-        "ip {arguments}: {errors}"
-    );
-    let lines: Vec<String> = String::from_utf8_lossy(&output.stdout)
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect();
-    lines.join("\n")
-}
-
-async fn index(name: &str) -> u32 {
-    Links::open().await.unwrap().by_name(name).await.unwrap().index
-}
-
 /// Waits for a change.
 async fn heard(changes: &mut Changes, is_it: impl Fn(&Change) -> bool) -> Change {
     let search = async {
@@ -395,12 +330,4 @@ async fn heard(changes: &mut Changes, is_it: impl Fn(&Change) -> bool) -> Change
 
 fn to(destination: &str, interface: u32) -> Route {
     Route::new(prefix(destination), NextHop::Interface(interface), None)
-}
-
-fn prefix(text: &str) -> Prefix {
-    text.parse().unwrap()
-}
-
-fn addr(text: &str) -> IpAddr {
-    text.parse().unwrap()
 }
