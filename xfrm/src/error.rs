@@ -51,6 +51,14 @@ pub enum Error {
         /// The routing table.
         table: u32,
     },
+    /// This kernel would take the request and leave out the part of it that it does not know.
+    #[error("cannot {attempt}: this kernel does not know {what}")]
+    Unknown {
+        /// What was asked, as a verb phrase.
+        attempt: String,
+        /// What it does not know.
+        what: &'static str,
+    },
     /// The request mixes IPv4 and IPv6 where one family is needed.
     #[error("cannot {attempt}: IPv4 and IPv6 addresses are mixed")]
     MixedFamilies {
@@ -67,6 +75,15 @@ impl Error {
             Self::Refused { refusal, .. } => refusal.errno == libc::EPERM,
             Self::Socket { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
             _ => false,
+        }
+    }
+
+    /// What the kernel's refusal means, where it refused a request.
+    #[must_use]
+    pub fn meaning(&self) -> Option<Meaning> {
+        match self {
+            Self::Refused { refusal, .. } => Some(refusal.meaning()),
+            _ => None,
         }
     }
 
@@ -90,12 +107,55 @@ pub struct Refusal {
     pub text: Option<String>,
 }
 
+/// What an error number means, of all kernel state of this crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Meaning {
+    /// We lack CAP_NET_ADMIN.
+    NotPermitted,
+    /// The same is there already: an SPI that is taken, a policy with the same selector.
+    AlreadyThere,
+    /// There is no such SA, policy, route, or interface: also where mark or interface ID differ.
+    NotThere,
+    /// The kernel has no such algorithm, nor a module with it.
+    NoAlgorithm,
+    /// The kernel has no ESP or AH, nor a module with it.
+    NoProtocol,
+    /// The kernel was built without it.
+    NotBuilt,
+    /// The request makes no sense to it; its sentence says why.
+    Invalid,
+    /// Nothing of the like.
+    Other,
+}
+
+impl Refusal {
+    /// What the error number means.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        match self.errno {
+            libc::EPERM | libc::EACCES => Meaning::NotPermitted,
+            libc::EEXIST => Meaning::AlreadyThere,
+            // ENODATA: of MIGRATE, which finds nothing at the old addresses.
+            libc::ESRCH | libc::ENOENT | libc::ENODEV | libc::ENODATA => Meaning::NotThere,
+            libc::ENOSYS => Meaning::NoAlgorithm,
+            libc::EPROTONOSUPPORT => Meaning::NoProtocol,
+            libc::EOPNOTSUPP | libc::ENOPROTOOPT | libc::EAFNOSUPPORT => Meaning::NotBuilt,
+            libc::EINVAL | libc::ERANGE => Meaning::Invalid,
+            _ => Meaning::Other,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.errno == libc::EPERM {
-            f.write_str("not permitted, this needs CAP_NET_ADMIN in the network namespace")?;
-        } else {
-            write!(f, "{}", io::Error::from_raw_os_error(self.errno))?;
+        match self.errno {
+            libc::EPERM => f.write_str("not permitted, this needs CAP_NET_ADMIN in the network namespace")?,
+            // The system's words for these speak of functions and processes.
+            libc::ENOSYS => f.write_str("the kernel has no such algorithm, nor a module with it")?,
+            libc::ESRCH => f.write_str("there is no such thing")?,
+            libc::ENODATA => f.write_str("there is nothing at the old addresses")?,
+            errno => write!(f, "{}", io::Error::from_raw_os_error(errno))?,
         }
         match &self.text {
             Some(text) => write!(f, " (the kernel says: {text})"),
@@ -130,6 +190,14 @@ impl Failure {
             _ => None,
         }
     }
+
+    /// What the refusal means, if it is one.
+    pub(crate) fn meaning(&self) -> Option<Meaning> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.meaning()),
+            _ => None,
+        }
+    }
 }
 
 impl From<Malformed> for Failure {
@@ -155,6 +223,25 @@ mod tests {
             error.to_string(),
             "cannot add a rule: not permitted, this needs CAP_NET_ADMIN in the network namespace"
         );
+    }
+
+    #[test]
+    fn error_numbers_mean_something() {
+        let table = [
+            (libc::EPERM, Meaning::NotPermitted),
+            (libc::EEXIST, Meaning::AlreadyThere),
+            (libc::ESRCH, Meaning::NotThere),
+            (libc::ENOENT, Meaning::NotThere),
+            (libc::ENODATA, Meaning::NotThere),
+            (libc::ENOSYS, Meaning::NoAlgorithm),
+            (libc::EPROTONOSUPPORT, Meaning::NoProtocol),
+            (libc::ENOPROTOOPT, Meaning::NotBuilt),
+            (libc::EINVAL, Meaning::Invalid),
+            (libc::ENOMEM, Meaning::Other),
+        ];
+        for (errno, meaning) in table {
+            assert_eq!(Refusal { errno, text: None }.meaning(), meaning, "{errno}");
+        }
     }
 
     #[test]

@@ -45,6 +45,10 @@ impl Protocol {
     }
 }
 
+/// The number of a netlink socket of ours, by which the kernel says who asked for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Port(pub(crate) u32);
+
 /// One message of an answer.
 pub(crate) struct Reply {
     pub(crate) kind: u16,
@@ -55,10 +59,12 @@ pub(crate) struct Reply {
 /// A socket for requests. It belongs to the network namespace of the thread that opened it.
 pub(crate) struct Handle {
     exchange: Mutex<Exchange>,
+    port: Port,
 }
 
 struct Exchange {
     channel: Channel,
+    port: Port,
     /// Of the last request sent.
     sequence: u32,
     /// Of a dump that has not come to its end. The kernel refuses to begin another one before
@@ -69,8 +75,18 @@ struct Exchange {
 impl Handle {
     /// Opens a socket; inside a tokio runtime only.
     pub(crate) fn open(protocol: Protocol) -> Result<Self, Error> {
-        let channel = Channel::open(protocol)?;
-        Ok(Self { exchange: Mutex::new(Exchange { channel, sequence: 0, open_dump: None }) })
+        let mut channel = Channel::open(protocol)?;
+        let address = channel.socket_mut().bind_auto();
+        let address = address.map_err(|source| {
+            Failure::Socket(source).during(format!("give a {} socket an address", protocol.name()))
+        })?;
+        let port = Port(address.port_number());
+        Ok(Self { exchange: Mutex::new(Exchange { channel, port, sequence: 0, open_dump: None }), port })
+    }
+
+    /// By which the kernel says that it was us.
+    pub(crate) fn port(&self) -> Port {
+        self.port
     }
 
     /// Sends a request and waits for its acknowledgement or its single answer.
@@ -106,7 +122,7 @@ impl Exchange {
     async fn run(&mut self, mut request: Request) -> Result<(Vec<Reply>, bool), Failure> {
         self.finish_open_dump().await?;
         self.sequence = self.sequence.wrapping_add(1);
-        self.channel.send(request.numbered(self.sequence)).await.map_err(Failure::Socket)?;
+        self.channel.send(request.numbered(self.sequence, self.port)).await.map_err(Failure::Socket)?;
         self.open_dump = request.is_dump().then_some(self.sequence);
         let mut replies = Vec::new();
         let mut is_consistent = true;

@@ -1,10 +1,14 @@
-//! Interfaces: finding them by name, bringing them up, their MTU.
+//! Interfaces: finding them by name, bringing them up, their MTU; and xfrm interfaces, which send
+//! their packets to the policies and SAs of a number.
+
+use std::num::NonZeroU32;
 
 use crate::error::{Error, Failure};
 use crate::handle::{Handle, Protocol};
 use crate::message::Request;
 use crate::message::interface::{
-    LinkEntry, RTM_NEWLINK, link_by_index, link_by_name, set_link_mtu, set_link_up,
+    LinkEntry, RTM_NEWLINK, add_xfrm_interface, dump_links, link_by_index, link_by_name, remove_link,
+    set_link_mtu, set_link_up,
 };
 
 /// Octets of an interface name, without the terminating zero (`IFNAMSIZ`).
@@ -21,6 +25,26 @@ pub struct Link {
     pub is_up: bool,
     /// Its MTU in octets.
     pub mtu: u32,
+    /// What it is, if it is an xfrm interface.
+    pub xfrm: Option<XfrmInterface>,
+}
+
+/// An interface for route-based tunnels: what is routed to it takes the policies and SAs of its
+/// number, and what comes out of those comes in by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct XfrmInterface {
+    /// The number; the interface ID of policies and SAs.
+    pub interface_id: NonZeroU32,
+    /// Index of the interface beneath; of no concern to most kernels' packets.
+    pub device: Option<u32>,
+}
+
+impl From<LinkEntry> for Link {
+    fn from(entry: LinkEntry) -> Self {
+        let LinkEntry { index, name, is_up, mtu, xfrm } = entry;
+        let xfrm = xfrm.map(|xfrm| XfrmInterface { interface_id: xfrm.interface_id, device: xfrm.device });
+        Self { index, name, is_up, mtu, xfrm }
+    }
 }
 
 /// Looks up and changes interfaces.
@@ -35,6 +59,44 @@ impl Links {
     /// When the kernel gives no such socket.
     pub async fn open() -> Result<Self, Error> {
         Ok(Self { handle: Handle::open(Protocol::Route)? })
+    }
+
+    /// Adds an xfrm interface, which is down and has no addresses.
+    ///
+    /// # Errors
+    /// [`Error::NoInterface`] for a name no interface can have; when the name or the number is taken;
+    /// when the kernel was built without.
+    pub async fn add_xfrm(&self, name: &str, xfrm: XfrmInterface) -> Result<Link, Error> {
+        if !is_name(name) {
+            return Err(Error::NoInterface(name.to_owned()));
+        }
+        let XfrmInterface { interface_id, device } = xfrm;
+        let attempt = || format!("add xfrm interface '{name}' with interface ID {interface_id}");
+        self.change(add_xfrm_interface(name, interface_id, device), attempt).await?;
+        self.by_name(name).await
+    }
+
+    /// Removes an interface.
+    ///
+    /// # Errors
+    /// When there is none, or when the kernel refuses.
+    pub async fn remove(&self, index: u32) -> Result<(), Error> {
+        self.change(remove_link(index), || format!("remove interface {index}")).await
+    }
+
+    /// All interfaces.
+    ///
+    /// # Errors
+    /// When the netlink socket fails.
+    pub async fn all(&self) -> Result<Vec<Link>, Error> {
+        const ATTEMPT: &str = "list the interfaces";
+        let replies = self.handle.dump(dump_links).await.map_err(|failure| failure.during(ATTEMPT))?;
+        replies
+            .iter()
+            .filter(|reply| reply.kind == RTM_NEWLINK)
+            .map(|reply| LinkEntry::read(&reply.payload).map(Link::from))
+            .collect::<Result<_, _>>()
+            .map_err(|malformed| Failure::from(malformed).during(ATTEMPT))
     }
 
     /// Brings an interface up.
@@ -68,7 +130,7 @@ impl Links {
     /// [`Error::NoInterface`], or when the netlink socket fails.
     pub async fn by_name(&self, name: &str) -> Result<Link, Error> {
         let no_interface = || Error::NoInterface(name.to_owned());
-        if name.is_empty() || name.len() > LONGEST_NAME || name.contains('\0') {
+        if !is_name(name) {
             return Err(no_interface());
         }
         let attempt = || format!("look up interface '{name}'");
@@ -101,8 +163,12 @@ impl Links {
         let Some(reply) = replies.iter().find(|reply| reply.kind == RTM_NEWLINK) else {
             return Ok(None);
         };
-        let LinkEntry { index, name, is_up, mtu } = LinkEntry::read(&reply.payload)
-            .map_err(|malformed| Failure::from(malformed).during(attempt()))?;
-        Ok(Some(Link { index, name, is_up, mtu }))
+        let entry = LinkEntry::read(&reply.payload);
+        entry.map(|entry| Some(entry.into())).map_err(|malformed| Failure::from(malformed).during(attempt()))
     }
+}
+
+/// Whether an interface can have this name.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_NAME && !name.contains('\0')
 }

@@ -139,30 +139,34 @@ impl AddressRange {
     /// The fewest prefixes that cover exactly this range, in order of address: at most 62 for
     /// IPv4 and 254 for IPv6.
     ///
-    /// Each step takes the largest prefix that begins at the first address not yet covered and
-    /// does not run past the end; a prefix that is aligned and fits is part of every minimal
-    /// cover, so the greedy choice is the best one.
     #[must_use]
     pub fn prefixes(&self) -> Vec<Prefix> {
-        let width = width(self.first);
-        let last = bits(self.last);
-        let mut next = bits(self.first);
-        let mut prefixes = Vec::new();
-        loop {
-            let length = (0..=width)
-                .find(|&length| {
-                    let host = host_mask(width, length);
-                    next & host == 0 && next | host <= last
-                })
-                .unwrap_or(width);
-            prefixes.push(Prefix { address: from_bits(self.first, next), length });
-            let end = next | host_mask(width, length);
-            if end >= last {
-                return prefixes;
-            }
-            next = end + 1;
-        }
+        cover(bits(self.first), bits(self.last), width(self.first))
+            .map(|(value, length)| Prefix { address: from_bits(self.first, value), length })
+            .collect()
     }
+}
+
+/// The fewest blocks, each a value whose leading bits are fixed and how many these are, that cover
+/// exactly the numbers from `first` to `last` out of those with `width` bits, in order.
+///
+/// Each step takes the largest block that begins at the first number not yet covered and does not
+/// run past the end; a block that is aligned and fits is part of every minimal cover, so the
+/// greedy choice is the best one.
+pub(crate) fn cover(first: u128, last: u128, width: u8) -> impl Iterator<Item = (u128, u8)> {
+    let mut next = (first <= last).then_some(first);
+    std::iter::from_fn(move || {
+        let value = next?;
+        let length = (0..=width)
+            .find(|&length| {
+                let host = host_mask(width, length);
+                value & host == 0 && value | host <= last
+            })
+            .unwrap_or(width);
+        let end = value | host_mask(width, length);
+        next = (end < last).then(|| end + 1);
+        Some((value, length))
+    })
 }
 
 impl From<Prefix> for AddressRange {

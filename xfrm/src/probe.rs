@@ -7,11 +7,10 @@ use std::time::Duration;
 use tracing::warn;
 use zeroize::Zeroizing;
 
-use crate::algorithm::{AES_GCM_16, Key};
-use crate::error::{Error, Failure, Refusal};
+use crate::algorithm::{Aead, Key, Protection};
+use crate::error::{Error, Failure, Malformed, Meaning, Refusal};
 use crate::handle::{Handle, Protocol};
-use crate::message::sa::{Sa, SaId};
-use crate::message::selector::Lifetime;
+use crate::sa::{IpsecProtocol, Mode, Sa, SaDirection, SaEntry, SaId};
 
 /// Octets of an AES-128-GCM key with its salt (RFC 4106 §8.1).
 const KEY_LENGTH: usize = 20;
@@ -54,10 +53,10 @@ impl EspSupport {
 
     fn of_refusal(refusal: Refusal) -> Self {
         let words = || refusal.text.clone().unwrap_or_else(|| refusal.to_string());
-        match refusal.errno {
-            libc::EPERM => Self::NotPermitted,
-            libc::ENOSYS => Self::NoAlgorithm(words()),
-            libc::EPROTONOSUPPORT => Self::NoEsp(words()),
+        match refusal.meaning() {
+            Meaning::NotPermitted => Self::NotPermitted,
+            Meaning::NoAlgorithm => Self::NoAlgorithm(words()),
+            Meaning::NoProtocol => Self::NoEsp(words()),
             _ => Self::Refused(refusal),
         }
     }
@@ -80,51 +79,81 @@ impl fmt::Display for EspSupport {
     }
 }
 
+/// Newer parts of SAs. A kernel that does not know one takes the request and leaves it out, so that
+/// there is no error to wait for: an SA is installed with all of them and read back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Whether an SA comes in or goes out (6.10).
+    pub knows_direction: bool,
+    /// SAs for single CPUs (RFC 9611; 6.13).
+    pub knows_cpu: bool,
+}
+
 /// Installs an ESP SA between loopback addresses, with a random key and SPI, in the calling
 /// thread's network namespace, and removes it again. Needs a tokio runtime.
 pub async fn esp_support() -> EspSupport {
-    let handle = match Handle::open(Protocol::Xfrm) {
-        Ok(handle) => handle,
+    match Handle::open(Protocol::Xfrm) {
+        Ok(handle) => try_esp(&handle).await.0,
         Err(Error::Socket { source, .. }) if source.raw_os_error() == Some(libc::EPROTONOSUPPORT) => {
-            return EspSupport::NoNetlink(source.to_string());
+            EspSupport::NoNetlink(source.to_string())
         }
-        Err(error) => return EspSupport::Failed(error.to_string()),
-    };
-    let mut outcome = EspSupport::Failed("no SPI was free".to_owned());
-    for _ in 0..ATTEMPTS {
-        outcome = attempt(&handle).await;
-        if !matches!(&outcome, EspSupport::Refused(refusal) if refusal.errno == libc::EEXIST) {
-            break;
-        }
+        Err(error) => EspSupport::Failed(error.to_string()),
     }
-    outcome
 }
 
-async fn attempt(handle: &Handle) -> EspSupport {
+/// The same on a socket that is there, and what the kernel made of the SA.
+pub(crate) async fn try_esp(handle: &Handle) -> (EspSupport, Capabilities) {
+    let mut outcome = EspSupport::Failed("no SPI was free".to_owned());
+    for _ in 0..ATTEMPTS {
+        match attempt(handle).await {
+            Ok(capabilities) => return (EspSupport::Yes, capabilities),
+            Err(EspSupport::Refused(refusal)) if refusal.meaning() == Meaning::AlreadyThere => {
+                outcome = EspSupport::Refused(refusal);
+            }
+            Err(other) => return (other, Capabilities::default()),
+        }
+    }
+    (outcome, Capabilities::default())
+}
+
+async fn attempt(handle: &Handle) -> Result<Capabilities, EspSupport> {
+    let failed = |error: &dyn fmt::Display| EspSupport::Failed(error.to_string());
     let mut octets = Zeroizing::new([0; KEY_LENGTH]);
-    let spi = match getrandom::fill(&mut *octets).and_then(|()| getrandom::u32()) {
-        Ok(random) => random.max(RESERVED_SPIS + 1),
-        Err(error) => return EspSupport::Failed(error.to_string()),
-    };
+    getrandom::fill(&mut *octets).map_err(|error| failed(&error))?;
+    let spi = getrandom::u32().map_err(|error| failed(&error))?.max(RESERVED_SPIS + 1);
+    let key = Key::new(&*octets).map_err(|error| failed(&error))?;
     let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let id = SaId { source: loopback, destination: loopback, spi };
-    let sa = Sa {
-        id,
-        reqid: 0,
-        lifetime: Lifetime { hard: Some(PROBE_LIFETIME) },
-        algorithm: AES_GCM_16,
-        key: &Key::new(&*octets),
-    };
-    match handle.request(sa.install()).await {
+    let mut sa = Sa::new(loopback, loopback, IpsecProtocol::ESP, spi, Mode::TUNNEL);
+    sa.limits.hard.since_installed = Some(PROBE_LIFETIME);
+    sa.direction = Some(SaDirection::In);
+    sa.cpu = Some(0);
+    match handle.request(sa.install(&Protection::Aead(Aead::AES_GCM_16, key), None)).await {
         Ok(_) => {
-            if let Err(failure) = handle.request(id.remove()).await {
+            let capabilities = capabilities(handle, &sa.id).await;
+            if let Err(failure) = handle.request(sa.id.remove()).await {
                 // It expires by itself, so this is no reason to do without the kernel's ESP.
                 warn!("{}", failure.during(format!("remove the probe SA with SPI {spi:08x}")));
             }
-            EspSupport::Yes
+            Ok(capabilities)
         }
-        Err(Failure::Refused(refusal)) => EspSupport::of_refusal(refusal),
-        Err(failure) => EspSupport::Failed(failure.during("install a probe SA").to_string()),
+        Err(Failure::Refused(refusal)) => Err(EspSupport::of_refusal(refusal)),
+        Err(failure) => Err(failed(&failure.during("install a probe SA"))),
+    }
+}
+
+/// What of the SA came back.
+async fn capabilities(handle: &Handle, id: &SaId) -> Capabilities {
+    let read = handle.request(id.find()).await.and_then(|replies| {
+        let reply = replies.first().ok_or(Malformed("an answer with an SA in it"))?;
+        Ok(SaEntry::read(&reply.payload)?.sa)
+    });
+    match read {
+        Ok(sa) => Capabilities { knows_direction: sa.direction.is_some(), knows_cpu: sa.cpu.is_some() },
+        Err(failure) => {
+            warn!("{}", failure.during("read the probe SA back"));
+            Capabilities::default()
+        }
     }
 }
 

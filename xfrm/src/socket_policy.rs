@@ -8,8 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::error::{Error, Failure, Refusal};
-use crate::message::policy::{Direction, allow_all};
+use crate::message::policy::allow_all;
 use crate::message::{AF_INET, AF_INET6};
+use crate::policy::PolicyDirection;
 
 /// `IPV6_XFRM_POLICY`; its sister for IPv4 is in libc.
 const IPV6_XFRM_POLICY: libc::c_int = 35;
@@ -47,7 +48,7 @@ pub fn bypass(socket: &impl AsFd, family: Family) -> Result<Applied, Error> {
         Family::V4 => (libc::IPPROTO_IP, libc::IP_XFRM_POLICY, AF_INET),
         Family::V6 => (libc::IPPROTO_IPV6, IPV6_XFRM_POLICY, AF_INET6),
     };
-    for direction in [Direction::In, Direction::Out] {
+    for direction in [PolicyDirection::In, PolicyDirection::Out] {
         let policy = allow_all(number, direction);
         match set_option(socket, level, option, &policy) {
             Ok(()) => {}

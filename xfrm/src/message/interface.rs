@@ -1,6 +1,7 @@
 //! Interfaces and their addresses (`linux/if_link.h`, `linux/if_addr.h`).
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use super::{Fields, Request, Writer, address, attributes, family, flags};
 use crate::error::Malformed;
@@ -15,6 +16,11 @@ const RTM_GETADDR: u16 = 22;
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_XFRM_LINK: u16 = 1;
+const IFLA_XFRM_IF_ID: u16 = 2;
 /// Wants a link's description without statistics and virtual functions.
 const IFLA_EXT_MASK: u16 = 29;
 const SKIP_STATISTICS: u32 = 1 << 3;
@@ -23,6 +29,9 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
+
+/// The kind of interface whose packets take the policies of its number.
+const KIND_XFRM: &str = "xfrm";
 
 const IFF_UP: u32 = 0x1;
 
@@ -48,6 +57,16 @@ pub(crate) struct LinkEntry {
     pub(crate) is_up: bool,
     /// Octets; 0 where the kernel did not say.
     pub(crate) mtu: u32,
+    /// Of an xfrm interface.
+    pub(crate) xfrm: Option<XfrmEntry>,
+}
+
+/// What an xfrm interface is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct XfrmEntry {
+    pub(crate) interface_id: NonZeroU32,
+    /// Index of the interface beneath.
+    pub(crate) device: Option<u32>,
 }
 
 impl LinkEntry {
@@ -57,12 +76,13 @@ impl LinkEntry {
         let index = fields.u32()?;
         let is_up = fields.u32()? & IFF_UP != 0;
         fields.skip(4)?; // change mask
-        let mut link = Self { index, name: String::new(), is_up, mtu: 0 };
+        let mut link = Self { index, name: String::new(), is_up, mtu: 0, xfrm: None };
         for attribute in attributes(fields.0) {
             let attribute = attribute?;
             match attribute.kind {
                 IFLA_IFNAME => link.name = attribute.text(),
                 IFLA_MTU => link.mtu = attribute.u32()?,
+                IFLA_LINKINFO => link.xfrm = XfrmEntry::read(attribute.value)?,
                 _ => {} // of no concern
             }
         }
@@ -70,15 +90,76 @@ impl LinkEntry {
     }
 }
 
+impl XfrmEntry {
+    /// Reads `IFLA_LINKINFO`. `None`: an interface of another kind, or an xfrm interface without a
+    /// number, which takes it from each packet's metadata.
+    fn read(value: &[u8]) -> Result<Option<Self>, Malformed> {
+        let (mut is_xfrm, mut data) = (false, &[][..]);
+        for attribute in attributes(value) {
+            let attribute = attribute?;
+            match attribute.kind {
+                IFLA_INFO_KIND => is_xfrm = attribute.text() == KIND_XFRM,
+                IFLA_INFO_DATA => data = attribute.value,
+                _ => {} // of no concern
+            }
+        }
+        if !is_xfrm {
+            return Ok(None); // the data are another kind's, numbered otherwise
+        }
+        let (mut interface_id, mut device) = (None, None);
+        for attribute in attributes(data) {
+            let attribute = attribute?;
+            match attribute.kind {
+                IFLA_XFRM_IF_ID => interface_id = NonZeroU32::new(attribute.u32()?),
+                IFLA_XFRM_LINK => device = Some(attribute.u32()?).filter(|&index| index != 0),
+                _ => {} // of no concern
+            }
+        }
+        Ok(interface_id.map(|interface_id| Self { interface_id, device }))
+    }
+}
+
+/// NEWLINK of an xfrm interface; refused with EEXIST where the name is taken.
+pub(crate) fn add_xfrm_interface(name: &str, interface_id: NonZeroU32, device: Option<u32>) -> Request {
+    Request::new(RTM_NEWLINK, flags::ACK | flags::CREATE | flags::EXCLUSIVE, |w| {
+        w.zeros(16);
+        w.text_attribute(IFLA_IFNAME, name);
+        w.attribute(IFLA_LINKINFO, |w| {
+            // Without the terminating zero, as iproute2 writes a kind.
+            w.attribute(IFLA_INFO_KIND, |w| w.bytes(KIND_XFRM.as_bytes()));
+            w.attribute(IFLA_INFO_DATA, |w| {
+                w.u32_attribute(IFLA_XFRM_IF_ID, interface_id.get());
+                if let Some(device) = device {
+                    w.u32_attribute(IFLA_XFRM_LINK, device);
+                }
+            });
+        });
+    })
+}
+
+/// DELLINK by index.
+pub(crate) fn remove_link(index: u32) -> Request {
+    Request::new(RTM_DELLINK, flags::ACK, |w| {
+        w.zeros(4);
+        w.u32(index);
+        w.zeros(8);
+    })
+}
+
+/// GETLINK of all.
+pub(crate) fn dump_links() -> Request {
+    Request::new(RTM_GETLINK, flags::DUMP, |w| {
+        w.zeros(16);
+        w.u32_attribute(IFLA_EXT_MASK, SKIP_STATISTICS);
+    })
+}
+
 /// GETLINK by name.
 pub(crate) fn link_by_name(name: &str) -> Request {
     Request::new(RTM_GETLINK, 0, |w| {
         w.zeros(16);
         w.u32_attribute(IFLA_EXT_MASK, SKIP_STATISTICS);
-        w.attribute(IFLA_IFNAME, |w| {
-            w.bytes(name.as_bytes());
-            w.u8(0);
-        });
+        w.text_attribute(IFLA_IFNAME, name);
     })
 }
 
@@ -286,7 +367,14 @@ mod tests {
 
         let request = set_link_up(3, Some(1400));
         let link = LinkEntry::read(&request.octets()[HEADER_LENGTH..]).unwrap();
-        assert_eq!(link, LinkEntry { index: 3, name: String::new(), is_up: true, mtu: 1400 });
+        assert_eq!(link, LinkEntry { index: 3, name: String::new(), is_up: true, mtu: 1400, xfrm: None });
+
+        let interface_id = NonZeroU32::new(42).unwrap();
+        for device in [None, Some(3)] {
+            let request = add_xfrm_interface("ipsec0", interface_id, device);
+            let link = LinkEntry::read(&request.octets()[HEADER_LENGTH..]).unwrap();
+            assert_eq!((link.name.as_str(), link.xfrm), ("ipsec0", Some(XfrmEntry { interface_id, device })));
+        }
     }
 
     proptest! {

@@ -11,7 +11,13 @@
 //!
 //! Everything is in host byte order unless a comment says "network order".
 
+pub(crate) mod algorithm;
+pub(crate) mod database;
+pub(crate) mod event;
+#[cfg(test)]
+mod golden;
 pub(crate) mod interface;
+pub(crate) mod migration;
 pub(crate) mod policy;
 pub(crate) mod read;
 pub(crate) mod route;
@@ -21,7 +27,7 @@ pub(crate) mod selector;
 pub(crate) mod test_support;
 pub(crate) mod write;
 
-pub(crate) use read::{Fields, Frame, attributes, frames};
+pub(crate) use read::{Attribute, Fields, Frame, attributes, frames};
 pub(crate) use write::{Request, Writer};
 
 use std::net::IpAddr;

@@ -14,6 +14,9 @@ pub(crate) struct Frame<'a> {
     pub(crate) kind: u16,
     pub(crate) flags: u16,
     pub(crate) sequence: u32,
+    /// Of an answer our own; of a notification that of the socket whose request it tells of, 0 where
+    /// nobody asked.
+    pub(crate) port: u32,
     pub(crate) payload: &'a [u8],
 }
 
@@ -75,8 +78,8 @@ fn frame<'a>(rest: &mut Fields<'a>) -> Result<Frame<'a>, Malformed> {
     let kind = message.u16()?;
     let flags = message.u16()?;
     let sequence = message.u32()?;
-    message.skip(4)?; // port
-    Ok(Frame { kind, flags, sequence, payload: message.0 })
+    let port = message.u32()?;
+    Ok(Frame { kind, flags, sequence, port, payload: message.0 })
 }
 
 /// One attribute.
@@ -139,6 +142,20 @@ impl<'a> Fields<'a> {
         Ok(u32::from_ne_bytes(self.array()?))
     }
 
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        Ok(u64::from_ne_bytes(self.array()?))
+    }
+
+    /// In network order.
+    pub(crate) fn be16(&mut self) -> Result<u16, Malformed> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    /// In network order.
+    pub(crate) fn be32(&mut self) -> Result<u32, Malformed> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
     pub(crate) fn skip(&mut self, count: usize) -> Result<(), Malformed> {
         self.take(count).map(|_| ())
     }
@@ -159,7 +176,7 @@ impl<'a> Fields<'a> {
         Ok(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (head, rest) = self.0.split_first_chunk().ok_or(Malformed("a longer message"))?;
         self.0 = rest;
         Ok(*head)

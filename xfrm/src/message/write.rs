@@ -5,12 +5,13 @@ use std::net::IpAddr;
 use zeroize::Zeroizing;
 
 use super::{HEADER_LENGTH, flags};
+use crate::handle::Port;
 
 /// Longer than any request of ours, so that the buffer never moves: a vector that grows leaves
 /// its old contents, keys included, in freed memory.
 const CAPACITY: usize = 4096;
 
-/// A finished request but for its sequence number, which the socket gives it.
+/// A finished request but for its sequence number and port, which the socket gives it.
 pub(crate) struct Request {
     octets: Zeroizing<Vec<u8>>,
     is_dump: bool,
@@ -25,7 +26,7 @@ impl Request {
         writer.u16(kind);
         writer.u16(request_flags | flags::REQUEST);
         writer.u32(0); // sequence number
-        writer.u32(0); // port: the kernel's side of the socket knows ours
+        writer.u32(0); // port
         body(&mut writer);
         let mut octets = writer.0;
         let length = u32::try_from(octets.len()).expect("requests are shorter than 4 GiB");
@@ -39,10 +40,11 @@ impl Request {
         self.is_dump
     }
 
-    /// The octets to send, numbered so that the answer can be told from others.
-    pub(crate) fn numbered(&mut self, sequence: u32) -> &[u8] {
+    /// The octets to send, numbered so that the answer can be told from others. From the port that
+    /// stands in it XFRM takes whose doing a change was, in what it tells everybody.
+    pub(crate) fn numbered(&mut self, sequence: u32, port: Port) -> &[u8] {
         debug_assert!(self.octets.len() >= HEADER_LENGTH, "the constructor writes a header");
-        self.octets.splice(8..12, sequence.to_ne_bytes());
+        self.octets.splice(8..HEADER_LENGTH, sequence.to_ne_bytes().into_iter().chain(port.0.to_ne_bytes()));
         &self.octets
     }
 
@@ -74,6 +76,16 @@ impl Writer {
 
     pub(crate) fn u64(&mut self, value: u64) {
         self.bytes(&value.to_ne_bytes());
+    }
+
+    /// In network order.
+    pub(crate) fn be16(&mut self, value: u16) {
+        self.bytes(&value.to_be_bytes());
+    }
+
+    /// In network order.
+    pub(crate) fn be32(&mut self, value: u32) {
+        self.bytes(&value.to_be_bytes());
     }
 
     pub(crate) fn bytes(&mut self, value: &[u8]) {
@@ -108,6 +120,14 @@ impl Writer {
 
     pub(crate) fn u32_attribute(&mut self, kind: u16, value: u32) {
         self.attribute(kind, |w| w.u32(value));
+    }
+
+    /// A string with the zero at its end.
+    pub(crate) fn text_attribute(&mut self, kind: u16, value: &str) {
+        self.attribute(kind, |w| {
+            w.bytes(value.as_bytes());
+            w.u8(0);
+        });
     }
 
     pub(crate) fn address_attribute(&mut self, kind: u16, address: IpAddr) {

@@ -7,4 +7,5 @@
 #![expect(clippy::unwrap_used, reason = "a failing step fails the test, wherever it is")]
 
 mod beneath;
+mod policies;
 mod support;
