@@ -159,6 +159,11 @@ impl Outputs {
     pub(crate) fn settle(&mut self, id: ActionId) -> Option<Waiting> {
         self.waiting.remove(&id)
     }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn count_waiting(&self) -> usize {
+        self.waiting.len()
+    }
 }
 
 /// A fresh IKE SPI under the endpoint's prefix; never zero.

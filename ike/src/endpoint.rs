@@ -1,5 +1,7 @@
 //! The endpoint: four doors in, two ways out.
 
+#[cfg(feature = "sim")]
+use std::collections::BTreeMap;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -537,6 +539,24 @@ impl Endpoint {
 
 #[cfg(feature = "sim")]
 impl Endpoint {
+    /// How many there are of everything that is kept: what should not grow with time.
+    #[must_use]
+    pub fn kept(&self) -> BTreeMap<&'static str, usize> {
+        let mut kept = BTreeMap::from([
+            ("IKE_SAs", self.sas.len()),
+            ("IKE_SAs by number", self.by_id.len()),
+            ("IKE_SAs by first message", self.by_first_message.len()),
+            ("deadlines", self.deadlines.len()),
+            ("connections with IKE_SAs", self.standing.len()),
+            ("actions without outcome", self.house.outputs.count_waiting()),
+            ("IKE_SAs to be taken in", self.house.born.len()),
+        ]);
+        for held in self.sas.values() {
+            held.sa.count_kept(&mut |what, count| *kept.entry(what).or_default() += count);
+        }
+        kept
+    }
+
     /// Opens a message that is addressed to one of our SAs, for a transcript. Nothing is changed by it.
     pub(crate) fn overhear<T>(
         &self,

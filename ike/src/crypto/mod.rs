@@ -30,6 +30,8 @@ pub use protect::{Fragment, OpenError, Opened, Opener, SealError, Sealer};
 pub use schedule::{ChildKeyMaterial, ChildKeys, IkeKeys, ProtectionKeys, Role};
 pub use secret::{Secret, SharedKey, SkAi, SkAr, SkD, SkEi, SkEr, SkPi, SkPr};
 pub use suite::{EspSuite, IkeSuite, SuiteError};
+#[cfg(feature = "sim")]
+pub use x25519::KnownAgreements;
 
 pub use cipher::supports_encr;
 pub use integ::supports_integ;
@@ -52,12 +54,25 @@ impl<R: RandomSource + ?Sized> RandomSource for Box<R> {
 /// Where keys, nonces, SPIs and initialization vectors get their randomness.
 pub struct CryptoProvider {
     random: Box<dyn RandomSource + Send + Sync>,
+    #[cfg(feature = "sim")]
+    known: Option<std::sync::Arc<KnownAgreements>>,
 }
 
 impl CryptoProvider {
     /// A provider that draws from `random`. Whoever knows its state knows every key.
     pub fn new(random: impl RandomSource + Send + Sync + 'static) -> Self {
-        Self { random: Box::new(random) }
+        Self {
+            random: Box::new(random),
+            #[cfg(feature = "sim")]
+            known: None,
+        }
+    }
+
+    /// The same, but it computes nothing twice that was computed by another of these before.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub(crate) fn knowing(self, known: std::sync::Arc<KnownAgreements>) -> Self {
+        Self { known: Some(known), ..self }
     }
 
     /// A provider that draws from the operating system.

@@ -5,25 +5,73 @@ use zeroize::Zeroizing;
 
 use super::{CryptoProvider, secret::Secret};
 
-pub(super) struct X25519Private(StaticSecret);
+pub(super) struct X25519Private {
+    scalar: StaticSecret,
+    #[cfg(feature = "sim")]
+    known: Option<std::sync::Arc<KnownAgreements>>,
+}
 
 impl X25519Private {
     pub(super) fn generate(provider: &CryptoProvider) -> Self {
         let mut scalar = Zeroizing::new([0; 32]);
         provider.random(&mut *scalar);
-        Self(StaticSecret::from(*scalar))
+        Self {
+            scalar: StaticSecret::from(*scalar),
+            #[cfg(feature = "sim")]
+            known: provider.known.clone(),
+        }
     }
 
     pub(super) fn public(&self) -> Vec<u8> {
-        PublicKey::from(&self.0).as_bytes().to_vec()
+        #[cfg(feature = "sim")]
+        if let Some(known) = &self.known {
+            return known.public(&self.scalar).to_vec();
+        }
+        PublicKey::from(&self.scalar).as_bytes().to_vec()
     }
 
     /// The shared secret; `None` if `peer` makes it zero whatever our scalar is.
     pub(super) fn agree(&self, peer: &[u8]) -> Option<Secret> {
         let peer = <[u8; 32]>::try_from(peer).ok()?;
-        let shared = self.0.diffie_hellman(&PublicKey::from(peer));
-        // RFC 7748 §6.1 allows the check; without it a peer could force a secret that others know.
-        shared.was_contributory().then(|| Secret::new(shared.as_bytes().to_vec()))
+        #[cfg(feature = "sim")]
+        if let Some(known) = &self.known {
+            return known.shared(&self.scalar, peer).map(|shared| Secret::new(shared.to_vec()));
+        }
+        agree(&self.scalar, peer).map(|shared| Secret::new(shared.to_vec()))
+    }
+}
+
+fn agree(scalar: &StaticSecret, peer: [u8; 32]) -> Option<[u8; 32]> {
+    let shared = scalar.diffie_hellman(&PublicKey::from(peer));
+    // RFC 7748 §6.1 allows the check; without it a peer could force a secret that others know.
+    shared.was_contributory().then(|| *shared.as_bytes())
+}
+
+/// What scalars and public values have come to before: the simulator plays the same beginning over and over, and half
+/// of its time would go into that. Nothing in it is secret, for the scalars follow from a seed.
+#[cfg(feature = "sim")]
+#[derive(Default)]
+pub struct KnownAgreements {
+    publics: Table<Octets, Octets>,
+    shared: Table<(Octets, Octets), Option<Octets>>,
+}
+
+#[cfg(feature = "sim")]
+type Octets = [u8; 32];
+
+#[cfg(feature = "sim")]
+type Table<K, V> = std::sync::Mutex<std::collections::HashMap<K, V>>;
+
+#[cfg(feature = "sim")]
+impl KnownAgreements {
+    fn public(&self, scalar: &StaticSecret) -> [u8; 32] {
+        let mut publics = self.publics.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *publics.entry(scalar.to_bytes()).or_insert_with(|| *PublicKey::from(scalar).as_bytes())
+    }
+
+    fn shared(&self, scalar: &StaticSecret, peer: [u8; 32]) -> Option<[u8; 32]> {
+        let mut shared = self.shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *shared.entry((scalar.to_bytes(), peer)).or_insert_with(|| agree(scalar, peer))
     }
 }
 
@@ -33,7 +81,11 @@ mod tests {
     use crate::crypto::tests::hex;
 
     fn private(scalar: &str) -> X25519Private {
-        X25519Private(StaticSecret::from(<[u8; 32]>::try_from(hex(scalar)).unwrap()))
+        X25519Private {
+            scalar: StaticSecret::from(<[u8; 32]>::try_from(hex(scalar)).unwrap()),
+            #[cfg(feature = "sim")]
+            known: None,
+        }
     }
 
     fn check(ours: &str, our_public: &str, theirs: &str, their_public: &str, shared: &str) {

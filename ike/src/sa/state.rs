@@ -55,6 +55,17 @@ pub(crate) enum State {
 }
 
 impl IkeSa {
+    /// Counts everything that is kept in it.
+    #[cfg(feature = "sim")]
+    pub(crate) fn count_kept(&self, count: &mut impl FnMut(&'static str, usize)) {
+        let core = &self.core;
+        count("octets of messages that may be sent again", core.window.kept_octets());
+        count("requests of IKE_SAs", core.requests.len() + core.wanted.len());
+        if let State::Established(established) = &self.state {
+            established.count_kept(count);
+        }
+    }
+
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.state, State::Gone)
     }

@@ -100,6 +100,13 @@ impl Window {
         }
     }
 
+    /// The size of the messages that may have to be sent again.
+    #[cfg(feature = "sim")]
+    pub(crate) fn kept_octets(&self) -> usize {
+        let request = self.in_flight.iter().flat_map(|request| &request.messages);
+        request.chain(self.last_answer()).map(Vec::capacity).sum()
+    }
+
     /// The response to the request answered last, or all its fragments; empty if none was answered.
     pub(crate) fn last_answer(&self) -> &[Vec<u8>] {
         self.answered.as_ref().map_or(&[], |answer| &answer.messages)

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use super::nat::NatId;
 use super::outside::{ActionKind, Manner, Outside};
-use super::random::provider;
 use super::setup::Setup;
 use crate::command::Command;
 use crate::config::{Connection, EndpointConfig, Ports, Unique};
+use crate::crypto::CryptoProvider;
 use crate::endpoint::Endpoint;
 use crate::output::{Action, ActionId, ChildSaId, Event, IkeSaId, Outcome, Path, RequestId};
 use crate::status::IkeSaState;
@@ -51,7 +51,7 @@ enum Up {
 const OWN_REQUESTS: u64 = 1 << 32;
 
 impl Host {
-    pub(super) fn new(setup: Setup, seed: u64) -> Self {
+    pub(super) fn new(setup: Setup, crypto: Arc<CryptoProvider>) -> Self {
         let mut outside = Outside::default();
         for pool in setup.pools {
             outside.add_pool(pool);
@@ -69,7 +69,7 @@ impl Host {
         Self {
             name: setup.name,
             address: setup.address,
-            endpoint: Endpoint::new(config, provider(seed)),
+            endpoint: Endpoint::new(config, crypto),
             outside,
             nat: None,
             is_cut_off: false,

@@ -21,6 +21,8 @@
 //! world.assert_connected(rw, gw);
 //! ```
 
+mod agreement;
+mod by_hand;
 mod host;
 mod narrator;
 mod nat;

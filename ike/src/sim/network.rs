@@ -111,6 +111,12 @@ impl Air {
         self.flights.pop_first().map(|((at, _), flight)| (at, flight))
     }
 
+    /// Takes the n-th of them out of the air; zero is the next.
+    pub(super) fn take(&mut self, nth: usize) -> Option<Flight> {
+        let key = *self.flights.keys().nth(nth)?;
+        self.flights.remove(&key)
+    }
+
     /// All of them, the next first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Flight> {
         self.flights.values()

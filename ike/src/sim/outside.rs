@@ -129,8 +129,7 @@ impl Outside {
     /// Everything that is still held for somebody, and everything that went wrong. Empty is how it should end.
     #[must_use]
     pub fn leaks(&self) -> Vec<String> {
-        let reserved =
-            self.reserved.iter().map(|(id, spi)| format!("SPI {spi} of CHILD_SA #{id} is reserved"));
+        let reserved = self.reservations();
         let installed = self.installed.keys().map(|id| format!("CHILD_SA #{id} is installed"));
         let vips = self
             .virtual_ips
@@ -139,6 +138,11 @@ impl Outside {
         let online = self.pools.iter().filter(|pool| pool.online() > 0);
         let leases = online.map(|pool| format!("pool {} has {} leases online", pool.name(), pool.online()));
         reserved.chain(installed).chain(vips).chain(leases).chain(self.faults.iter().cloned()).collect()
+    }
+
+    /// The SPIs that are set aside and not installed yet.
+    pub fn reservations(&self) -> impl Iterator<Item = String> {
+        self.reserved.iter().map(|(id, spi)| format!("SPI {spi} of CHILD_SA #{id} is reserved"))
     }
 
     /// What an endpoint should never have asked, so far.
@@ -160,6 +164,19 @@ impl Outside {
     pub fn outbound(&self) -> Option<&ChildInstall> {
         let used = self.installed.values().filter(|installed| installed.used_since.is_some());
         used.max_by_key(|installed| installed.used_since).map(|installed| &*installed.install)
+    }
+
+    /// The CHILD_SAs that packets are sent with: of those with the same policies, which have one reqid, the one that was
+    /// put to use last.
+    pub fn sending(&self) -> impl Iterator<Item = &ChildInstall> {
+        let mut newest: BTreeMap<u32, &Installed> = BTreeMap::new();
+        for installed in self.installed.values().filter(|installed| installed.used_since.is_some()) {
+            let slot = newest.entry(installed.install.reqid).or_insert(installed);
+            if slot.used_since < installed.used_since {
+                *slot = installed;
+            }
+        }
+        newest.into_values().map(|installed| &*installed.install)
     }
 
     /// The CHILD_SA that receives on this SPI.

@@ -7,12 +7,21 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::crypto::{CryptoProvider, RandomSource};
+use crate::crypto::{CryptoProvider, KnownAgreements, RandomSource};
 
 /// A crypto provider whose keys, nonces and SPIs follow from the seed. Nothing it makes is secret.
 #[must_use]
 pub fn provider(seed: u64) -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider::new(Seeded(Mutex::new(ChaCha8Rng::seed_from_u64(seed)))))
+    Arc::new(seeded(seed))
+}
+
+/// The same, in a world that does not compute twice what it computed in another.
+pub(super) fn provider_that_knows(seed: u64, known: &Arc<KnownAgreements>) -> Arc<CryptoProvider> {
+    Arc::new(seeded(seed).knowing(known.clone()))
+}
+
+fn seeded(seed: u64) -> CryptoProvider {
+    CryptoProvider::new(Seeded(Mutex::new(ChaCha8Rng::seed_from_u64(seed))))
 }
 
 struct Seeded(Mutex<ChaCha8Rng>);

@@ -10,10 +10,11 @@ use super::narrator::{self, Narrator};
 use super::nat::{NatBox, NatId};
 use super::network::{Air, Datagram, Fate, Flight, Weather};
 use super::outside::{ActionKind, Manner};
-use super::random::Dice;
+use super::random::{Dice, provider, provider_that_knows};
 use super::setup::{Setup, address};
 use crate::command::{Command, CommandError};
 use crate::config::{AddressPattern, Configuration, Connection};
+use crate::crypto::KnownAgreements;
 use crate::output::{ChildSaId, IkeSaId, Output, Path, RequestId, Transmit};
 use crate::status::IkeSaStatus;
 
@@ -28,7 +29,7 @@ pub struct World {
     dice: Dice,
     hosts: Vec<Host>,
     nats: Vec<NatBox>,
-    air: Air,
+    pub(super) air: Air,
     weather: Weather,
     /// The largest IP datagram that links carry; whatever drops larger ones drops IP fragments of them too.
     mtu: Option<usize>,
@@ -40,6 +41,8 @@ pub struct World {
     overheard: VecDeque<Datagram>,
     /// Nothing is narrated.
     is_silent: bool,
+    /// What need not be computed again.
+    known: Option<Arc<KnownAgreements>>,
 }
 
 /// So many datagrams an eavesdropper keeps.
@@ -68,7 +71,17 @@ impl World {
             requests: 0,
             overheard: VecDeque::new(),
             is_silent: false,
+            known: None,
         }
+    }
+
+    /// The same, for a test that makes the same world over and over: key exchanges that others of them have computed
+    /// are not computed again.
+    #[must_use]
+    pub fn once_more(seed: u64, known: &Arc<KnownAgreements>) -> Self {
+        let mut world = Self::new(seed);
+        world.known = Some(known.clone());
+        world
     }
 
     /// A world with a client and a gateway; the client is first.
@@ -86,7 +99,12 @@ impl World {
     pub fn add(&mut self, setup: Setup) -> HostId {
         let id = HostId(self.hosts.len());
         let nth = u64::try_from(id.0).unwrap_or(u64::MAX);
-        self.hosts.push(Host::new(setup, self.seed.wrapping_mul(1000).wrapping_add(nth)));
+        let seed = self.seed.wrapping_mul(1000).wrapping_add(nth);
+        let crypto = match &self.known {
+            Some(known) => provider_that_knows(seed, known),
+            None => provider(seed),
+        };
+        self.hosts.push(Host::new(setup, crypto));
         id
     }
 
@@ -435,7 +453,7 @@ impl World {
 
     // Inside.
 
-    fn note(&mut self, line: &str) {
+    pub(super) fn note(&mut self, line: &str) {
         if self.is_silent {
             return;
         }
@@ -560,7 +578,7 @@ impl World {
         Some((HostId(index), inner))
     }
 
-    fn arrive(&mut self, datagram: Datagram, line: &str) {
+    pub(super) fn arrive(&mut self, datagram: Datagram, line: &str) {
         let Datagram { from, to, octets } = &datagram;
         match self.receiver(*to, *from) {
             Some((id, _)) if self.host(id).is_cut_off => self.note(&format!("{line} (cut off)")),

@@ -352,6 +352,16 @@ impl Established {
 
     // What it is.
 
+    /// Counts everything that is kept in it.
+    #[cfg(feature = "sim")]
+    pub(crate) fn count_kept(&self, count: &mut impl FnMut(&'static str, usize)) {
+        count("CHILD_SAs", self.children.len());
+        count("tasks", self.queue.len() + usize::from(self.active.is_some()));
+        count("requests being answered", usize::from(self.answering.is_some()));
+        let waiting = self.enders.len() + self.child_enders.len() + self.rekeyers.len();
+        count("commands that wait", waiting + self.child_rekeyers.len());
+    }
+
     /// What `dynamic` stands for at our end and at the peer's: virtual IPs where there are some.
     pub(in crate::sa) fn inner_addresses(&self, core: &Core) -> (Vec<IpAddr>, Vec<IpAddr>) {
         let (local, remote) = (vec![core.path.local.ip()], vec![core.path.remote.ip()]);
