@@ -29,7 +29,8 @@ pub(crate) enum Timer {
     ChildInactive,
     /// Armed when a fragment is kept while others are missing. Firing forgets what has come (RFC 7383 §2.6).
     Reassembly,
-    /// Armed when the SA is closed but the peer may still ask for our last answer. Firing forgets it.
+    /// Armed when the SA is closed but the peer may still ask for our last answer, or when it came to nothing and the peer
+    /// is to delete it, who may not know of it. Firing forgets it.
     Linger,
 }
 

@@ -225,6 +225,10 @@ impl IkeSa {
                     self.core.reassembly.clear();
                     Ok(state)
                 }
+                (Timer::Linger, State::Established(mut established)) => {
+                    established.close(&mut self.core, ChildDown::Closed, "it came to nothing", cx);
+                    Ok(State::Gone)
+                }
                 (Timer::Linger, _) => Ok(State::Gone),
                 (timer, State::Established(established)) => {
                     established.handle_timer(&mut self.core, timer, cx)

@@ -12,7 +12,7 @@ use crate::wire::registry::{ExchangeType, Spi};
 pub(crate) enum Task {
     /// Is it there?
     Liveness,
-    /// A CHILD_SA ends, and with it whatever has taken its place meanwhile.
+    /// A CHILD_SA ends, and with it what takes its place, or what it takes the place of.
     EndChild(ChildSaId),
     /// This very CHILD_SA ends: it has a successor, or its time is up.
     DeleteChild(ChildSaId),

@@ -143,6 +143,53 @@ mod s2_25_1_collisions {
         assert_eq!(world.host(rw).outside.installed().count(), 0);
     }
 
+    /// The gateway has granted a successor, and the client does not know yet: it would keep the one it knows.
+    #[test]
+    fn the_end_of_a_child_is_the_end_of_its_successor_and_of_itself() {
+        for is_by_successor in [false, true] {
+            let (mut world, rw, gw) = connected(1);
+            rekey_child(&mut world, rw);
+            world.deliver();
+            let late = world.take();
+            let children = world.ike_sa(gw).children;
+            assert_eq!(children.len(), 2);
+            let request = world.terminate_child(gw, children[usize::from(is_by_successor)].id);
+            world.deliver();
+            world.deliver();
+            world.inject(late);
+            world.run_for(seconds(20));
+            for host in [rw, gw] {
+                assert!(world.ike_sa(host).children.is_empty());
+                assert_eq!(world.host(host).outside.installed().count(), 0);
+            }
+            assert!(world.events(gw).contains(&format!("request {request} done")));
+            world.assert_no_faults();
+        }
+    }
+
+    /// The same, and the client tries again before the gateway has deleted both.
+    #[test]
+    fn a_child_that_is_to_end_gets_no_other_successor() {
+        let (mut world, rw, gw) = connected(1);
+        rekey_child(&mut world, rw);
+        world.deliver();
+        let late = world.take();
+        let old = world.ike_sa(gw).children[0].id;
+        world.terminate_child(gw, old);
+        world.deliver(); // the successor is deleted, of which the client does not know
+        let answer = world.take();
+        world.inject(late);
+        rekey_child(&mut world, rw);
+        world.deliver();
+        assert_eq!(world.deliver(), "gw --> rw: HDR, SK {N(TEMPORARY_FAILURE)}");
+        world.inject(answer);
+        world.run_for(seconds(20));
+        for host in [rw, gw] {
+            assert!(world.ike_sa(host).children.is_empty());
+        }
+        world.assert_no_faults();
+    }
+
     #[test]
     fn an_unknown_child_is_made_from_scratch() {
         let (mut world, rw, gw) = connected(1);

@@ -107,6 +107,35 @@ fn a_collision_survives_the_loss_of_any_message() {
     }
 }
 
+/// The winner's DELETE of the old IKE SA overtakes its response: the loser never hears of what its request has made,
+/// and cannot delete it.
+#[test]
+fn what_came_to_nothing_unheard_is_forgotten() {
+    let mut times = 0;
+    for seed in 0..8 {
+        let (mut world, rw, gw) = connected(seed);
+        rekey_ike(&mut world, rw);
+        rekey_ike(&mut world, gw);
+        world.deliver(); // each answers the other
+        world.deliver();
+        world.deliver_nth(1); // the gateway has its response, and the client not
+        let current = world.ike_sas(gw).into_iter().find(|sa| sa.state == IkeSaState::Established);
+        if !current.unwrap().is_initiator {
+            continue; // the gateway has lost
+        }
+        assert_eq!(world.deliver_nth(1), "gw --> rw: HDR, SK {D}");
+        run(&mut world, rw, gw);
+        assert_eq!((world.ike_sas(rw).len(), world.ike_sas(gw).len()), (1, 2));
+        times += 1;
+        for _ in 0..31 {
+            world.run_for(seconds(1));
+            assert_traffic(&mut world, rw, gw);
+        }
+        assert_settled(&mut world, rw, gw);
+    }
+    assert!(times > 0);
+}
+
 #[test]
 fn closing_the_ike_sa_comes_before_rekeying_it() {
     for seed in 0..4 {

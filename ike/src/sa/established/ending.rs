@@ -16,9 +16,9 @@ use crate::status::{IkeSaState, IkeSaStatus};
 use crate::timer::Timer;
 use crate::wire::registry::ExchangeType;
 
-/// How long the last answer is kept after the peer has deleted the IKE SA, should it have been lost. It covers
-/// the first four retransmissions of the default schedule.
-const LINGER: Duration = Duration::from_secs(30);
+/// How long the peer may take to hear of the end of an IKE SA: the last answer is kept so long after the peer has
+/// deleted it, should it have been lost. It covers the first four retransmissions of the default schedule.
+pub(in crate::sa) const LINGER: Duration = Duration::from_secs(30);
 
 impl Established {
     pub(crate) fn terminate(&mut self, request: RequestId, force: bool) {

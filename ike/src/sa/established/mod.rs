@@ -12,6 +12,7 @@ mod liveness;
 mod moving;
 mod work;
 
+pub(in crate::sa) use self::ending::LINGER;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;

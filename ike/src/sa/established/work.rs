@@ -48,14 +48,21 @@ impl Established {
                 informational::delete_ike_sa()
             }
             Task::EndChild(id) => {
-                let heir = self.heir(id);
-                if let Some(child) = self.child_mut(heir) {
+                let line = self.line(id);
+                let (Some(first), Some(last)) = (line.first().copied(), line.last().copied()) else {
+                    self.complete_child_enders(id, cx);
+                    return Ok(());
+                };
+                for child in self.children.iter_mut().filter(|child| line.contains(&child.id)) {
                     child.ending = Some(ChildDown::Terminated);
                 }
                 for (child, _) in self.child_enders.iter_mut().filter(|(child, _)| *child == id) {
-                    *child = heir;
+                    *child = last;
                 }
-                return self.ask(Task::DeleteChild(heir), core, cx);
+                for rest in line.into_iter().skip(1).rev() {
+                    self.queue.push_front(Task::DeleteChild(rest));
+                }
+                return self.ask(Task::DeleteChild(first), core, cx);
             }
             Task::DeleteChild(id) => match self.child_mut(id).filter(|child| !child.is_ended()) {
                 Some(child) => {

@@ -363,7 +363,7 @@ impl Established {
     }
 
     /// The last in the line of successors.
-    pub(crate) fn heir(&self, id: ChildSaId) -> ChildSaId {
+    fn heir(&self, id: ChildSaId) -> ChildSaId {
         let mut heir = id;
         // As many steps as there are children: the line has no loops, but that need not be believed.
         for _ in &self.children {
@@ -373,6 +373,14 @@ impl Established {
             }
         }
         heir
+    }
+
+    /// Everything that must be deleted for a CHILD_SA to end: the last in the line of successors, and then those whose
+    /// place it takes, the newest first. The peer may not know of the successor yet, and keep what it knows.
+    pub(crate) fn line(&self, id: ChildSaId) -> Vec<ChildSaId> {
+        let heir = self.heir(id);
+        let is_of_it = |child: &&ChildSa| !child.is_ended() && self.heir(child.id) == heir;
+        self.children.iter().rev().filter(is_of_it).map(|child| child.id).collect()
     }
 
     /// What we are at, as far as a request of the peer touches it.
@@ -402,6 +410,8 @@ impl Established {
                 };
                 match asking.filter(|asking| asking.rekeys() == Some(child.id)) {
                     _ if child.state == ChildSaState::Deleting => Ours::DeletingChild,
+                    // Our DELETE is not sent yet. A successor that is made before it would outlive it.
+                    _ if child.ending.is_some() && request == Request::RekeyChild => Ours::DeletingChild,
                     Some(asking) if asking.is_granted() => Ours::ReplacingChild,
                     Some(_) => Ours::RekeyingChild,
                     None => Ours::Nothing,

@@ -22,7 +22,7 @@ use crate::output::{Event, IkeSaId, RequestId};
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::sa::child::retry;
 use crate::sa::collision::{self, Answer, Request, Survivor};
-use crate::sa::established::{Established, Rank};
+use crate::sa::established::{Established, LINGER, Rank};
 use crate::sa::opened::Opened;
 use crate::sa::task::{Active, Task};
 use crate::sa::{Core, HeldLease, IkeSa, Protection, State};
@@ -51,6 +51,13 @@ pub(crate) struct Successor {
     sk_d: SkD,
     /// The lower nonce of the exchange.
     lowest: Vec<u8>,
+}
+
+/// Whose exchange made a successor.
+#[derive(Clone, Copy)]
+enum Maker {
+    We,
+    Peer,
 }
 
 /// What the keys of a successor come from (RFC 7296 §2.18).
@@ -203,13 +210,13 @@ impl Asking {
             (Ok(ours), Some(theirs)) => match collision::survivor(&ours.lowest, &theirs.lowest) {
                 Survivor::Ours => {
                     info!(target: "ike", "IKE_SA rekey collision won, deleting the old IKE_SA");
-                    theirs.stand_by(established, None, cx);
+                    theirs.stand_by(established, Maker::Peer, cx);
                     ours.take_over(established, core, cx);
                     established.queue.push_back(Task::DeleteIkeSa);
                 }
                 Survivor::Theirs => {
                     info!(target: "ike", "IKE_SA rekey collision lost, deleting the redundant IKE_SA");
-                    ours.stand_by(established, Some(Task::DeleteIkeSa), cx);
+                    ours.stand_by(established, Maker::We, cx);
                     theirs.take_over(established, core, cx);
                 }
             },
@@ -325,12 +332,20 @@ impl Successor {
         cx.born.push(IkeSa { core, state: State::Established(Box::new(new)) });
     }
 
-    /// Inherits nothing: it is there to be deleted, by us with this task, or by the peer.
-    fn stand_by(self, old: &Established, task: Option<Task>, cx: &mut Cx<'_>) {
+    /// Inherits nothing: it is there to be deleted by whose exchange made it (RFC 7296 §2.8.2).
+    fn stand_by(self, old: &Established, maker: Maker, cx: &mut Cx<'_>) {
         let Self { mut core, sk_d, .. } = self;
         let mut bare = Established::bare(old.connection.clone(), HeldLease::Nothing, sk_d, cx);
         supersede(&mut bare, &mut core, cx);
-        bare.queue.extend(task);
+        match maker {
+            Maker::We => bare.queue.push_back(Task::DeleteIkeSa),
+            Maker::Peer => {
+                // Our DELETE of the old IKE SA may overtake our response. The peer never hears of this one then, and
+                // has nothing to delete.
+                core.timers.disarm(Timer::Expire);
+                core.timers.arm(Timer::Linger, cx.now + LINGER);
+            }
+        }
         cx.born.push(IkeSa { core, state: State::Established(Box::new(bare)) });
     }
 }
