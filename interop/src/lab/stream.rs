@@ -21,6 +21,9 @@ const GLANCE: Duration = Duration::from_millis(200);
 /// Octets of a datagram; the first eight are its number.
 const SIZE: usize = 64;
 
+/// How many of those that were lost or came twice a report names.
+const SHOWN: usize = 10;
+
 /// No stream is longer: an hour at one datagram each millisecond.
 const MOST: usize = 3_600_000;
 
@@ -130,7 +133,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, sent, time, lost, repeated } = self;
         write!(f, "of {sent} datagrams in {:.1} s {what} ", time.as_secs_f64())?;
-        write!(f, "{} were lost: {lost:?}, and {} came twice: {repeated:?}", lost.len(), repeated.len())
+        let first = |those: &[(usize, String)]| those.iter().take(SHOWN).cloned().collect::<Vec<_>>();
+        let (lost_first, repeated_first) = (first(lost), first(repeated));
+        write!(f, "{} were lost, the first of them {lost_first:?}, ", lost.len())?;
+        write!(f, "and {} came twice, the first of them {repeated_first:?}", repeated.len())
     }
 }
 
