@@ -6,6 +6,7 @@
 mod capture;
 mod crowd;
 mod host;
+mod line;
 mod link;
 mod log;
 mod nat;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -38,6 +40,7 @@ pub use wait::{Deadline, until};
 pub use wire::{Seen, only_ipsec};
 
 use capture::Capture;
+use line::Line;
 
 use crate::peer::{Daemon, Installation, Peer, Settings, SwanctlConf};
 use crate::rootfs;
@@ -74,7 +77,7 @@ pub enum Length {
 
 /// One scenario's world.
 ///
-/// Fields are dropped in order: captures, then daemons, then the hosts they run on.
+/// Fields are dropped in order: captures, then daemons, then lines, then the hosts they run on.
 #[derive(Debug)]
 pub struct Lab {
     name: String,
@@ -85,6 +88,7 @@ pub struct Lab {
     made: Cell<u32>,
     captures: RefCell<BTreeMap<String, Capture>>,
     peers: RefCell<Vec<Rc<Peer>>>,
+    lines: RefCell<Vec<Line>>,
     hosts: RefCell<Vec<Rc<Host>>>,
 }
 
@@ -106,6 +110,7 @@ impl Lab {
             made: Cell::new(0),
             captures: RefCell::default(),
             peers: RefCell::default(),
+            lines: RefCell::default(),
             hosts: RefCell::default(),
         })
     }
@@ -134,6 +139,12 @@ impl Lab {
     /// Connects an interface of one host with an interface of another, making both.
     pub fn cable(&self, a: (&Host, &str), b: (&Host, &str)) -> Result<()> {
         link::cable(a.0, a.1, b.0, b.1)
+    }
+
+    /// Like [`Lab::cable`], of such a length that everything takes `delay` from one end to the other.
+    pub fn line(&self, a: (&Host, &str), b: (&Host, &str), delay: Duration) -> Result<()> {
+        self.lines.borrow_mut().push(Line::lay(a, b, delay)?);
+        Ok(())
     }
 
     /// Makes a switch in `host`, to be used like an interface, and plugs in a cable to the interface `wire` of each of

@@ -2,18 +2,22 @@
 //!
 //! Namespaces belong to threads. Everything here acts on the calling thread only, and on the programs it starts.
 
-#![expect(unsafe_code, reason = "entering a mount namespace and preparing a child have no safe interface")]
+#![expect(
+    unsafe_code,
+    reason = "mount namespaces, preparing a child, and TAP devices have no safe interface"
+)]
 
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use rustix::mount::{MountFlags, MountPropagationFlags};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
@@ -78,6 +82,29 @@ pub(crate) fn enter_root(command: &mut Command, root: &Path) -> io::Result<()> {
 pub(super) fn hide_directory(target: &Path) -> io::Result<()> {
     rustix::mount::mount("tmpfs", target, "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None)?;
     Ok(())
+}
+
+/// Makes the TAP device `name` in the calling thread's network namespace. It is there as long as what is returned.
+pub(super) fn open_tap(name: &str) -> io::Result<OwnedFd> {
+    /// `struct ifreq` as far as TUNSETIFF reads it.
+    #[repr(C)]
+    struct Request {
+        name: [u8; 16],
+        flags: u16,
+        rest: [u8; 22],
+    }
+    const IFF_TAP: u16 = 0x0002;
+    const IFF_NO_PI: u16 = 0x1000;
+    const TUNSETIFF: Opcode = opcode::write::<i32>(b'T', 202);
+    if name.len() > 15 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut request = Request { name: [0; 16], flags: IFF_TAP | IFF_NO_PI, rest: [0; 22] };
+    request.name.iter_mut().zip(name.bytes()).for_each(|(octet, letter)| *octet = letter);
+    let device = rustix::fs::open("/dev/net/tun", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    // SAFETY: TUNSETIFF reads a `struct ifreq`, and writes one no longer than it is.
+    unsafe { ioctl(&device, Updater::<TUNSETIFF, Request>::new(&mut request)) }?;
+    Ok(device)
 }
 
 /// Prepares `command` for the lab. Its program is confined by none of AppArmor's profiles, which know the distribution's

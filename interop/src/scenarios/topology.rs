@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -124,7 +125,17 @@ pub(crate) struct Site {
 }
 
 impl Sites {
+    /// The two gateways are next to each other.
     pub(crate) fn build(lab: &Lab) -> Result<Self> {
+        Self::build_with(lab, |left, right| lab.cable((left, "wan"), (right, "wan")))
+    }
+
+    /// Everything takes `delay` from one gateway to the other.
+    pub(crate) fn build_apart(lab: &Lab, delay: Duration) -> Result<Self> {
+        Self::build_with(lab, |left, right| lab.line((left, "wan"), (right, "wan"), delay))
+    }
+
+    fn build_with(lab: &Lab, connect: impl FnOnce(&Host, &Host) -> Result<()>) -> Result<Self> {
         let left = Site {
             gateway: lab.host("left")?,
             host: lab.host("left-host")?,
@@ -141,7 +152,7 @@ impl Sites {
             networks: ["10.3.0.0/24", "fd03::/64"],
             hosts: ["10.3.0.10", "fd03::10"],
         };
-        lab.cable((&left.gateway, "wan"), (&right.gateway, "wan"))?;
+        connect(&left.gateway, &right.gateway)?;
         for (site, inner) in [(&left, ["10.2.0.1", "fd02::1"]), (&right, ["10.3.0.1", "fd03::1"])] {
             site.gateway.forward()?;
             lab.cable((&site.gateway, "lan"), (&site.host, "lan"))?;
