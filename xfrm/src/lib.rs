@@ -5,7 +5,7 @@
 //! them, options of the IKE sockets. The crate knows nothing of IKE: it is told what to install, and
 //! never touches what it did not install.
 //!
-//! Read [`prefix`] first. For the kernel's ESP go on with [`selector`] and [`priority`], [`sa`] and
+//! Read [`prefix`] first. For the kernel's ESP go on with [`selector`] and [`mod@priority`], [`sa`] and
 //! [`algorithm`] with the database of them in [`sad`], [`policy`] with that in [`spd`], [`migration`],
 //! [`event`]; [`probe`] says whether the kernel has any. For what is around it [`route`] with the rule
 //! behind it, [`address`] and [`path`], [`changes`], [`link`]; [`socket_policy`] stands alone.

@@ -33,7 +33,8 @@ pub struct Sa {
     /// Whether it encapsulates.
     pub mode: Mode,
     /// Whose packets it takes, where the policy leaves that open. `None` in tunnel mode, together
-    /// with [`SaFlags::ANY_FAMILY`]; the inner hosts in BEET mode.
+    /// with [`SaFlags::ANY_FAMILY`]: without that flag the kernel makes it all packets of the SA's
+    /// family. The inner hosts in BEET mode.
     pub selector: Option<Selector>,
     /// UDP or TCP around ESP.
     pub encapsulation: Option<Encapsulation>,
@@ -54,7 +55,7 @@ pub struct Sa {
     pub interface_id: Option<NonZeroU32>,
     /// What the packets' mark becomes.
     pub output_mark: Option<Mark>,
-    /// The CPU it is for (RFC 9611).
+    /// The CPU it is for (RFC 9611). The kernel wants the direction with it.
     pub cpu: Option<u32>,
     /// Octets that ESP packets in tunnel mode are padded to.
     pub padding: Option<u32>,

@@ -72,7 +72,8 @@ impl Sad {
     /// Of `sa` the addresses, protocol, mode, reqid, mark, and the acquire it answers are of concern.
     ///
     /// # Errors
-    /// When none is free, or when the kernel refuses.
+    /// [`Meaning::NotThere`] where none is free, or none was met: the kernel tries at random, not more
+    /// often than the range is wide.
     pub async fn allocate_spi(&self, sa: &Sa, among: RangeInclusive<u32>) -> Result<u32, Error> {
         let attempt = || format!("reserve an SPI to {}", sa.id.destination);
         let sa = self.fit(sa, attempt)?;

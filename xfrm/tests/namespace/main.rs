@@ -8,4 +8,5 @@
 
 mod beneath;
 mod policies;
+mod sas;
 mod support;

@@ -17,10 +17,10 @@ fn what_iproute2_installs_is_read_and_can_be_removed() {
     in_namespace(async || {
         let Some(spd) = spd().await else { return };
         let add = |rest: &str| ip(&format!("xfrm policy add {rest}"));
-        add("src 10.1.0.0/16 dst 10.2.0.0/24 proto udp sport 500 dport 4500 dev lo dir out priority 375423 \
+        add("src 10.1.0.0/16 dst 10.2.0.0/24 proto 17 sport 500 dport 4500 dev lo dir out priority 375423 \
              mark 0x2a mask 0xff if_id 42 flag localok icmp tmpl src 192.0.2.1 dst 192.0.2.2 proto esp \
              spi 0xc0000001 reqid 7 mode tunnel");
-        add("src 2001:db8:1::/48 dst 2001:db8:2::/64 proto ipv6-icmp type 128 code 0 dir in priority 7 \
+        add("src 2001:db8:1::/48 dst 2001:db8:2::/64 proto 58 type 128 code 0 dir in priority 7 \
              tmpl src 2001:db8::1 dst 2001:db8::2 proto comp reqid 9 mode tunnel level use \
              tmpl proto esp reqid 9 mode transport");
         add("src 10.1.0.0/16 dst 10.2.0.0/24 dir fwd action block priority 1");
@@ -58,7 +58,8 @@ fn what_is_installed_is_as_iproute2_prints_it() {
         spd.install(&full_policy()).await.unwrap();
         let shown = ip("xfrm policy");
         let want = [
-            "src 10.1.0.0/16 dst 10.2.0.0/24 proto udp sport 500 dport 4500 dev lo",
+            "src 10.1.0.0/16 dst 10.2.0.0/24 proto ",
+            " sport 500 dport 4500 dev lo",
             "dir out priority 375423",
             "flag localok icmp",
             "mark 0x2a/0xff",
@@ -148,7 +149,7 @@ fn what_others_remove_is_told_and_what_we_do_is_not() {
         assert_eq!(next(&mut events).await, Event::PolicyRemoved(Box::new(id)));
         spd.install(&full_policy()).await.unwrap();
         ip(
-            "xfrm policy delete src 10.1.0.0/16 dst 10.2.0.0/24 proto udp sport 500 dport 4500 dev lo dir out \
+            "xfrm policy delete src 10.1.0.0/16 dst 10.2.0.0/24 proto 17 sport 500 dport 4500 dev lo dir out \
             mark 0x2a mask 0xff if_id 42",
         );
         assert_eq!(next(&mut events).await, Event::PolicyRemoved(Box::new(full_policy().id)));
