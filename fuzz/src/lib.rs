@@ -15,6 +15,7 @@ pub mod esp;
 pub mod ike_message;
 pub mod session;
 pub mod vici_message;
+pub mod xfrm_message;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
@@ -26,4 +27,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ike_message", ike_message::ike_message), // the decoder of IKE messages
     ("session", session::session),             // a gateway past IKE_SA_INIT
     ("vici_message", vici_message::vici_message), // messages, packets and frames
+    ("xfrm_message", xfrm_message::xfrm_message), // what the kernel tells of SAs and policies
 ];

@@ -44,7 +44,7 @@ pub enum Event {
     PolicyRemoved(Box<PolicyId>),
     /// Somebody else removed all policies of this kind.
     PoliciesFlushed(PolicyKind),
-    /// Somebody else moved SAs and their policy to other addresses.
+    /// SAs and their policy moved to other addresses. The kernel does not say on whose request.
     Migrated(Box<Migration>),
     /// More happened than the kernel could hold for us: look at all SAs and policies anew.
     Lost,
@@ -179,7 +179,7 @@ fn events<'a>(datagram: &'a [u8], own: &'a [Port]) -> impl Iterator<Item = Resul
 }
 
 impl Event {
-    /// Whether it happened by itself, and not because somebody asked for it.
+    /// Whether it is told whoever asked for it, if anybody did.
     fn is_unasked(&self) -> bool {
         match self {
             Self::Acquire(_) | Self::Expired(_) | Self::PolicyExpired(_) | Self::Moved(_) | Self::Lost => {
