@@ -154,6 +154,35 @@ impl Addresses {
         self.path_by_tables(destination, source).await
     }
 
+    /// Whether there is a route to `destination` by an interface beneath the tunnels, even if packets that are not
+    /// bound to it take another.
+    ///
+    /// # Errors
+    /// When the netlink socket fails.
+    pub async fn leads_by(&self, interface: u32, destination: IpAddr) -> Result<bool, Error> {
+        let attempt = || format!("find out whether interface {interface} leads to {destination}");
+        let (rules, mut routes) =
+            self.tables(family(destination)).await.map_err(|failure| failure.during(attempt()))?;
+        routes.retain(|route| route.interface == Some(interface));
+        let Underlay { ignored_tables, mark } = &self.underlay;
+        Ok(choose_route(destination, &rules, &routes, *mark, ignored_tables).is_some())
+    }
+
+    /// All addresses of this host that others may send to: neither loopback nor link-local ones, and no virtual IPs.
+    ///
+    /// # Errors
+    /// When the netlink socket fails.
+    pub async fn reachable_addresses(&self) -> Result<Vec<LocalAddress>, Error> {
+        let addresses = self.addresses(AF_UNSPEC).await?;
+        let is_reachable = |entry: &&AddressEntry| {
+            entry.is_usable()
+                && !entry.is_loopback()
+                && !entry.is_link_local()
+                && !self.virtual_ips.contains_key(&entry.address)
+        };
+        Ok(addresses.iter().filter(is_reachable).map(local).collect())
+    }
+
     /// Whether packets to this address are delivered to this host.
     ///
     /// # Errors
