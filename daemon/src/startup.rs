@@ -13,9 +13,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::connections::Defaults;
-use crate::dataplane::{self, PlaneConfig, PlaneEvent};
+use crate::dataplane::{self, DataPlaneHandle, PlaneConfig, PlaneEvent};
 use crate::logging::Logger;
-use crate::net::Sockets;
+use crate::net::{Sockets, Watch};
 use crate::pid_file::PidFile;
 use crate::pools::Leases;
 use crate::privileges;
@@ -100,6 +100,7 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
         reader.deliver(datagram, path);
     }));
     tokio::spawn(follow(told, shards.clone()));
+    watch_network(&settings.routing, plane.handle.clone(), shards.clone()).await;
 
     let defaults = Defaults {
         replay_window: settings.replay_window,
@@ -170,6 +171,22 @@ async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards) {
                 });
             }
         }
+    }
+}
+
+/// Tells the shards where this host is, now and whenever that changes. Ends with the runtime; dropping it is harmless.
+async fn watch_network(settings: &settings::Routing, plane: DataPlaneHandle, shards: Shards) {
+    // Subscribed first: what changes after the first look is seen by the second.
+    let watch = if settings.roams { Some(Watch::open(settings).await) } else { None };
+    let tell = async move || match plane.local_addresses().await {
+        Ok(addresses) => shards.network_changed(addresses).await,
+        Err(error) => warn!(target: "net", "{error}"),
+    };
+    tell().await;
+    match watch {
+        Some(Ok(watch)) => drop(tokio::spawn(watch.run(tell))),
+        Some(Err(error)) => warn!(target: "net", "changes of addresses are not noticed: {error}"),
+        None => {}
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the daemon tells an [`Endpoint`](crate::Endpoint) to do.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -63,6 +63,12 @@ pub enum Command {
         child_sa: ChildSaId,
         /// Where the packet came from.
         remote: SocketAddr,
+    },
+    /// Addresses of this host have changed, or the ways from it to others.
+    NetworkChanged {
+        /// The addresses that peers may be told of, the best first: neither virtual IPs nor those that are no good to
+        /// anybody else.
+        addresses: Vec<IpAddr>,
     },
     /// Delete all IKE SAs and take no new ones: the daemon is going down.
     Shutdown {

@@ -143,6 +143,8 @@ pub struct Settings {
     pub fragment_size_v6: usize,
     /// A CHILD_SA is made in an IKE SA of its connection that stands already.
     pub reuse_ike_sa: bool,
+    /// After a change of addresses or routes, ask whether the peer can still be reached even where the path is as it was.
+    pub check_current_path: bool,
     /// How long a rekeyed CHILD_SA still accepts packets after both ends have deleted it; zero until its lifetime
     /// ends, if it has one.
     pub delete_rekeyed_delay: Duration,
@@ -168,6 +170,7 @@ impl Default for Settings {
             fragment_size_v4: 1280, // charon.fragment_size
             fragment_size_v6: 1280,
             reuse_ike_sa: true,                           // charon.reuse_ikesa
+            check_current_path: false,                    // charon.check_current_path
             delete_rekeyed_delay: Duration::from_secs(5), // charon.delete_rekeyed_delay
             close_ike_on_child_failure: false,
             inactivity_close_ike: false,
@@ -416,6 +419,8 @@ pub struct Connection {
     pub encap: bool,
     /// Large messages in fragments.
     pub fragmentation: Fragmentation,
+    /// Either end may change its addresses, if the peer wants that too (RFC 4555).
+    pub mobike: bool,
     /// Ask whether the peer lives after so long without a sign of it; `None` never asks.
     pub dpd_delay: Option<Duration>,
     /// Whole sequences of retransmissions when initiating; zero for no end.

@@ -1,6 +1,7 @@
 //! What a function that handles an input may use besides the SA itself.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use crate::config::{Configuration, EndpointConfig, Ports, Settings, SpiPrefix, U
 use crate::crypto::CryptoProvider;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, Event, IkeSaId, Output, Path, RequestId, Transmit};
-use crate::sa::IkeSa;
+use crate::sa::{IkeSa, Whereabouts};
 use crate::status::Counters;
 use crate::{natt, wire::registry::IkeSpi};
 
@@ -22,6 +23,10 @@ pub(crate) struct House {
     pub(crate) unique_ids: Arc<UniqueIds>,
     pub(crate) outputs: Outputs,
     pub(crate) counters: Counters,
+    /// Addresses of this host that peers may be told of.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// What successors learn from IKE SAs that they took the place of, for the endpoint to pass on.
+    pub(crate) forwarded: Vec<(IkeSpi, Whereabouts)>,
     /// IKE SAs that took the place of others during an input, for the endpoint to take.
     pub(crate) born: Vec<IkeSa>,
 }
@@ -37,8 +42,20 @@ impl House {
             half_open: _,
             ike_sas: _,
         } = config;
-        let (outputs, counters, born) = Default::default();
-        Self { crypto, ports, spi_prefix, settings, configuration, unique_ids, outputs, counters, born }
+        let (outputs, counters, addresses, forwarded, born) = Default::default();
+        Self {
+            crypto,
+            ports,
+            spi_prefix,
+            settings,
+            configuration,
+            unique_ids,
+            outputs,
+            counters,
+            addresses,
+            forwarded,
+            born,
+        }
     }
 
     pub(crate) fn cx(&mut self, now: Instant) -> Cx<'_> {
@@ -52,6 +69,8 @@ impl House {
             unique_ids: &self.unique_ids,
             outputs: &mut self.outputs,
             counters: &mut self.counters,
+            addresses: &self.addresses,
+            forwarded: &mut self.forwarded,
             born: &mut self.born,
             is_first_contact: false,
         }
@@ -69,6 +88,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) unique_ids: &'a UniqueIds,
     pub(crate) outputs: &'a mut Outputs,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) addresses: &'a [IpAddr],
+    pub(crate) forwarded: &'a mut Vec<(IkeSpi, Whereabouts)>,
     pub(crate) born: &'a mut Vec<IkeSa>,
     /// No other IKE SA with the peer of this connection is established here.
     pub(crate) is_first_contact: bool,

@@ -198,12 +198,16 @@ impl Endpoint {
                 let spi = self.spi_of_child(child_sa).ok_or(CommandError::NoSuchChildSa(child_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.mapping_changed(remote, cx));
             }
+            Command::NetworkChanged { addresses } => {
+                self.house.addresses = addresses;
+                for spi in self.spis_by_age() {
+                    self.with_sa(spi, now, IkeSa::network_changed);
+                }
+            }
             Command::Shutdown { request } => {
                 self.shutdown = Some(request);
                 self.is_going_down = true;
-                let mut spis: Vec<_> = self.by_id.iter().map(|(id, spi)| (*id, *spi)).collect();
-                spis.sort_unstable_by_key(|(id, _)| *id);
-                for (_, spi) in spis {
+                for spi in self.spis_by_age() {
                     self.with_sa(spi, now, IkeSa::shut_down);
                 }
                 self.finish_shutdown();
@@ -292,7 +296,8 @@ impl Endpoint {
             .filter(|(_, held)| {
                 let core = &held.sa.core;
                 held.sa.is_reusable(for_child)
-                    && core.path.remote.ip() == path.remote.ip()
+                    // Where we move with the peer, it may be elsewhere than the connection says.
+                    && (core.path.remote.ip() == path.remote.ip() || held.sa.decides_addresses())
                     && core.connection.as_ref().is_some_and(|ours| ours.name == connection.name)
             })
             .min_by_key(|(_, held)| held.sa.core.id)
@@ -441,6 +446,12 @@ impl Endpoint {
         );
     }
 
+    fn spis_by_age(&self) -> Vec<IkeSpi> {
+        let mut spis: Vec<_> = self.by_id.iter().map(|(id, spi)| (*id, *spi)).collect();
+        spis.sort_unstable_by_key(|(id, _)| *id);
+        spis.into_iter().map(|(_, spi)| spi).collect()
+    }
+
     fn spi_of_child(&self, child_sa: ChildSaId) -> Option<IkeSpi> {
         self.sas.iter().find(|(_, held)| held.sa.has_child(child_sa)).map(|(spi, _)| *spi)
     }
@@ -461,6 +472,14 @@ impl Endpoint {
             let spi = sa.core.own_spi();
             self.insert(sa, None);
             self.with_sa(spi, now, IkeSa::work);
+        }
+        self.forward(now);
+    }
+
+    /// Passes on what IKE SAs have heard for those that took their place.
+    fn forward(&mut self, now: Instant) {
+        for (spi, whereabouts) in std::mem::take(&mut self.house.forwarded) {
+            self.with_sa(spi, now, |sa, cx| sa.peer_is_at(whereabouts, cx));
         }
     }
 

@@ -69,6 +69,9 @@ pub(crate) enum Failure {
     /// We ran out of message IDs.
     #[error("the message IDs of the IKE_SA are used up")]
     Exhausted,
+    /// Somebody on the way changes addresses, and one of us does not do NAT traversal (RFC 4555 §3.9).
+    #[error("an unexpected NAT was detected")]
+    UnexpectedNat,
     /// Somebody ended it.
     #[error("{0}")]
     Ended(&'static str),
@@ -103,6 +106,7 @@ impl Failure {
             Self::Authentication(_) => (NotifyType::AUTHENTICATION_FAILED, vec![]),
             // Before IDs are known it is the addresses that do not fit; charon answers the same.
             Self::NoConnection(_) => (NotifyType::NO_PROPOSAL_CHOSEN, vec![]),
+            Self::UnexpectedNat => (NotifyType::UNEXPECTED_NAT_DETECTED, vec![]),
             Self::NoSuchChild(_) => (NotifyType::CHILD_SA_NOT_FOUND, vec![]), // RFC 7296 §2.25
             Self::TooManyChildren(_) => (NotifyType::NO_ADDITIONAL_SAS, vec![]), // RFC 7296 §1.3
             Self::Crossing(_) | Self::Outside(_) => (NotifyType::TEMPORARY_FAILURE, vec![]), // RFC 7296 §2.25

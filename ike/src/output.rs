@@ -85,12 +85,21 @@ pub enum Action {
         /// Which.
         child_sa: ChildSaId,
     },
-    /// The peer's or our own address has changed: [`Outcome::Done`].
+    /// The peer's or our own address has changed, or whether there is a NAT: [`Outcome::Done`].
     UpdateChild {
         /// Which.
         child_sa: ChildSaId,
         /// The outer addresses; their ports where ESP is encapsulated.
         path: Path,
+        /// ESP goes in UDP (RFC 3948) from now on.
+        encapsulated: bool,
+    },
+    /// Find out between which addresses packets can go to a peer: [`Outcome::Paths`].
+    FindPaths {
+        /// The path that is used now.
+        current: Path,
+        /// Where the peer may be reached, the best first.
+        remotes: Vec<IpAddr>,
     },
     /// Take a CHILD_SA down, or give back a reserved SPI: [`Outcome::Done`].
     RemoveChild {
@@ -214,6 +223,13 @@ pub enum Outcome {
     Unique {
         /// True if it may.
         is_allowed: bool,
+    },
+    /// Ways to a peer.
+    Paths {
+        /// The current path is as good as it was, as far as this host can tell.
+        is_current_usable: bool,
+        /// Between which addresses packets can go, the best first; ours and then the peer's.
+        pairs: Vec<(IpAddr, IpAddr)>,
     },
     /// When each of the CHILD_SAs last carried a packet. Those that are gone are left out.
     Used(Vec<LastUse>),

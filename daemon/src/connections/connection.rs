@@ -44,6 +44,7 @@ struct Draft<'a> {
     vips: Vec<IpAddr>,
     encap: bool,
     fragmentation: Fragmentation,
+    mobike: bool,
     dpd_delay: Duration,
     dpd_timeout: Duration,
     keyingtries: u32,
@@ -71,6 +72,7 @@ impl Default for Draft<'_> {
             vips: Vec::new(),
             encap: false,
             fragmentation: Fragmentation::Yes,
+            mobike: true,
             dpd_delay: Duration::ZERO,
             dpd_timeout: Duration::ZERO,
             keyingtries: 1,
@@ -106,6 +108,7 @@ impl<'a> Draft<'a> {
                 ];
                 self.fragmentation = key.choice(&choices)?;
             }
+            "mobike" => self.mobike = key.bool()?,
             "dpd_delay" => self.dpd_delay = key.time()?,
             "dpd_timeout" => self.dpd_timeout = key.time()?, // of IKEv1; retransmission decides in IKEv2
             "keyingtries" => self.keyingtries = key.number("a number of tries, 0 for no end")?,
@@ -131,8 +134,6 @@ impl<'a> Draft<'a> {
     /// something.
     fn without_effect(&mut self, key: &Key<'_>) -> Result<(), ConfigError> {
         match key.name {
-            // Offered and used where both ends can; without it the SA is as safe, so there is nothing to say.
-            "mobike" => drop(key.bool()?),
             // For IKEv1 alone.
             "aggressive" | "pull" => drop(key.bool()?),
             // For certificates alone.
@@ -242,6 +243,7 @@ impl<'a> Draft<'a> {
             vips: self.vips,
             encap: self.encap,
             fragmentation: self.fragmentation,
+            mobike: self.mobike,
             dpd_delay: nonzero(self.dpd_delay),
             keyingtries: self.keyingtries,
             unique: self.unique,

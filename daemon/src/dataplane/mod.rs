@@ -38,8 +38,8 @@ pub(crate) trait DataPlane: Send + 'static {
     fn install(&mut self, install: &ChildInstall) -> Result<(), String>;
     /// Sends with a child that was installed to receive only, from now on.
     fn use_outbound(&mut self, child_sa: ChildSaId) -> Result<(), String>;
-    /// Moves both directions to other outer addresses.
-    fn update(&mut self, child_sa: ChildSaId, path: Path) -> Result<(), String>;
+    /// Moves both directions to other outer addresses, encapsulated in UDP or not.
+    fn update(&mut self, child_sa: ChildSaId, path: Path, encapsulated: bool) -> Result<(), String>;
     /// Takes both directions down, or gives back what was set aside. One that is not there is no error.
     fn remove(&mut self, child_sa: ChildSaId);
     /// What CHILD_SAs have carried. Those that are gone are left out.
@@ -112,6 +112,7 @@ pub(crate) type ReplyTo = Box<dyn FnOnce(Outcome) + Send>;
 enum Order {
     Act(Action, ReplyTo),
     Query(Vec<ChildSaId>, oneshot::Sender<HashMap<ChildSaId, ChildUse>>),
+    LocalAddresses(oneshot::Sender<Result<Vec<IpAddr>, String>>),
     SourceTowards(IpAddr, oneshot::Sender<Result<IpAddr, String>>),
     Stop(oneshot::Sender<()>),
 }
@@ -141,6 +142,13 @@ impl DataPlaneHandle {
         let (sender, receiver) = oneshot::channel();
         let _ = self.orders.send(Order::Query(child_sas, sender));
         receiver.await.unwrap_or_default()
+    }
+
+    /// The addresses of this host that peers may be told of.
+    pub(crate) async fn local_addresses(&self) -> Result<Vec<IpAddr>, String> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.orders.send(Order::LocalAddresses(sender));
+        receiver.await.unwrap_or_else(|_| Err("the daemon is going down".into()))
     }
 
     /// Our address on the way to a peer.

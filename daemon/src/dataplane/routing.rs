@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 
 use ferry_ike::config::Lease;
-use ferry_ike::output::{ChildInstall, Path};
+use ferry_ike::output::{ChildInstall, Outcome, Path};
 use ferry_ike::selector::TrafficSelector;
-use ferry_xfrm::{AddressRange, Addresses, Links, NextHop, Route, Routes, RoutingTable, Underlay};
+use ferry_xfrm::{
+    AddressRange, Addresses, Links, LocalAddress, NextHop, Route, Routes, RoutingTable, Underlay,
+};
 use thiserror::Error;
 use tracing::{debug, warn};
 
@@ -29,11 +31,15 @@ pub(super) struct Routing {
     addresses: Addresses,
     install_virtual_ip: bool,
     virtual_ip_interface: Option<String>,
+    prefer_best_path: bool,
 }
 
 /// What was installed for one child.
 pub(super) struct Ways {
     routes: Vec<Route>,
+    /// Where the sources of the routes come from: the local selectors and virtual IPs of the child.
+    locals: Vec<AddressRange>,
+    virtual_ips: Vec<IpAddr>,
     /// The peer's outer address, where a route would have caught it.
     exempted: Option<IpAddr>,
 }
@@ -47,14 +53,75 @@ impl Routing {
         } else {
             None
         };
-        let underlay = Underlay { ignored_tables: vec![settings.table], ..Underlay::default() };
+        let ignored_tables = [&[settings.table], settings.ignored_tables.as_slice()].concat();
+        let underlay = Underlay { ignored_tables, ..Underlay::default() };
         let addresses = Addresses::open(underlay).await.map_err(RoutingError::Addresses)?;
         Ok(Self {
             routes,
             addresses,
             install_virtual_ip: settings.install_virtual_ip,
             virtual_ip_interface: settings.virtual_ip_interface.clone(),
+            prefer_best_path: settings.prefer_best_path,
         })
+    }
+
+    /// The addresses of this host that peers may be told of. What is on the tunnels' own interface is not among them.
+    pub(super) async fn local_addresses(&self, tunnel: Option<u32>) -> Result<Vec<IpAddr>, String> {
+        let addresses = self.reachable(tunnel).await.map_err(|error| error.to_string())?;
+        Ok(addresses.into_iter().map(|local| local.address).collect())
+    }
+
+    async fn reachable(&self, tunnel: Option<u32>) -> Result<Vec<LocalAddress>, ferry_xfrm::Error> {
+        let mut addresses = self.addresses.reachable_addresses().await?;
+        addresses.retain(|local| Some(local.interface) != tunnel);
+        Ok(addresses)
+    }
+
+    /// Between which addresses packets can go to a peer, as far as routes tell.
+    pub(super) async fn find_paths(
+        &self,
+        current: Path,
+        remotes: &[IpAddr],
+        tunnel: Option<u32>,
+    ) -> Result<Outcome, String> {
+        let locals = self.reachable(tunnel).await.map_err(|error| error.to_string())?;
+        let is_current_usable = self.is_usable(current, &locals).await;
+        let mut pairs = Vec::new();
+        for remote in remotes {
+            if let Some(source) = self.best_source(*remote, &locals).await {
+                pairs.push((source, *remote));
+            }
+            // Addresses that have routes of their own, by rules that look at the source.
+            for local in locals.iter().filter(|local| local.address.is_ipv4() == remote.is_ipv4()) {
+                let pair = (local.address, *remote);
+                let path = self.addresses.path_to(*remote, Some(local.address)).await;
+                if !pairs.contains(&pair) && path.is_ok_and(|path| path.interface == local.interface) {
+                    pairs.push(pair);
+                }
+            }
+        }
+        Ok(Outcome::Paths { is_current_usable, pairs })
+    }
+
+    /// The source that the system would choose.
+    async fn best_source(&self, remote: IpAddr, locals: &[LocalAddress]) -> Option<IpAddr> {
+        let source = self.addresses.path_to(remote, None).await.ok()?.source;
+        locals.iter().any(|local| local.address == source).then_some(source)
+    }
+
+    /// charon's notion: an SA stays on its path as long as there is a route by the interface that has its address.
+    async fn is_usable(&self, path: Path, locals: &[LocalAddress]) -> bool {
+        let (source, remote) = (path.local.ip(), path.remote.ip());
+        if self.best_source(remote, locals).await == Some(source) {
+            return true;
+        }
+        let has_it = locals.iter().filter(|local| local.address == source && !self.prefer_best_path);
+        for local in has_it {
+            if self.addresses.leads_by(local.interface, remote).await.unwrap_or(false) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Our address on the way to a peer.
@@ -64,7 +131,12 @@ impl Routing {
 
     /// Leads the traffic of a child to an interface.
     pub(super) async fn add(&mut self, install: &ChildInstall, interface: u32) -> Result<Ways, String> {
-        let mut ways = Ways { routes: Vec::new(), exempted: None };
+        let mut ways = Ways {
+            routes: Vec::new(),
+            locals: install.local_ts.iter().filter_map(range).collect(),
+            virtual_ips: install.virtual_ips.clone(),
+            exempted: None,
+        };
         let result = self.add_all(&mut ways, install, interface).await;
         match result {
             Ok(()) => Ok(ways),
@@ -89,7 +161,7 @@ impl Routing {
             self.exempt(ways, peer).await?;
         }
         for destination in install.remote_ts.iter().filter_map(range) {
-            let source = self.source_for(install, destination).await;
+            let source = self.source_for(ways, install.path.local.ip(), destination).await;
             let route = Route::new(destination, NextHop::Interface(interface), source);
             if let Some(routes) = &mut self.routes {
                 // What stands there in our own table is from a daemon that died.
@@ -110,16 +182,13 @@ impl Routing {
     }
 
     /// An address of ours inside the local selectors, so that what this host sends matches the policy.
-    async fn source_for(&self, install: &ChildInstall, destination: AddressRange) -> Option<IpAddr> {
+    async fn source_for(&self, ways: &Ways, outer: IpAddr, destination: AddressRange) -> Option<IpAddr> {
         let is_v4 = destination.first().is_ipv4();
-        if let Some(vip) = install.virtual_ips.iter().find(|vip| vip.is_ipv4() == is_v4) {
+        if let Some(vip) = ways.virtual_ips.iter().find(|vip| vip.is_ipv4() == is_v4) {
             return Some(*vip);
         }
-        for selector in install.local_ts.iter().filter_map(range) {
-            if selector.first().is_ipv4() != is_v4 {
-                continue;
-            }
-            match self.addresses.local_inside(selector, Some(install.path.local.ip())).await {
+        for selector in ways.locals.iter().filter(|selector| selector.first().is_ipv4() == is_v4) {
+            match self.addresses.local_inside(*selector, Some(outer)).await {
                 Ok(Some(local)) => return Some(local.address),
                 Ok(None) => {}
                 Err(error) => debug!(target: "knl", "no source address for {destination}: {error}"),
@@ -128,14 +197,33 @@ impl Routing {
         None
     }
 
-    /// A peer has another outer address now.
-    pub(super) async fn move_peer(&mut self, ways: &mut Ways, peer: IpAddr) -> Result<(), String> {
-        let Some(before) = ways.exempted.filter(|before| *before != peer) else { return Ok(()) };
-        self.exempt(ways, peer).await.map_err(|error| error.to_string())?;
-        if let Some(routes) = &mut self.routes
-            && let Err(error) = routes.release_peer(before).await
-        {
-            debug!(target: "knl", "{error}");
+    /// The peer, or we, have another outer address now.
+    pub(super) async fn follow(&mut self, ways: &mut Ways, path: Path) -> Result<(), String> {
+        let peer = path.remote.ip();
+        if let Some(before) = ways.exempted.filter(|before| *before != peer) {
+            self.exempt(ways, peer).await.map_err(|error| error.to_string())?;
+            if let Some(routes) = &mut self.routes
+                && let Err(error) = routes.release_peer(before).await
+            {
+                debug!(target: "knl", "{error}");
+            }
+        }
+        // A route that has an address as its source goes with the address.
+        for position in 0..ways.routes.len() {
+            let Some(before) = ways.routes.get(position).copied() else { break };
+            let source = self.source_for(ways, path.local.ip(), before.destination).await;
+            if source == before.source {
+                continue;
+            }
+            let route = Route { source, ..before };
+            let Some(routes) = &mut self.routes else { break };
+            routes.replace(&route).await.map_err(|error| error.to_string())?;
+            if let Some(place) = ways.routes.get_mut(position) {
+                *place = route;
+            }
+            if let Err(error) = routes.remove(&before).await {
+                debug!(target: "knl", "{error}");
+            }
         }
         Ok(())
     }

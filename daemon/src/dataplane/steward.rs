@@ -39,6 +39,10 @@ impl<P: DataPlane> Steward<P> {
                 Order::Query(child_sas, reply) => {
                     let _ = reply.send(self.plane.query(&child_sas));
                 }
+                Order::LocalAddresses(reply) => {
+                    let tunnel = self.plane.interface();
+                    let _ = reply.send(self.routing.local_addresses(tunnel).await);
+                }
                 Order::SourceTowards(peer, reply) => {
                     let _ = reply.send(self.routing.source_towards(peer).await);
                 }
@@ -59,12 +63,15 @@ impl<P: DataPlane> Steward<P> {
                 self.plane.use_outbound(child_sa)?;
                 Ok(Outcome::Done)
             }
-            Action::UpdateChild { child_sa, path } => {
-                self.plane.update(child_sa, path)?;
+            Action::UpdateChild { child_sa, path, encapsulated } => {
+                self.plane.update(child_sa, path, encapsulated)?;
                 if let Some(ways) = self.ways.get_mut(&child_sa) {
-                    self.routing.move_peer(ways, path.remote.ip()).await?;
+                    self.routing.follow(ways, path).await?;
                 }
                 Ok(Outcome::Done)
+            }
+            Action::FindPaths { current, remotes } => {
+                self.routing.find_paths(current, &remotes, self.plane.interface()).await
             }
             Action::RemoveChild { child_sa } => {
                 if let Some(ways) = self.ways.remove(&child_sa) {

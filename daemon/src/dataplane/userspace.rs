@@ -139,7 +139,10 @@ impl DataPlane for Userspace {
             .map_err(|error| error.to_string())
     }
 
-    fn update(&mut self, child_sa: ChildSaId, path: Path) -> Result<(), String> {
+    fn update(&mut self, child_sa: ChildSaId, path: Path, encapsulated: bool) -> Result<(), String> {
+        if !encapsulated {
+            return Err("the userspace data plane needs ESP in UDP".into());
+        }
         let path = plane::Path { local: path.local, remote: path.remote };
         if let Some(held) = self.held.get_mut(&child_sa) {
             held.path = path;

@@ -2,6 +2,7 @@
 
 mod socket;
 mod steering;
+mod watch;
 
 use std::io;
 use std::net::UdpSocket;
@@ -14,6 +15,7 @@ use tracing::{debug, warn};
 pub(crate) use self::socket::BindError;
 use self::socket::IkeSocket;
 pub(crate) use self::steering::Steering;
+pub(crate) use self::watch::Watch;
 
 /// The sockets, by port and family.
 pub(crate) struct Sockets {

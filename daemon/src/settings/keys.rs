@@ -60,7 +60,6 @@ const CERTIFICATES: &str = "there is no authentication by certificates";
 const RADIUS: &str = "there is no RADIUS";
 const EAP: &str = "there is no EAP";
 const REAUTHENTICATION: &str = "IKE_SAs are not made anew";
-const ROAMING: &str = "changes of our own addresses are not followed";
 const INTERFACES: &str = "all interfaces are listened on";
 const DELAYS: &str = "messages are never delayed on purpose";
 const KERNEL: &str = "there is no such choice in our kernel data plane";
@@ -93,8 +92,8 @@ const KEYS: &[(&str, Standing)] = &[
     ("interfaces_use", not_yet("", INTERFACES)),
     ("interfaces_ignore", not_yet("", INTERFACES)),
     ("prefer_temporary_addrs", not_yet("no", "the system chooses source addresses")),
-    ("prefer_best_path", not_yet("no", ROAMING)),
-    ("check_current_path", not_yet("no", ROAMING)),
+    ("prefer_best_path", Honoured),
+    ("check_current_path", Honoured),
     ("host_resolver.*", Charons),
     ("plugins.socket-default.use_ipv4", Honoured),
     ("plugins.socket-default.use_ipv6", Honoured),
@@ -167,8 +166,8 @@ const KEYS: &[(&str, Standing)] = &[
     ("install_routes", Honoured),
     ("routing_table", Honoured),
     ("routing_table_prio", Honoured),
-    ("ignore_routing_tables", not_yet("", "the system's own choice of routes is used")),
-    ("process_route", not_yet("", ROAMING)),
+    ("ignore_routing_tables", Honoured),
+    ("process_route", Honoured),
     ("install_virtual_ip", Honoured),
     ("install_virtual_ip_on", Honoured),
     ("iptfs.*", not_yet("", "there is no IP-TFS")),
@@ -182,7 +181,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("plugins.kernel-netlink.ignore_retransmit_errors", Charons),
     ("plugins.kernel-netlink.mtu", not_yet("0", "routes get no MTU")),
     ("plugins.kernel-netlink.mss", not_yet("0", "routes get no MSS")),
-    ("plugins.kernel-netlink.roam_events", not_yet("", ROAMING)),
+    ("plugins.kernel-netlink.roam_events", Honoured),
     ("plugins.kernel-netlink.**", not_yet("", KERNEL)),
     (
         "plugins.kernel-libipsec.allow_peer_ts",

@@ -93,6 +93,14 @@ pub(crate) struct Routing {
     pub(crate) table: u32,
     /// The rule's priority that makes it looked up; zero for no rule.
     pub(crate) priority: u32,
+    /// Tables that do not lead to peers, beside our own.
+    pub(crate) ignored_tables: Vec<u32>,
+    /// Notice when addresses, interfaces or routes change.
+    pub(crate) roams: bool,
+    /// Routes too.
+    pub(crate) follows_routes: bool,
+    /// Go by the best way to a peer, even if the one in use is still there.
+    pub(crate) prefer_best_path: bool,
     /// Put virtual IPs that we are assigned on an interface.
     pub(crate) install_virtual_ip: bool,
     /// Which; `None` for the one that leads to the peer.

@@ -98,6 +98,7 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
         fragment_size_v4: fragment_size(from, "fragment_size_v4", 576)?,
         fragment_size_v6: fragment_size(from, "fragment_size_v6", 1280)?,
         reuse_ike_sa: from.bool("reuse_ikesa", default.reuse_ike_sa)?,
+        check_current_path: from.bool("check_current_path", default.check_current_path)?,
         delete_rekeyed_delay: from.seconds("delete_rekeyed_delay", default.delete_rekeyed_delay)?,
         close_ike_on_child_failure: from
             .bool("close_ike_on_child_failure", default.close_ike_on_child_failure)?,
@@ -172,9 +173,20 @@ fn routing(from: &Lookup<'_>) -> Result<Routing, BadValue> {
         install_routes: from.bool("install_routes", true)?,
         table: from.number("routing_table", 220, COUNT, |_| true)?,
         priority: from.number("routing_table_prio", 220, COUNT, |_| true)?,
+        ignored_tables: ignored_tables(from)?,
+        roams: from.bool("plugins.kernel-netlink.roam_events", true)?,
+        follows_routes: from.bool("process_route", true)?,
+        prefer_best_path: from.bool("prefer_best_path", false)?,
         install_virtual_ip: from.bool("install_virtual_ip", true)?,
         virtual_ip_interface: from.text("install_virtual_ip_on")?.map(str::to_owned),
     })
+}
+
+fn ignored_tables(from: &Lookup<'_>) -> Result<Vec<u32>, BadValue> {
+    let Some(setting) = from.setting("ignore_routing_tables") else { return Ok(Vec::new()) };
+    let text = setting.str().unwrap_or_default();
+    let tables = text.split_whitespace().map(str::parse).collect::<Result<_, _>>();
+    tables.map_err(|_| setting.bad("numbers of routing tables with spaces between them"))
 }
 
 fn vici_socket(from: &Lookup<'_>) -> Result<SocketUri, BadValue> {
@@ -280,6 +292,12 @@ mod tests {
         assert_eq!(loaded.settings.pid_file, std::path::Path::new("/x"));
         assert_eq!(settings("").shards, None);
         assert!(error("dataplane = fast").ends_with("expected auto, kernel or userspace"));
+    }
+
+    #[test]
+    fn tables_that_do_not_count() {
+        assert_eq!(settings("ignore_routing_tables = 51820 7").routing.ignored_tables, [51_820, 7]);
+        assert!(error("ignore_routing_tables = main").contains("expected numbers of routing tables"));
     }
 
     #[test]

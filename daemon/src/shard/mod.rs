@@ -12,6 +12,7 @@ mod tunnels;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -207,6 +208,13 @@ impl Shards {
             if command(inbox, Command::MappingChanged { child_sa, remote }).await.is_ok() {
                 return;
             }
+        }
+    }
+
+    /// Addresses or routes of this host have changed.
+    pub(crate) async fn network_changed(&self, addresses: Vec<IpAddr>) {
+        for inbox in &self.inner.inboxes {
+            let _ = command(inbox, Command::NetworkChanged { addresses: addresses.clone() }).await;
         }
     }
 

@@ -123,6 +123,7 @@ impl Outside {
             | Action::UseChild { .. }
             | Action::UpdateChild { .. }
             | Action::RemoveChild { .. }
+            | Action::FindPaths { .. }
             | Action::QueryUse { .. }
             | Action::InstallVirtualIps { .. }
             | Action::RemoveVirtualIps { .. } => {

@@ -10,7 +10,7 @@ use crate::config::{Child, Mode};
 use crate::context::Cx;
 use crate::crypto::{ChildKeys, EspSuite, SharedKey, SkD};
 use crate::error::Failure;
-use crate::output::{Action, ActionId, ChildDown, ChildInstall, ChildSaId, Outbound};
+use crate::output::{Action, ActionId, ChildDown, ChildInstall, ChildSaId, Outbound, Path};
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::selector::{SelectorPattern, TrafficSelector, is_subset, narrow};
 use crate::status::{ChildSaState, ChildSaStatus};
@@ -28,6 +28,8 @@ pub(crate) struct ChildSa {
     pub(crate) spi_in: Spi,
     pub(crate) spi_out: Spi,
     pub(crate) encapsulated: bool,
+    /// The outer addresses, as the data plane has them.
+    pub(crate) path: Path,
     pub(crate) local_ts: Vec<TrafficSelector>,
     pub(crate) remote_ts: Vec<TrafficSelector>,
     /// Whether we send with it.
@@ -321,6 +323,7 @@ impl Agreed {
             spi_in: with.spi_in,
             spi_out: self.spi_out,
             encapsulated,
+            path: core.path,
             local_ts: self.local_ts,
             remote_ts: self.remote_ts,
             outbound: with.outbound,
@@ -360,6 +363,17 @@ impl ChildSa {
     /// Our DELETE is under way, or both ends have deleted it.
     pub(crate) fn is_ended(&self) -> bool {
         matches!(self.state, ChildSaState::Deleting | ChildSaState::Deleted)
+    }
+
+    /// Tells the data plane where the peer and we are now, if it does not know.
+    pub(crate) fn keep_up_with(&mut self, core: &Core, cx: &mut Cx<'_>) -> Option<ActionId> {
+        let (path, encapsulated) = (core.path, core.is_encapsulated());
+        // What is not installed yet will be told when it is.
+        if self.installed.is_none() || (self.path, self.encapsulated) == (path, encapsulated) {
+            return None;
+        }
+        (self.path, self.encapsulated) = (path, encapsulated);
+        Some(cx.ask(core.id, Action::UpdateChild { child_sa: self.id, path, encapsulated }))
     }
 
     pub(crate) fn remove(&self, core: &Core, cx: &mut Cx<'_>) -> ActionId {

@@ -8,6 +8,7 @@ mod collision;
 mod established;
 mod exchange;
 mod fragment;
+mod mobike;
 mod mode;
 mod opened;
 mod state;
@@ -21,6 +22,7 @@ use tracing::{debug, info};
 
 pub(crate) use self::exchange::init::{answer as answer_init, reject as reject_init};
 use self::fragment::Reassembly;
+pub(crate) use self::mobike::Whereabouts;
 pub(crate) use self::opened::Cleartext;
 pub(crate) use self::state::{IkeSa, State};
 use self::window::Window;
@@ -45,6 +47,8 @@ pub(crate) struct Core {
     /// Where the peer was last heard from, authenticated, and where we send to.
     pub(crate) path: Path,
     pub(crate) nat: NatSituation,
+    /// The peer does NAT traversal: NATs are found, and port 4500 is there.
+    pub(crate) nat_t: bool,
     /// We pretended to be behind a NAT.
     pub(crate) nat_fake: bool,
     pub(crate) connection: Option<Arc<Connection>>,
@@ -109,6 +113,7 @@ impl Core {
             spi_r,
             path,
             nat: NatSituation::default(),
+            nat_t: false,
             nat_fake: false,
             connection: None,
             suite: None,
@@ -240,6 +245,17 @@ impl Core {
         Ok(())
     }
 
+    /// Sends the request in flight over the path there is now, which it has not been sent over before.
+    pub(crate) fn resend(&mut self, cx: &mut Cx<'_>) {
+        let Some(messages) = self.window.again() else { return };
+        tracing::info!(target: "ike", "sending the request in flight to {} by way of {}", self.path.remote, self.path.local.ip());
+        for message in messages {
+            cx.transmit(self.path, message);
+        }
+        cx.counters.retransmits += 1;
+        self.arm_retransmit(0, cx);
+    }
+
     fn arm_retransmit(&mut self, sent: u32, cx: &Cx<'_>) {
         let [jitter] = cx.random::<1>();
         self.timers.arm(Timer::Retransmit, cx.now + cx.settings.retransmission.wait(sent, jitter));
@@ -249,6 +265,19 @@ impl Core {
     pub(crate) fn settle(&mut self) {
         self.window.settle();
         self.timers.disarm(Timer::Retransmit);
+    }
+
+    /// Takes what NAT detection has found. We pretend a NAT where there is none before us.
+    pub(crate) fn take_nat(&mut self, nat: NatSituation, fakes: bool) {
+        if nat.local_behind_nat && !self.nat.local_behind_nat {
+            info!(target: "ike", "local host is behind NAT, sending keep alives");
+        }
+        if nat.remote_behind_nat && !self.nat.remote_behind_nat {
+            info!(target: "ike", "remote host is behind NAT");
+        }
+        self.nat = nat;
+        self.nat_t = true;
+        self.nat_fake = fakes && !nat.local_behind_nat;
     }
 
     /// ESP must go in UDP (RFC 7296 §2.23).

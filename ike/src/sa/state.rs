@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 
-use super::Core;
 use super::established::{Established, Rank};
 use super::exchange::{auth, init};
 use super::opened::{Cleartext, Plaintext};
 use super::window::Standing;
+use super::{Core, Whereabouts};
 use crate::config::{Child, Connection};
 use crate::context::Cx;
 use crate::crypto::Role;
@@ -100,6 +100,12 @@ impl IkeSa {
             State::AuthSent(sent) => !needs_addresses || sent.planned.is_some(),
             State::InitAnswered(_) | State::AuthAnswering(_) | State::Closed | State::Gone => false,
         }
+    }
+
+    /// Between which addresses it goes is ours to say (RFC 4555 §1.3).
+    pub(crate) fn decides_addresses(&self) -> bool {
+        matches!(&self.state, State::Established(established)
+            if established.mobility.as_ref().is_some_and(|mobility| mobility.decides))
     }
 
     /// Takes a message that carries our SPI.
@@ -213,8 +219,13 @@ impl IkeSa {
         while let Some(timer) = self.core.timers.pop_due(cx.now) {
             let result = match (timer, mem::replace(&mut self.state, State::Gone)) {
                 (Timer::Retransmit, State::InitSent(sent)) => sent.retransmit(&mut self.core, cx),
-                (Timer::Retransmit, state) => match self.core.retransmit(cx) {
-                    Ok(()) => Ok(state),
+                (Timer::Retransmit, mut state) => match self.core.retransmit(cx) {
+                    Ok(()) => {
+                        if let State::Established(established) = &mut state {
+                            established.doubt_path(&self.core, cx);
+                        }
+                        Ok(state)
+                    }
                     Err(failure) => self.unanswered(state, failure, cx),
                 },
                 (Timer::HalfOpen, state) => {
@@ -321,6 +332,16 @@ impl IkeSa {
     /// A packet of one of its children came from elsewhere.
     pub(crate) fn mapping_changed(&mut self, remote: SocketAddr, cx: &mut Cx<'_>) {
         self.established(cx, |established, core, cx| established.mapping_changed(remote, core, cx));
+    }
+
+    /// Our addresses or routes have changed.
+    pub(crate) fn network_changed(&mut self, cx: &mut Cx<'_>) {
+        self.established(cx, |established, core, cx| established.network_changed(core, cx));
+    }
+
+    /// Its predecessor has heard where the peer is.
+    pub(crate) fn peer_is_at(&mut self, at: Whereabouts, cx: &mut Cx<'_>) {
+        self.established(cx, |established, core, cx| established.peer_was_heard_at(at, core, cx));
     }
 
     /// The daemon is going down: the peer is told, and not waited for longer than it takes to answer.

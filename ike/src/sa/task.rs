@@ -12,6 +12,12 @@ use crate::wire::registry::{ExchangeType, Spi};
 pub(crate) enum Task {
     /// Is it there?
     Liveness,
+    /// Our addresses have changed: the peer is to use others from now on (RFC 4555 §3.5).
+    UpdateAddresses,
+    /// The addresses we can be reached at besides have changed (RFC 4555 §3.6).
+    TellAddresses,
+    /// Can the peer be reached at its new address (RFC 4555 §3.7)?
+    CheckRoutability,
     /// A CHILD_SA ends, and with it what takes its place, or what it takes the place of.
     EndChild(ChildSaId),
     /// This very CHILD_SA ends: it has a successor, or its time is up.
@@ -46,6 +52,7 @@ impl Task {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Liveness => "IKE_DPD",
+            Self::UpdateAddresses | Self::TellAddresses | Self::CheckRoutability => "IKE_MOBIKE",
             Self::EndChild(_) | Self::DeleteChild(_) | Self::DisownChild(_) => "CHILD_DELETE",
             Self::CreateChild(_) => "CHILD_CREATE",
             Self::RekeyChild(_) => "CHILD_REKEY",
@@ -59,7 +66,13 @@ impl Task {
     pub(crate) const fn waits_for_answers(&self) -> bool {
         match self {
             Self::EndChild(_) | Self::DeleteChild(_) | Self::RekeyChild(_) | Self::RekeyIkeSa => true,
-            Self::Liveness | Self::DisownChild(_) | Self::CreateChild(_) | Self::DeleteIkeSa => false,
+            Self::Liveness
+            | Self::UpdateAddresses
+            | Self::TellAddresses
+            | Self::CheckRoutability
+            | Self::DisownChild(_)
+            | Self::CreateChild(_)
+            | Self::DeleteIkeSa => false,
         }
     }
 
@@ -74,6 +87,9 @@ impl Task {
             Self::CreateChild(wanted) => wanted.request,
             // Who waits for these is kept with what they are about.
             Self::Liveness
+            | Self::UpdateAddresses
+            | Self::TellAddresses
+            | Self::CheckRoutability
             | Self::EndChild(_)
             | Self::DeleteChild(_)
             | Self::DisownChild(_)

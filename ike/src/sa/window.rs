@@ -68,6 +68,18 @@ impl Window {
         Some((&request.messages, request.retransmits))
     }
 
+    /// The request in flight, to be sent over another path: its retransmissions are counted anew.
+    pub(crate) fn again(&mut self) -> Option<&[Vec<u8>]> {
+        let request = self.in_flight.as_mut()?;
+        request.retransmits = 0;
+        Some(&request.messages)
+    }
+
+    /// The request in flight, and how often it was sent again.
+    pub(crate) fn in_flight(&self) -> Option<(&[Vec<u8>], u32)> {
+        self.in_flight.as_ref().map(|request| (request.messages.as_slice(), request.retransmits))
+    }
+
     /// The request in flight has been answered, or is given up.
     pub(crate) fn settle(&mut self) {
         self.in_flight = None;
@@ -133,10 +145,14 @@ mod tests {
     #[test]
     fn a_request_is_sent_again_so_often_and_no_more() {
         let mut window = Window::new();
-        window.sent(MessageId(0), vec![b"one".to_vec()]);
-        assert_eq!(window.retransmit(2), Some((&[b"one".to_vec()][..], 1)));
-        assert_eq!(window.retransmit(2), Some((&[b"one".to_vec()][..], 2)));
+        let one = vec![b"one".to_vec()];
+        window.sent(MessageId(0), one.clone());
+        assert_eq!(window.retransmit(2), Some((one.as_slice(), 1)));
+        assert_eq!(window.retransmit(2), Some((one.as_slice(), 2)));
         assert_eq!(window.retransmit(2), None);
+        assert_eq!(window.in_flight(), Some((one.as_slice(), 2)));
+        assert_eq!(window.again(), Some(one.as_slice()));
+        assert_eq!(window.retransmit(2), Some((one.as_slice(), 1)));
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub struct HostId(pub(super) usize);
 pub struct Host {
     /// Its name in transcripts.
     pub name: String,
-    /// Its own address, behind the NAT if there is one.
-    pub address: IpAddr,
+    /// Its own addresses, behind the NAT if there is one. It prefers the first of a family.
+    pub addresses: Vec<IpAddr>,
     /// The protocol.
     pub endpoint: Endpoint,
     /// What does the endpoint's actions.
@@ -68,7 +68,7 @@ impl Host {
         };
         Self {
             name: setup.name,
-            address: setup.address,
+            addresses: vec![setup.address],
             endpoint: Endpoint::new(config, crypto),
             outside,
             nat: None,
@@ -92,8 +92,10 @@ impl Host {
     /// The ports and addresses between which a connection is initiated.
     pub(super) fn path(&self, connection: &Connection, remote: IpAddr) -> Path {
         let local_port = if connection.local_port == 0 { 500 } else { connection.local_port };
+        let of_family = |address: &&IpAddr| address.is_ipv4() == remote.is_ipv4();
+        let local = *self.addresses.iter().find(of_family).expect("the host has an address of that family");
         Path {
-            local: SocketAddr::new(self.address, local_port),
+            local: SocketAddr::new(local, local_port),
             remote: SocketAddr::new(remote, connection.remote_port),
         }
     }
@@ -171,8 +173,19 @@ impl Host {
                 };
                 Outcome::Unique { is_allowed }
             }
+            Action::FindPaths { current, remotes } => self.find_paths(current, &remotes),
             action => self.outside.perform(action, now),
         }
+    }
+
+    /// Every address of ours leads to every one of the same family; whether anything arrives there is not known here.
+    fn find_paths(&self, current: Path, remotes: &[IpAddr]) -> Outcome {
+        let is_current_usable = self.addresses.contains(&current.local.ip());
+        let to = |remote: IpAddr| {
+            let locals = self.addresses.iter().filter(move |local| local.is_ipv4() == remote.is_ipv4());
+            locals.map(move |local| (*local, remote))
+        };
+        Outcome::Paths { is_current_usable, pairs: remotes.iter().flat_map(|remote| to(*remote)).collect() }
     }
 
     /// Ends IKE SAs that another takes the place of. After INITIAL_CONTACT the peer does not know them any more, and
@@ -212,7 +225,12 @@ fn describe(event: &Event) -> String {
         Event::IkeSaUp(sa) => format!("IKE_SA {} up", name(&sa.connection)),
         Event::IkeSaDown { status, reason } => format!("IKE_SA {} down: {reason}", name(&status.connection)),
         Event::IkeSaMoved { status, path } => {
-            format!("IKE_SA {} moved from {} to {}", name(&status.connection), status.remote, path.remote)
+            let name = name(&status.connection);
+            if status.remote == path.remote {
+                format!("IKE_SA {name} moved from {} to {} at our end", status.local.ip(), path.local.ip())
+            } else {
+                format!("IKE_SA {name} moved from {} to {}", status.remote, path.remote)
+            }
         }
         Event::ChildSaUp { child_sa, .. } => format!("CHILD_SA {} up", child_sa.name),
         Event::ChildSaDown { child_sa, reason, .. } => format!("CHILD_SA {} down: {reason:?}", child_sa.name),

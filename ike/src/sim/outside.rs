@@ -24,6 +24,8 @@ pub enum ActionKind {
     UpdateChild,
     /// [`Action::RemoveChild`].
     RemoveChild,
+    /// [`Action::FindPaths`].
+    FindPaths,
     /// [`Action::QueryUse`].
     QueryUse,
     /// [`Action::Lease`].
@@ -48,6 +50,7 @@ impl ActionKind {
             Action::UseChild { .. } => Self::UseChild,
             Action::UpdateChild { .. } => Self::UpdateChild,
             Action::RemoveChild { .. } => Self::RemoveChild,
+            Action::FindPaths { .. } => Self::FindPaths,
             Action::QueryUse { .. } => Self::QueryUse,
             Action::Lease { .. } => Self::Lease,
             Action::ReleaseLease { .. } => Self::ReleaseLease,
@@ -184,7 +187,8 @@ impl Outside {
         self.installed().find(|install| install.spi_in == spi)
     }
 
-    /// Does what an action asks. [`Action::CheckUnique`] is not for us: it is about other IKE SAs.
+    /// Does what an action asks. [`Action::CheckUnique`] and [`Action::FindPaths`] are not for us: they are about other
+    /// IKE SAs, and about the host.
     pub(super) fn perform(&mut self, action: Action, now: Instant) -> Outcome {
         match action {
             Action::ReserveSpi { child_sa } => {
@@ -214,9 +218,12 @@ impl Outside {
                 }
                 Outcome::Done
             }
-            Action::UpdateChild { child_sa, path } => {
+            Action::UpdateChild { child_sa, path, encapsulated } => {
                 match self.installed.get_mut(&child_sa) {
-                    Some(installed) => installed.install.path = path,
+                    Some(installed) => {
+                        installed.install.path = path;
+                        installed.install.encapsulated = encapsulated;
+                    }
                     None => self.fault(format!("CHILD_SA #{child_sa} is updated and not there")),
                 }
                 Outcome::Done
@@ -262,6 +269,7 @@ impl Outside {
                 Outcome::Done
             }
             Action::CheckUnique { .. } => Outcome::Unique { is_allowed: true },
+            Action::FindPaths { .. } => Outcome::Failed("a host has paths".into()),
         }
     }
 

@@ -376,6 +376,15 @@ impl Puppet {
         Some(narrator::payloads(&header, &payloads))
     }
 
+    /// The data of a notify in a protected message for the puppet.
+    #[must_use]
+    pub fn notify_data(&self, datagram: &Datagram, kind: NotifyType) -> Option<Vec<u8>> {
+        let message = wire::decode(without_marker(datagram)).ok()?;
+        let opened = self.keys.as_ref()?.opener.open(message.octets).ok()?;
+        let payloads = wire::decode_payloads(opened.first, &opened.plaintext).ok()?;
+        payloads.notify(kind).map(|notify| notify.data.to_vec())
+    }
+
     fn fields(&self, exchange: ExchangeType, message_id: u32, response: bool) -> HeaderFields {
         HeaderFields {
             spi_i: self.spi_i,

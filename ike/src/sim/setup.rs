@@ -192,6 +192,12 @@ impl Setup {
         self.connection(|connection| connection.dpd_delay = Some(delay))
     }
 
+    /// Both ends may change their addresses (RFC 4555).
+    #[must_use]
+    pub fn mobike(self) -> Self {
+        self.connection(|connection| connection.mobike = true)
+    }
+
     /// With another policy on several IKE SAs of a peer.
     #[must_use]
     pub fn unique(self, unique: Unique) -> Self {
@@ -250,6 +256,7 @@ fn connection(name: &str) -> Connection {
         vips: vec![],
         encap: false,
         fragmentation: Fragmentation::Yes,
+        mobike: false,
         dpd_delay: None,
         keyingtries: 1,
         unique: Unique::No,

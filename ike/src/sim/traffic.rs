@@ -18,11 +18,17 @@ impl World {
         }
         let Some(sent) = sender.outside.outbound() else { return false };
         let (spi, path, encr) = (sent.spi_out, sent.path, sent.outbound.octets().0.to_vec());
+        if !sender.addresses.contains(&path.local.ip()) {
+            return false;
+        }
         let (id, now) = (sent.child_sa, self.now());
         if let Some(installed) = self.host_mut(from).outside.child_mut(id) {
             installed.last_outbound = Some(now);
         }
         let source = self.outer_source(from, path.local, path.remote);
+        if self.is_blocked(source, path.remote) {
+            return false;
+        }
         let Some((to, local)) = self.receiver(path.remote, source) else { return false };
         if self.host(to).is_cut_off {
             return false;

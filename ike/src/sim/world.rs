@@ -1,6 +1,6 @@
 //! The world: hosts, what is between them, and time, which passes only when told to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub struct World {
     hosts: Vec<Host>,
     nats: Vec<NatBox>,
     pub(super) air: Air,
+    /// Addresses that nothing passes from or to.
+    blocked: BTreeSet<IpAddr>,
     weather: Weather,
     /// The largest IP datagram that links carry; whatever drops larger ones drops IP fragments of them too.
     mtu: Option<usize>,
@@ -64,6 +66,7 @@ impl World {
             hosts: Vec::new(),
             nats: Vec::new(),
             air: Air::default(),
+            blocked: BTreeSet::new(),
             weather: Weather::fair(),
             mtu: None,
             mailboxes: BTreeMap::new(),
@@ -105,7 +108,37 @@ impl World {
             None => provider(seed),
         };
         self.hosts.push(Host::new(setup, crypto));
+        self.tell_network(id);
         id
+    }
+
+    /// Gives a host other addresses, the best first. It hears of that at once.
+    pub fn move_to(&mut self, host: HostId, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|text| address(text)).collect();
+        let host_mut = self.host_mut(host);
+        host_mut.addresses = addresses;
+        let line = format!("{}: is at {:?} now", host_mut.name, host_mut.addresses);
+        self.note(&line);
+        self.tell_network(host);
+    }
+
+    fn tell_network(&mut self, host: HostId) {
+        let addresses = self.host(host).addresses.clone();
+        self.command(host, Command::NetworkChanged { addresses }).expect("an endpoint takes what it is told");
+    }
+
+    /// Lets nothing pass from or to an address, or lets it pass again. Nobody is told.
+    pub fn block(&mut self, address: &str, is_blocked: bool) {
+        let address = self::address(address);
+        if is_blocked {
+            self.blocked.insert(address);
+        } else {
+            self.blocked.remove(&address);
+        }
+    }
+
+    pub(super) fn is_blocked(&self, from: SocketAddr, to: SocketAddr) -> bool {
+        self.blocked.contains(&from.ip()) || self.blocked.contains(&to.ip())
     }
 
     /// Adds a NAT box with this address outside. Mappings live a minute without a datagram from inside.
@@ -120,9 +153,14 @@ impl World {
         self.host_mut(host).nat = Some(nat);
     }
 
+    /// Takes a host out from behind its NAT.
+    pub fn take_out(&mut self, host: HostId) {
+        self.host_mut(host).nat = None;
+    }
+
     /// Lets everybody reach ports 500 and 4500 of a host behind its NAT.
     pub fn forward(&mut self, nat: NatId, host: HostId) {
-        let inner = self.host(host).address;
+        let inner = *self.host(host).addresses.first().expect("a host has an address");
         for port in [500, 4500] {
             self.nat_mut(nat).forward(port, inner);
         }
@@ -541,6 +579,10 @@ impl World {
         if self.mtu.is_some_and(|mtu| datagram.ip_len() > mtu) {
             return self.note(&format!("{line} (too large)"));
         }
+        // An address that a host does not have any more is none it could send from.
+        if self.is_blocked(from, remote) || !self.host(sender).addresses.contains(&local.ip()) {
+            return self.note(&format!("{line} (blocked)"));
+        }
         let flight = Flight { datagram, line: line.clone() };
         match self.air.launch(flight, &self.weather, self.now, &mut self.dice) {
             Fate::Lost => self.note(&format!("{line} (lost)")),
@@ -573,7 +615,7 @@ impl World {
         };
         let index = self.hosts.iter().position(|host| {
             // What is behind a NAT can be reached through it alone.
-            host.address == inner.ip() && host.nat.map(|NatId(nat)| nat) == nat
+            host.addresses.contains(&inner.ip()) && host.nat.map(|NatId(nat)| nat) == nat
         })?;
         Some((HostId(index), inner))
     }

@@ -146,7 +146,7 @@ impl<'a> Stage<'a> {
 
     /// To whom it goes.
     fn side(&self, datagram: &Datagram) -> usize {
-        usize::from(self.world.host(self.hosts[0]).address != datagram.to.ip())
+        usize::from(!self.world.host(self.hosts[0]).addresses.contains(&datagram.to.ip()))
     }
 }
 

@@ -73,7 +73,12 @@ impl Established {
             cx.complete(&mut requests, &Err(format!("installing the CHILD_SA failed: {why}")));
             return;
         }
-        if let Some(install) = installing.then {
+        if let Some(mut install) = installing.then {
+            // The peer or we may have moved meanwhile.
+            (install.path, install.encapsulated) = (core.path, core.is_encapsulated());
+            if let Some(child) = self.child_mut(id) {
+                (child.path, child.encapsulated) = (install.path, install.encapsulated);
+            }
             let action = cx.ask(core.id, Action::InstallChild(install));
             self.installing = Some(Installing::child(action, id));
             return;

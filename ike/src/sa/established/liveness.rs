@@ -32,7 +32,11 @@ impl Established {
             return;
         }
         core.timers.arm(Timer::Liveness, cx.now + delay);
-        // A request in flight asks the same question.
+        self.ask_for_life();
+    }
+
+    /// Asks whether the peer is there. A request in flight asks the same question.
+    pub(super) fn ask_for_life(&mut self) {
         if self.active.is_none() && self.queue.is_empty() {
             info!(target: "ike", "sending DPD request");
             self.queue.push_back(Task::Liveness);

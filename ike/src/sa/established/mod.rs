@@ -27,12 +27,13 @@ use crate::error::Failure;
 use crate::output::{ActionId, ChildDown, ChildInstall, ChildSaId, Event, Outcome, RequestId};
 use crate::sa::child::{ChildSa, jittered};
 use crate::sa::exchange::{create_child, informational, rekey_ike};
+use crate::sa::mobike::Mobility;
 use crate::sa::opened::Plaintext;
 use crate::sa::task::{Active, Task};
 use crate::sa::{Core, HeldLease, State};
 use crate::status::{IkeSaState, IkeSaStatus};
 use crate::timer::Timer;
-use crate::wire::registry::{ExchangeType, NotifyType};
+use crate::wire::registry::{ExchangeType, IkeSpi, NotifyType};
 
 /// Both ends have authenticated.
 pub(crate) struct Established {
@@ -55,6 +56,14 @@ pub(crate) struct Established {
     querying: Option<ActionId>,
     /// The question which of these CHILD_SAs are idle, if it is asked.
     watching: Option<(ActionId, Vec<ChildSaId>)>,
+    /// What both ends may change about their addresses; `None` without MOBIKE.
+    pub(in crate::sa) mobility: Option<Mobility>,
+    /// CHILD_SAs that the data plane is moving to other addresses.
+    updating: Vec<ActionId>,
+    /// The request in flight is to be sent over the new path, once the data plane knows of it.
+    resends: bool,
+    /// The IKE SA that took the place of this one.
+    pub(in crate::sa) successor: Option<IkeSpi>,
     /// Why we have asked the peer, or mean to ask it, to end the IKE SA.
     ending: Option<ChildDown>,
     /// Commands to be told when the IKE SA is gone.
@@ -130,6 +139,10 @@ impl Established {
             installing: None,
             querying: None,
             watching: None,
+            mobility: None,
+            updating: Vec::new(),
+            resends: false,
+            successor: None,
             ending: None,
             enders: Vec::new(),
             child_enders: Vec::new(),
@@ -154,10 +167,7 @@ impl Established {
         if let Some(delay) = connection.dpd_delay {
             core.timers.arm(Timer::Liveness, cx.now + delay);
         }
-        // RFC 3948 §4: whoever is behind the NAT keeps its mapping.
-        if let (true, Some(interval)) = (core.nat.local_behind_nat, cx.settings.keep_alive) {
-            core.timers.arm(Timer::KeepAlive, cx.now + interval);
-        }
+        self.keep_mapping(core, cx);
         for (child, request) in std::mem::take(&mut core.wanted) {
             self.create_child(child, Some(request));
         }
@@ -257,6 +267,7 @@ impl Established {
             self.close(core, ChildDown::Closed, &failure.to_string(), cx);
             return Ok(State::Gone);
         }
+        let was_spread = self.note_answer(plaintext.path, core, cx);
         match self.active.take() {
             Some(Active::CreateChild(asking)) => {
                 asking.handle_response(&mut self, core, opened, cx)?;
@@ -267,8 +278,14 @@ impl Established {
                 return self.work(core, cx);
             }
             Some(Active::Inform(task)) => {
-                if let Err(failure) = opened {
+                if let Err(failure) = &opened {
                     info!(target: "enc", "{failure}"); // whatever it says, it is an answer
+                }
+                let payloads = opened.map(|opened| opened.payloads).unwrap_or_default();
+                if !self.cookie_came_back(&payloads) {
+                    info!(target: "ike", "COOKIE2 mismatch, closing IKE_SA");
+                    self.end(ChildDown::Closed);
+                    return self.work(core, cx);
                 }
                 match task {
                     Task::DeleteIkeSa => {
@@ -276,8 +293,14 @@ impl Established {
                         return Ok(State::Gone);
                     }
                     Task::EndChild(id) | Task::DeleteChild(id) => self.child_deleted(id, core, cx),
+                    Task::Liveness => self.liveness_answered(&payloads, core),
+                    Task::UpdateAddresses | Task::TellAddresses => {
+                        self.addresses_answered(task, &payloads, plaintext.path, was_spread, core, cx);
+                    }
+                    // RFC 4555 §3.7: which of the addresses receives is not known.
+                    Task::CheckRoutability if was_spread => self.ask_next(task),
                     // Nothing hangs on the answer; the others are not asked by INFORMATIONAL.
-                    Task::Liveness
+                    Task::CheckRoutability
                     | Task::DisownChild(_)
                     | Task::CreateChild(_)
                     | Task::RekeyChild(_)
@@ -305,6 +328,10 @@ impl Established {
             self.consider_liveness(quiet.unwrap_or(Duration::MAX), core, cx);
         } else if let Some((_, asked)) = self.watching.take_if(|(action, _)| *action == id) {
             self.consider_inactivity(&asked, outcome, core, cx);
+        } else if self.updating.contains(&id) {
+            self.child_updated(id, &outcome);
+        } else if self.is_looking_by(id) {
+            self.handle_paths(outcome, core, cx);
         } else if self.installing.as_ref().is_some_and(|installing| installing.action == id) {
             self.handle_installed(outcome, core, cx);
         } else if self.answering.as_ref().is_some_and(|answering| answering.awaits(id)) {

@@ -21,6 +21,13 @@ impl Established {
         if self.force && (self.is_ending() || self.queue.contains(&Task::DeleteIkeSa)) {
             return self.end_at_once(core, cx);
         }
+        self.keep_children_up(core, cx);
+        if !self.updating.is_empty() {
+            return Ok(State::Established(self));
+        }
+        if std::mem::take(&mut self.resends) {
+            core.resend(cx);
+        }
         while self.active.is_none() && !core.window.is_waiting() {
             let Some(task) = self.queue.pop_front() else { break };
             if (task.waits_for_answers() && self.answering.is_some())
@@ -40,7 +47,10 @@ impl Established {
     /// Begins with a task. It may have lost its object while it waited.
     pub(super) fn ask(&mut self, task: Task, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), Failure> {
         let payloads = match task {
-            Task::Liveness => informational::liveness(),
+            Task::Liveness => informational::liveness(self, core, cx),
+            Task::UpdateAddresses => informational::update_addresses(self, core, cx),
+            Task::TellAddresses => informational::tell_addresses(self, core, cx),
+            Task::CheckRoutability => informational::check_routability(self, cx),
             Task::DeleteIkeSa => {
                 if self.rank == Rank::Current {
                     info!(target: "ike", "deleting IKE_SA {}[{}] between {}...{}", core.name(), core.id, core.path.local.ip(), core.path.remote.ip());

@@ -11,7 +11,9 @@ use crate::context::Cx;
 use crate::error::Failure;
 use crate::sa::Core;
 use crate::sa::established::Established;
+use crate::sa::mobike::{self, Whereabouts};
 use crate::sa::opened::Opened;
+use crate::sa::task::Task;
 use crate::wire::PayloadWriter;
 use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId, Spi};
 
@@ -24,9 +26,57 @@ pub(crate) enum Verdict {
     Senseless(Failure),
 }
 
-/// Asks for nothing but an answer (RFC 7296 §2.4).
-pub(crate) fn liveness() -> PayloadWriter {
-    PayloadWriter::new()
+/// Asks for nothing but an answer (RFC 7296 §2.4), and behind a NAT for how the peer sees us (RFC 4555 §3.8).
+pub(crate) fn liveness(established: &Established, core: &Core, cx: &Cx<'_>) -> PayloadWriter {
+    let mut payloads = PayloadWriter::new();
+    if established.watches_mapping(core) {
+        core.write_path(&mut payloads, core.path, cx);
+    }
+    payloads
+}
+
+/// The peer is to use the addresses this comes from (RFC 4555 §3.5).
+pub(crate) fn update_addresses(established: &mut Established, core: &Core, cx: &Cx<'_>) -> PayloadWriter {
+    let mut payloads = PayloadWriter::new();
+    payloads.notify(NotifyType::UPDATE_SA_ADDRESSES, &[]);
+    let others = core.other_addresses(cx);
+    if let Some(mobility) = &mut established.mobility
+        && mobility.told != others
+    {
+        mobike::write_additional_addresses(&mut payloads, &others);
+        mobility.told = others;
+        established.queue.retain(|task| *task != Task::TellAddresses);
+    }
+    core.write_path(&mut payloads, core.path, cx);
+    write_cookie(established, &mut payloads, cx);
+    payloads
+}
+
+/// Where else we can be reached (RFC 4555 §3.6).
+pub(crate) fn tell_addresses(established: &mut Established, core: &Core, cx: &Cx<'_>) -> PayloadWriter {
+    let mut payloads = PayloadWriter::new();
+    let others = core.other_addresses(cx);
+    mobike::write_additional_addresses(&mut payloads, &others);
+    if let Some(mobility) = &mut established.mobility {
+        mobility.told = others;
+    }
+    if !core.nat_t {
+        core.write_path(&mut payloads, core.path, cx);
+    }
+    payloads
+}
+
+/// Only who receives this can answer it (RFC 4555 §3.7).
+pub(crate) fn check_routability(established: &mut Established, cx: &Cx<'_>) -> PayloadWriter {
+    let mut payloads = PayloadWriter::new();
+    write_cookie(established, &mut payloads, cx);
+    payloads
+}
+
+fn write_cookie(established: &mut Established, payloads: &mut PayloadWriter, cx: &Cx<'_>) {
+    if let Some(mobility) = &mut established.mobility {
+        payloads.notify(NotifyType::COOKIE2, mobility.cookie.insert(cx.random()));
+    }
 }
 
 /// Ends the IKE SA and all its children (RFC 7296 §1.4.1).
@@ -89,6 +139,8 @@ fn inform(
     if !ended.is_empty() {
         reply.delete(ProtocolId::ESP, &ended);
     }
+    hear_of_addresses(established, core, opened, reply, cx);
+    mobike::return_cookie(&opened.payloads, reply);
     for notify in opened.payloads.notifies() {
         // Those that ask for an answer come with extensions we have not announced.
         debug!(target: "ike", "received {} notify", notify.kind);
@@ -98,4 +150,42 @@ fn inform(
         return Verdict::Deleted;
     }
     Verdict::Stays
+}
+
+/// What the peer says about its addresses, or wants to know about ours (RFC 4555 §3.5, §3.6, §3.8).
+fn hear_of_addresses(
+    established: &mut Established,
+    core: &mut Core,
+    opened: &Opened<'_>,
+    reply: &mut PayloadWriter,
+    cx: &mut Cx<'_>,
+) {
+    let (payloads, path) = (&opened.payloads, opened.path);
+    let Some(mobility) = &mut established.mobility else { return };
+    let at = Whereabouts::of(payloads, path, core);
+    if at.nat.is_some() {
+        core.write_path(reply, path, cx); // RFC 4555 §3.8: whoever sends the hashes gets them
+    }
+    let updates = payloads.notify(NotifyType::UPDATE_SA_ADDRESSES).is_some();
+    let list = mobike::additional_addresses(payloads);
+    if !updates && list.is_none() {
+        return;
+    }
+    if let Err(failure) = mobike::check_no_nat(payloads, path) {
+        info!(target: "ike", "the addresses of the peer are not changed: {failure}");
+        reply.notify(NotifyType::UNEXPECTED_NAT_DETECTED, &[]);
+        return;
+    }
+    if updates && mobility.decides {
+        debug!(target: "ike", "ignoring UPDATE_SA_ADDRESSES: which addresses are used is ours to decide");
+    } else if updates && !at.is_acceptable(cx.addresses) {
+        info!(target: "ike", "the peer cannot be at {}", path.remote);
+        reply.notify(NotifyType::UNACCEPTABLE_ADDRESSES, &[]);
+    } else if updates {
+        mobility.was_updated = true;
+        established.peer_is_at(at, core, cx);
+    }
+    if let Some(list) = list {
+        established.peer_addresses(list, path.remote.ip(), core, cx);
+    }
 }

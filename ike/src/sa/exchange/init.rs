@@ -326,8 +326,7 @@ impl Sent {
         }
         debug!(target: "cfg", "selected proposal: {answer}");
         if let Some(nat) = detect_nat(payloads, core.spi_i, core.spi_r, core.path) {
-            core.nat = nat;
-            core.nat_fake = self.fakes_nat(cx) && !nat.local_behind_nat;
+            core.take_nat(nat, self.fakes_nat(cx));
         }
         core.fragments = self.connection.fragmentation == Fragmentation::Yes && supports_fragments(payloads);
         let shared = self.ke.complete(ke.data)?;
@@ -374,6 +373,7 @@ pub(crate) fn try_again(
     core.spi_i = draw_ike_spi(cx.crypto, cx.spi_prefix);
     core.spi_r = IkeSpi::ZERO;
     core.nat = NatSituation::default();
+    core.nat_t = false;
     core.nat_fake = false;
     core.fragments = false;
     core.reassembly.clear(); // its pieces were under the keys of the attempt before
@@ -429,8 +429,7 @@ pub(crate) fn answer(
 
     let mut core = Core::new(id, Role::Responder, header.spi_i, spi_r, cleartext.path, cx.now);
     if let Some(nat) = detect_nat(payloads, core.spi_i, IkeSpi::ZERO, cleartext.path) {
-        core.nat = nat;
-        core.nat_fake = fake && !nat.local_behind_nat;
+        core.take_nat(nat, fake);
     }
     let keys = IkeKeys::derive(&suite, &shared, nonce_i, &nonce_r, core.spi_i, core.spi_r);
     let (sealer, opener) = keys.protection.into_directions(Role::Responder);
@@ -512,7 +511,13 @@ pub(crate) fn reject(cleartext: &Cleartext<'_>, kind: NotifyType, data: &[u8], c
 }
 
 /// RFC 7296 §2.23: hashes of the addresses as we see them, or of what never is ours if a NAT is to be seen.
-fn write_nat_detection(payloads: &mut PayloadWriter, spi_i: IkeSpi, spi_r: IkeSpi, path: Path, fake: bool) {
+pub(in crate::sa) fn write_nat_detection(
+    payloads: &mut PayloadWriter,
+    spi_i: IkeSpi,
+    spi_r: IkeSpi,
+    path: Path,
+    fake: bool,
+) {
     let source = if fake {
         natt::forced_nat_hash(spi_i, spi_r, any_address(path.local.is_ipv6()))
     } else {
@@ -529,17 +534,16 @@ fn supports_fragments(payloads: &Payloads<'_>) -> bool {
     payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED).is_some()
 }
 
-fn detect_nat(payloads: &Payloads<'_>, spi_i: IkeSpi, spi_r: IkeSpi, path: Path) -> Option<NatSituation> {
+/// What the hashes of the peer say about a message that came over this path; `None` without hashes.
+pub(in crate::sa) fn detect_nat(
+    payloads: &Payloads<'_>,
+    spi_i: IkeSpi,
+    spi_r: IkeSpi,
+    path: Path,
+) -> Option<NatSituation> {
     let hashes =
         |kind| payloads.notifies().filter(move |n| n.kind == kind).map(|n| n.data).collect::<Vec<_>>();
     let sources = hashes(NotifyType::NAT_DETECTION_SOURCE_IP);
     let destinations = hashes(NotifyType::NAT_DETECTION_DESTINATION_IP);
-    let nat = NatSituation::detect(spi_i, spi_r, path.local, path.remote, &sources, &destinations)?;
-    if nat.local_behind_nat {
-        info!(target: "ike", "local host is behind NAT, sending keep alives");
-    }
-    if nat.remote_behind_nat {
-        info!(target: "ike", "remote host is behind NAT");
-    }
-    Some(nat)
+    NatSituation::detect(spi_i, spi_r, path.local, path.remote, &sources, &destinations)
 }

@@ -23,6 +23,7 @@ use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::sa::child::retry;
 use crate::sa::collision::{self, Answer, Request, Survivor};
 use crate::sa::established::{Established, LINGER, Rank};
+use crate::sa::mobike::Mobility;
 use crate::sa::opened::Opened;
 use crate::sa::task::{Active, Task};
 use crate::sa::{Core, HeldLease, IkeSa, Protection, State};
@@ -283,6 +284,7 @@ impl Successor {
         let (sealer, opener) = keys.protection.into_directions(role);
         let mut core = Core::new(IkeSaId(cx.unique_ids.ike_sa()), role, spi_i, spi_r, old.path, cx.now);
         core.nat = old.nat;
+        core.nat_t = old.nat_t;
         core.nat_fake = old.nat_fake;
         core.fragments = old.fragments;
         core.connection.clone_from(&old.connection);
@@ -296,7 +298,10 @@ impl Successor {
     /// Inherits everything (RFC 7296 §2.8), and leaves the old one to be deleted.
     fn take_over(self, old: &mut Established, old_core: &mut Core, cx: &mut Cx<'_>) {
         let Self { mut core, sk_d, .. } = self;
-        core.path = old_core.path; // the peer may have moved meanwhile
+        // The peer may have moved meanwhile.
+        core.path = old_core.path;
+        core.nat = old_core.nat;
+        core.nat_fake = old_core.nat_fake;
         core.requests = std::mem::take(&mut old_core.requests);
         core.wanted = std::mem::take(&mut old_core.wanted);
         let held = std::mem::replace(&mut old.held, HeldLease::Nothing);
@@ -308,6 +313,17 @@ impl Successor {
             .into_iter()
             .filter(|task| !matches!(task, Task::Liveness | Task::RekeyIkeSa))
             .collect();
+        new.mobility = old.mobility.as_ref().map(Mobility::inherit);
+        // What is said of addresses must be said where the children are.
+        if let Some(Active::Inform(task)) = &old.active
+            && matches!(task, Task::UpdateAddresses | Task::TellAddresses | Task::CheckRoutability)
+        {
+            new.ask_next(task.clone());
+        }
+        if let Some(look) = old.mobility.as_ref().and_then(|mobility| mobility.looking) {
+            new.look(look.purpose, &core, cx);
+        }
+        old.successor = Some(core.own_spi());
         new.enders = std::mem::take(&mut old.enders);
         new.child_enders = std::mem::take(&mut old.child_enders);
         new.child_rekeyers = std::mem::take(&mut old.child_rekeyers);

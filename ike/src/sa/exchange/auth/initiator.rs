@@ -15,6 +15,7 @@ use crate::proposal::Proposal;
 use crate::sa::child::{Agreed, Ingredients, Offer, resolve};
 use crate::sa::established::{Established, Installing};
 use crate::sa::exchange::init::{self, Handshake};
+use crate::sa::mobike::{self, Mobility};
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, HeldLease, PlannedChild, State};
 use crate::selector::{SelectorPattern, TrafficSelector};
@@ -30,6 +31,8 @@ pub(crate) struct Sent {
     local_id: Identity,
     /// What is asked for beside authentication; `None` for an IKE SA alone.
     offer: Option<Offer>,
+    /// Our other addresses, as we have told the peer.
+    told: Vec<IpAddr>,
 }
 
 /// IKE_SA_INIT is done: says who we are.
@@ -41,8 +44,10 @@ pub(crate) fn begin(
     handshake: Handshake,
     cx: &mut Cx<'_>,
 ) -> Result<State, Failure> {
-    // RFC 7296 §2.23: with a NAT in between, all that follows goes over port 4500.
-    if core.is_encapsulated() && core.path.local.port() == cx.ports.ike {
+    // RFC 7296 §2.23: with a NAT in between, all that follows goes over port 4500. RFC 4555 §3.3: with MOBIKE too, as
+    // there may be one later.
+    let floats = core.is_encapsulated() || (connection.mobike && core.nat_t);
+    if floats && core.path.local.port() == cx.ports.ike {
         core.path.local.set_port(cx.ports.nat_t);
         core.path.remote.set_port(4500);
     }
@@ -51,7 +56,7 @@ pub(crate) fn begin(
         auth.and_then(|auth| auth.id.clone()).unwrap_or_else(|| Identity::from_addr(core.path.local.ip()));
     core.local_id = Some(local_id.clone());
     let offer = planned.as_ref().and_then(|planned| offer(planned, &connection, core));
-    let mut sent = Sent { connection, planned, attempt, handshake, local_id, offer };
+    let mut sent = Sent { connection, planned, attempt, handshake, local_id, offer, told: vec![] };
     match sent.send(core, cx) {
         Ok(()) => Ok(State::AuthSent(Box::new(sent))),
         Err(failure) => {
@@ -115,6 +120,12 @@ impl Sent {
             }
             offer.write(&mut payloads, |_| {});
         }
+        if self.connection.mobike {
+            self.told = mobike::announce(&mut payloads, core, cx);
+            if !core.nat_t {
+                core.write_path(&mut payloads, core.path, cx);
+            }
+        }
         info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
         core.request(ExchangeType::IKE_AUTH, &payloads, cx)
     }
@@ -146,7 +157,8 @@ impl Sent {
             },
             _ => Lease::default(),
         };
-        let Self { connection, planned, handshake, offer, .. } = *self;
+        let mobility = Mobility::agreed(&opened.payloads, &self.connection, true);
+        let Self { connection, planned, handshake, offer, told, .. } = *self;
         let made = planned.zip(offer).map(|(planned, offer)| {
             let with = Ingredients {
                 id: planned.id,
@@ -172,6 +184,7 @@ impl Sent {
             _ => HeldLease::Nothing,
         };
         let mut established = Box::new(Established::new(connection, held, handshake.sk_d, core, cx));
+        established.mobility = mobility.map(|mobility| Mobility { told, ..mobility });
         match made {
             None => established.announce(core, cx),
             Some((id, Err(failure))) => {

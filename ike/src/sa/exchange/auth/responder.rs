@@ -20,6 +20,7 @@ use crate::proposal::Proposal;
 use crate::sa::child::{Agreed, Candidate, ChildRequest, ChildSa, Ingredients};
 use crate::sa::established::Established;
 use crate::sa::exchange::init::Handshake;
+use crate::sa::mobike::{self, Mobility};
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, HeldLease, State};
 use crate::timer::Timer;
@@ -41,6 +42,8 @@ pub(crate) struct Answering {
     /// The virtual IPs it asked for; `None` without a CFG_REQUEST.
     requested: Option<Vec<IpAddr>>,
     lease: Lease,
+    /// What it says about its addresses, if both want MOBIKE.
+    mobility: Option<Mobility>,
     stage: Stage,
 }
 
@@ -53,7 +56,7 @@ enum Stage {
 
 /// What becomes of the CHILD_SA in the response.
 enum ChildAnswer {
-    Made(ChildSa, Proposal),
+    Made(Box<ChildSa>, Proposal),
     Refused(Failure),
     NotAsked,
 }
@@ -83,6 +86,7 @@ pub(crate) fn answer(
     core.remote_id = Some(peer.remote_id.clone());
     let payloads = &opened.payloads;
     let wanted = ChildRequest::of(payloads);
+    let mobility = Mobility::agreed(payloads, &peer.connection, false);
     let requested = payloads.cp().filter(|cp| cp.cfg_type == CfgType::REQUEST).map(requested_addresses);
     let action = cx.ask(
         core.id,
@@ -105,6 +109,7 @@ pub(crate) fn answer(
         wanted,
         requested,
         lease: Lease::default(),
+        mobility,
         stage: Stage::Unique(action),
     })))
 }
@@ -147,6 +152,9 @@ fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'
         )));
     }
     info!(target: "ike", "authentication of '{id_i}' with pre-shared key successful");
+    if connection.mobike {
+        mobike::check_no_nat(payloads, opened.path)?;
+    }
     let auth = handshake.responder_auth(suite, key, &local_id);
     Ok(Peer { connection, local_id, remote_id: id_i.clone(), auth })
 }
@@ -240,7 +248,7 @@ impl Answering {
                     child_sa.remove(core, cx);
                     self.finish(ChildAnswer::Refused(Failure::Outside(why)), core, cx)
                 }
-                _ => self.finish(ChildAnswer::Made(child_sa, proposal), core, cx),
+                _ => self.finish(ChildAnswer::Made(Box::new(child_sa), proposal), core, cx),
             },
         }
     }
@@ -339,14 +347,19 @@ impl Answering {
             }
             ChildAnswer::NotAsked => {}
         }
+        let mobility = self.mobility.take().map(|mobility| {
+            let told = mobike::announce(&mut reply, core, cx);
+            Mobility { told, ..mobility }
+        });
         core.respond(ExchangeType::IKE_AUTH, self.message_id, &reply, self.path, cx)?;
         let held =
             if self.lease.addresses.is_empty() { HeldLease::Nothing } else { HeldLease::Given(self.lease) };
         let mut established =
             Box::new(Established::new(self.connection, held, self.handshake.sk_d, core, cx));
+        established.mobility = mobility;
         established.announce(core, cx);
         match child {
-            ChildAnswer::Made(child_sa, _) => established.child_installed(child_sa, core, cx),
+            ChildAnswer::Made(child_sa, _) => established.child_installed(*child_sa, core, cx),
             ChildAnswer::Refused(failure) => established.decide_on_child_failure(&failure, cx),
             ChildAnswer::NotAsked => {}
         }
