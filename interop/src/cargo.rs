@@ -50,13 +50,25 @@ pub fn target_directory() -> Result<PathBuf> {
 /// # Errors
 /// When they do not build; the error carries what cargo says.
 pub fn build_ferryd() -> Result<PathBuf> {
+    build(&["--package", "ferry-daemon", "--bins"])
+}
+
+/// Does the same with the features of dependencies that the tests of the workspace bring about: where those have been
+/// built, little is left to be built.
+pub(crate) fn build_ferryd_as_tests_do() -> Result<PathBuf> {
+    build(&["--workspace", "--tests", "--bin", "ferryd", "--bin", "ferryctl"])
+}
+
+fn build(what: &[&str]) -> Result<PathBuf> {
     let directory = profile_directory()?;
     let profile = match directory.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(name) => name,
     };
     let output = command("build")
-        .args(["--quiet", "--package", "ferry-daemon", "--bins", "--profile", profile, "--target-dir"])
+        .arg("--quiet")
+        .args(what)
+        .args(["--profile", profile, "--target-dir"])
         .arg(target_directory()?)
         .output()
         .context("cannot run cargo")?;

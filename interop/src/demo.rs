@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
+use crate::janitor::Janitor;
 use crate::lab::{Deadline, Host, Lab, Lifetime, only_ipsec, until};
 use crate::peer::{Daemon, Peer};
 use crate::scenarios::roadwarrior;
 use crate::scenarios::topology::Road;
-use crate::{cargo, machine};
+use crate::{cargo, leftovers, machine};
+
+/// What the namespaces are called, before this process's id.
+const NAME: &str = "ferry-demo";
 
 /// What stands in every packet of the download, if it is not encrypted.
 const MARKER: &[u8] = b"whoever reads this on the wire has found a bug in ferryd";
@@ -38,6 +42,9 @@ pub struct Options {
     /// The gateway's daemon; charon shows the same with strongSwan at both ends
     #[arg(long, value_enum, default_value_t = Daemon::Ferryd)]
     gateway: Daemon,
+    /// Tidy up after the process with this id, once it has ended (what each run starts for its own end)
+    #[arg(long, hide = true, value_name = "PROCESS")]
+    tidy: Option<u32>,
 }
 
 /// Runs the demonstration.
@@ -45,12 +52,18 @@ pub struct Options {
 /// # Errors
 /// When anything does not come out as it should, or the machine cannot be made ready.
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(runner) = options.tidy {
+        Janitor::wait_for_end()?;
+        return leftovers::clear(&format!("{NAME}-{runner}-"));
+    }
     machine::prepare("cargo demo", step)?;
     step("building ferryd");
     let ferryd = cargo::build_ferryd()?;
     let directory = cargo::target_directory()?.join("demo").join(std::process::id().to_string());
     let lifetime = if options.keep { Lifetime::Kept } else { Lifetime::Scoped };
-    let lab = Lab::new("ferry-demo", &directory, &ferryd, lifetime)?;
+    // What is to be kept is not tidied away either.
+    let _janitor = if options.keep { None } else { Some(Janitor::hire()?) };
+    let lab = Lab::new(NAME, &directory, &ferryd, lifetime)?;
     let shown = show(&lab, options.gateway);
     if options.keep {
         leave(lab);

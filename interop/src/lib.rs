@@ -5,7 +5,9 @@
 
 pub mod cargo;
 pub mod demo;
+mod janitor;
 pub mod lab;
+mod leftovers;
 pub mod machine;
 pub mod peer;
 pub mod rootfs;

@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{Tally, leftovers, logs, seconds, tail};
+use super::{Tally, logs, seconds, tail};
+use crate::janitor::Janitor;
 use crate::lab::{Deadline, Lab, Length, Lifetime, Process};
+use crate::leftovers::{self, NAME};
 use crate::peer::Daemon;
 use crate::scenarios::{self, Company, Scenario};
 use crate::{cargo, rootfs};
-
-/// What the namespaces of scenarios are called, before their process's id.
-pub(super) const NAME: &str = "ferry-lab";
 
 /// How much longer a scenario may take in a long run.
 const MORE_TIME: Duration = Duration::from_secs(900);
@@ -33,15 +32,17 @@ pub(super) struct Plan {
     pub(super) jobs: usize,
 }
 
-/// Builds the daemon and plays the scenarios.
-pub(super) fn run(scenarios: &[Scenario], plan: Plan) -> Result<Tally> {
+/// Builds the daemon, with what the tests have built if there were any, and plays the scenarios.
+pub(super) fn run(scenarios: &[Scenario], plan: Plan, after_tests: bool) -> Result<Tally> {
     for namespace in leftovers::clear_abandoned()? {
         println!("  cleared away {namespace}, left by a run that was ended");
     }
-    if let Err(error) = cargo::build_ferryd() {
+    let built = if after_tests { cargo::build_ferryd_as_tests_do() } else { cargo::build_ferryd() };
+    if let Err(error) = built {
         println!("  no scenario can be played: {error:#}");
         return Ok(Tally { skipped: u64::try_from(scenarios.len())?, ..Tally::FAILED });
     }
+    let _janitor = Janitor::hire()?;
     let charon6 = provide_charon6(scenarios, plan.daemon);
     let mut tally = Tally::default();
     let mut playable = Vec::new();

@@ -5,7 +5,6 @@
 
 mod checks;
 mod lab;
-mod leftovers;
 mod tests;
 
 use std::fmt;
@@ -15,9 +14,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use clap::Parser;
 
+use crate::janitor::Janitor;
 use crate::lab::Length;
 use crate::peer::Daemon;
-use crate::{cargo, machine, scenarios};
+use crate::{cargo, leftovers, machine, scenarios};
 
 /// Runs everything that proves the project and counts it.
 #[derive(Debug, Parser)]
@@ -41,6 +41,9 @@ pub struct Options {
     /// Play one scenario in this process (what the lab starts for each)
     #[arg(long, hide = true, value_name = "SCENARIO")]
     play: Option<String>,
+    /// Tidy up after the process with this id, once it has ended (what each run starts for its own end)
+    #[arg(long, hide = true, value_name = "PROCESS")]
+    tidy: Option<u32>,
 }
 
 /// The parts, in the order they run.
@@ -111,6 +114,11 @@ pub fn run(options: &Options) -> Result<bool> {
         list();
         return Ok(true);
     }
+    if let Some(runner) = options.tidy {
+        Janitor::wait_for_end()?;
+        leftovers::tidy(runner)?;
+        return Ok(true);
+    }
     if let Some(name) = &options.play {
         return lab::play(name, options.plan());
     }
@@ -126,7 +134,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Lint => checks::lint(),
             Part::Tests => tests::run(),
             Part::Docs => checks::docs(),
-            Part::Lab => lab::run(&options.scenarios(), options.plan()),
+            Part::Lab => lab::run(&options.scenarios(), options.plan(), options.wants(Part::Tests)),
         };
         let tally = tally.unwrap_or_else(|error| {
             println!("  {error:#}");

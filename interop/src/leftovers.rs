@@ -2,17 +2,23 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 
-use super::lab::NAME;
-use crate::lab::ip;
+use crate::lab::{Deadline, ip, until};
+
+/// What the namespaces of scenarios are called, before their process's id.
+pub(crate) const NAME: &str = "ferry-lab";
+
+/// How long what a run has started may take to end after it.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The variable in the environment of everything the lab starts; its value is the id of the process that ran the lab.
-pub(super) const MARK: &str = "FERRY_LAB";
+pub(crate) const MARK: &str = "FERRY_LAB";
 
 /// Namespaces and processes left by the lab that process `runner` ran.
-pub(super) fn find(runner: u32) -> Result<Vec<String>> {
+pub(crate) fn find(runner: u32) -> Result<Vec<String>> {
     let namespaces = namespaces()?.into_iter().filter(|name| is_abandoned(name));
     let mut found: Vec<String> = namespaces.map(|name| format!("network namespace {name}")).collect();
     for entry in fs::read_dir("/proc")? {
@@ -26,8 +32,16 @@ pub(super) fn find(runner: u32) -> Result<Vec<String>> {
     Ok(found)
 }
 
+/// Deletes what the lab that process `runner` ran has left, once the scenarios it had started are gone.
+pub(crate) fn tidy(runner: u32) -> Result<()> {
+    until(Deadline::after(PATIENCE), "an ended run's processes to end", || {
+        clear_abandoned()?;
+        Ok(find(runner)?.is_empty().then_some(()))
+    })
+}
+
 /// Deletes the namespaces of labs whose process is gone, and names them.
-pub(super) fn clear_abandoned() -> Result<Vec<String>> {
+pub(crate) fn clear_abandoned() -> Result<Vec<String>> {
     let abandoned: Vec<String> = namespaces()?.into_iter().filter(|name| is_abandoned(name)).collect();
     for name in &abandoned {
         ip(&format!("netns delete {name}"))?;
@@ -36,8 +50,8 @@ pub(super) fn clear_abandoned() -> Result<Vec<String>> {
 }
 
 /// Deletes the namespaces whose names begin with `prefix`.
-pub(super) fn clear(prefix: &str) -> Result<()> {
-    for name in namespaces()?.iter().filter(|name| name.starts_with(prefix)) {
+pub(crate) fn clear(prefix: &str) -> Result<()> {
+    for name in all_namespaces()?.iter().filter(|name| name.starts_with(prefix)) {
         ip(&format!("netns delete {name}"))?;
     }
     Ok(())
@@ -45,15 +59,13 @@ pub(super) fn clear(prefix: &str) -> Result<()> {
 
 /// The named namespaces of all labs on this machine.
 fn namespaces() -> Result<Vec<String>> {
+    Ok(all_namespaces()?.into_iter().filter(|name| owner(name).is_some()).collect())
+}
+
+/// All named namespaces of this machine.
+fn all_namespaces() -> Result<Vec<String>> {
     let Ok(entries) = fs::read_dir("/run/netns") else { return Ok(Vec::new()) };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if owner(&name).is_some() {
-            names.push(name);
-        }
-    }
-    Ok(names)
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
 }
 
 /// Whether the process that made a namespace is gone. Its id may belong to another program by now, or to nothing but a
