@@ -88,8 +88,13 @@ impl<'a> Stage<'a> {
         choices
     }
 
+    /// What is in the air, by content; what was sent first comes first.
+    pub(crate) fn in_air(&self) -> impl Iterator<Item = u64> {
+        self.world.flights().map(content)
+    }
+
     /// Somebody waits for an answer.
-    fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.hosts.iter().any(|host| {
             self.world.ike_sas(*host).iter().any(|sa| {
                 !sa.tasks_active.is_empty() || !sa.tasks_queued.is_empty() || sa.established.is_none()
@@ -138,10 +143,8 @@ impl<'a> Stage<'a> {
     }
 
     fn position(&self, datagram: u64) -> usize {
-        self.world
-            .flights()
-            .position(|flight| content(flight) == datagram)
-            .expect("a choice names a datagram that is in the air")
+        let mut flights = self.in_air();
+        flights.position(|flight| flight == datagram).expect("a choice names a datagram that is in the air")
     }
 
     /// To whom it goes.

@@ -3,6 +3,12 @@
 //! Each is told message by message. A failing one prints what went over the wire.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a story that is not as told fails")]
 
+#[path = "../model/claims.rs"]
+mod claims;
+mod crossing;
+#[path = "../model/orders.rs"]
+#[expect(dead_code, reason = "each story has a name")]
+mod orders;
 mod outside;
 mod rekeying;
 mod s1_2;
@@ -24,6 +30,9 @@ mod s2_8;
 mod s2_8_1;
 mod s2_8_2;
 mod s2_9;
+#[path = "../model/stage.rs"]
+#[expect(dead_code, reason = "a story makes its choices itself")]
+mod stage;
 
 /// What the messages of a plain handshake between `client()` and `gateway()` say.
 mod said {
