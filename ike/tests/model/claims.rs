@@ -147,7 +147,7 @@ fn is_one(child: &ChildSaStatus, name: &str) -> bool {
 }
 
 /// It does not take longer than it takes to send again what was lost, and to forget what the peer never heard of.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(130);
 
 /// Lets time pass until both ends are of one mind, or it is too late for that.
 fn settle(stage: &mut Stage<'_>) -> Result<(), String> {

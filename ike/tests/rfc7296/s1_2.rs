@@ -41,7 +41,7 @@ fn two_exchanges_make_an_ike_sa_and_a_child_sa() {
     world.terminate(rw, sa.id);
     assert_eq!(world.deliver(), "rw --> gw: HDR, SK {D}");
     assert_eq!(world.deliver(), "gw --> rw: HDR, SK {}");
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }
 
@@ -97,7 +97,7 @@ fn every_suite_for_ike_works() {
         assert_eq!(world.ike_sa(gw).suite, Some(suite), "{proposal}");
         let sa = world.ike_sa(gw).id;
         world.terminate(gw, sa);
-        world.run_out(seconds(60));
+        world.run_out(seconds(400));
         world.assert_nothing_left();
     }
 }
@@ -191,7 +191,7 @@ fn without_a_common_esp_proposal_the_ike_sa_stands_alone() {
     let sa = world.ike_sa(rw);
     assert_eq!(sa.state, IkeSaState::Established);
     world.terminate(rw, sa.id);
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
     assert!(world.ike_sas(gw).is_empty());
 }
@@ -341,7 +341,7 @@ fn an_ike_sa_without_its_child_is_kept_or_closed() {
         for sa in world.ike_sas(rw) {
             world.terminate(rw, sa.id);
         }
-        world.run_out(seconds(60));
+        world.run_out(seconds(400));
         world.assert_nothing_left();
     }
 }

@@ -57,7 +57,7 @@ fn a_further_child_is_made_in_the_ike_sa_there_is() {
     let ike_sa = world.ike_sa(rw).id;
     world.terminate(rw, ike_sa);
     world.run();
-    world.run_out(seconds(100));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }
 

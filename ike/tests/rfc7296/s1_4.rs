@@ -40,7 +40,23 @@ fn the_initiator_deletes_the_ike_sa() {
             format!("request {request} done"),
         ]
     );
-    assert_eq!((world.due(rw), world.due(gw)), (None, Some(seconds(30) - crate::LATENCY)));
+    assert_eq!((world.due(rw), world.due(gw)), (None, Some(seconds(100) - crate::LATENCY)));
+    end(world);
+}
+
+/// However many of its answers are lost: the last time the peer asks is after a minute and a half.
+#[test]
+fn the_answer_to_a_delete_can_be_had_as_long_as_the_peer_asks() {
+    let (mut world, rw, gw) = connected();
+    let request = world.terminate(rw, world.ike_sa(rw).id);
+    for _ in 0..5 {
+        assert_eq!(world.deliver(), "rw --> gw: HDR, SK {D}");
+        world.take();
+        world.wait_for_deadline();
+    }
+    world.run();
+    assert!(world.events(rw).contains(&format!("request {request} done")));
+    assert!(world.ike_sas(rw).is_empty() && world.ike_sas(gw).is_empty());
     end(world);
 }
 

@@ -26,7 +26,7 @@ fn is_refused(client: Setup, gateway: Setup) {
         world.events(rw),
         [format!("IKE_SA rw down: {why}"), format!("request {request} failed: {why}")]
     );
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }
 
@@ -106,7 +106,7 @@ fn is_not_believed(client: Setup, id: &str, secret: &str, why: &str) {
     world.run();
     let told = world.mail(GATEWAY_IP).unwrap();
     assert_eq!(puppet.read(&told).as_deref(), Some("N(AUTHENTICATION_FAILED), D"));
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }
 
@@ -204,7 +204,7 @@ fn auth_covers_the_answer_to_the_first_message() {
     assert!(told[0].contains("the pre-shared key of 'gw.example.org' does not fit"), "{told:?}");
     // The client's own AUTH was right, so the gateway had believed it; it was told.
     assert!(world.ike_sas(gw).is_empty() && world.ike_sas(rw).is_empty());
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }
 

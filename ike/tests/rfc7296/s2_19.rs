@@ -23,7 +23,7 @@ fn road_warrior(vips: &[&str]) -> Setup {
 fn end(world: &mut World, rw: HostId) {
     let sa = world.ike_sa(rw).id;
     world.terminate(rw, sa);
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }
 
@@ -119,7 +119,7 @@ fn a_client_is_given_the_address_it_had() {
     let had = world.ike_sa(rw).local_vips;
     let sa = world.ike_sa(rw).id;
     world.terminate(rw, sa);
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     let pool = world.host(gw).outside.pools().pool(V4).unwrap();
     assert_eq!((pool.online(), pool.offline()), (0, 1));
     // Somebody else comes meanwhile, and gets another.

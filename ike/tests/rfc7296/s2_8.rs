@@ -24,7 +24,7 @@ fn an_ike_sa_ends_when_its_time_is_up() {
     world.run_for(seconds(2));
     assert_eq!(world.events(rw), ["IKE_SA rw down: deleted", "CHILD_SA net down: Expired"]);
     assert_eq!(world.events(gw), ["IKE_SA gw down: deleted by the peer", "CHILD_SA net down: Closed"]);
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }
 
@@ -52,7 +52,7 @@ fn a_child_sa_ends_when_its_time_is_up() {
     assert_eq!(world.due(rw), None);
     let sa = world.ike_sa(rw).id;
     world.terminate(rw, sa);
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }
 
@@ -183,7 +183,7 @@ mod inactivity {
         world.connect(rw, gw, "net");
         world.run_for(seconds(61));
         assert_eq!(world.events(rw), ["IKE_SA rw down: deleted", "CHILD_SA net down: Terminated"]);
-        world.run_out(seconds(60));
+        world.run_out(seconds(400));
         world.assert_nothing_left();
     }
 
@@ -215,7 +215,7 @@ mod inactivity {
                 assert!(sa.children.is_empty(), "it is idle in the end");
                 world.terminate(rw, sa.id);
             }
-            world.run_out(seconds(60));
+            world.run_out(seconds(400));
             world.assert_nothing_left();
         }
     }

@@ -127,7 +127,7 @@ fn what_came_to_nothing_unheard_is_forgotten() {
         run(&mut world, rw, gw);
         assert_eq!((world.ike_sas(rw).len(), world.ike_sas(gw).len()), (1, 2));
         times += 1;
-        for _ in 0..31 {
+        for _ in 0..101 {
             world.run_for(seconds(1));
             assert_traffic(&mut world, rw, gw);
         }

@@ -113,6 +113,6 @@ fn without_common_traffic_the_ike_sa_stands_alone() {
     }
     let sa = world.ike_sa(rw).id;
     world.terminate(rw, sa);
-    world.run_out(seconds(60));
+    world.run_out(seconds(400));
     world.assert_nothing_left();
 }

@@ -17,8 +17,9 @@ use crate::timer::Timer;
 use crate::wire::registry::ExchangeType;
 
 /// How long the peer may take to hear of the end of an IKE SA: the last answer is kept so long after the peer has
-/// deleted it, should it have been lost. It covers the first four retransmissions of the default schedule.
-pub(in crate::sa) const LINGER: Duration = Duration::from_secs(30);
+/// deleted it, should it have been lost. It covers every retransmission of the default schedule, the last of which comes
+/// after 90 seconds.
+pub(in crate::sa) const LINGER: Duration = Duration::from_secs(100);
 
 impl Established {
     pub(crate) fn terminate(&mut self, request: RequestId, force: bool) {
