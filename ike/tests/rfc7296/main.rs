@@ -3,6 +3,7 @@
 //! Each is told message by message. A failing one prints what went over the wire.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a story that is not as told fails")]
 
+mod attacks;
 #[path = "../model/claims.rs"]
 mod claims;
 mod crossing;

@@ -152,6 +152,7 @@ fn without_a_common_proposal_there_is_no_ike_sa() {
     assert_eq!(world.deliver(), said::INIT);
     assert!(world.ike_sas(gw).is_empty());
     assert_eq!(world.deliver(), "gw --> rw: HDR, N(NO_PROPOSAL_CHOSEN)");
+    assert_eq!(world.wait_for_deadline(), seconds(1)); // it need not be the gateway who says so
     let why = "the peer answered NO_PROPOSAL_CHOSEN";
     assert_eq!(
         world.events(rw),
@@ -167,6 +168,7 @@ fn without_a_connection_for_the_address_there_is_no_ike_sa() {
     world.initiate(rw, "net");
     assert_eq!(world.deliver(), said::INIT);
     assert_eq!(world.deliver(), "gw --> rw: HDR, N(NO_PROPOSAL_CHOSEN)");
+    world.wait_for_deadline();
     world.assert_nothing_left();
 }
 

@@ -36,6 +36,10 @@ pub(super) const MOST_RESTARTS: u32 = 5;
 /// and less than any cookie lives.
 const COOKIE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long after a refusal a better answer may come: more than a round trip, and no more than an operator who has
+/// mistaken the proposals likes to wait.
+const REFUSAL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What both ends keep of IKE_SA_INIT to authenticate it in IKE_AUTH (RFC 7296 §2.15), and the keys it made.
 pub(crate) struct Handshake {
     pub(crate) request: Vec<u8>,
@@ -111,6 +115,8 @@ pub(crate) struct Sent {
     cookie: Option<Vec<u8>>,
     /// A cookie that came while another was in use, and is taken up if that one is not answered.
     next_cookie: Option<Vec<u8>>,
+    /// Somebody has refused the request, perhaps the peer.
+    refusal: Option<NotifyType>,
     restarts: u32,
     /// The request as it was sent last.
     request: Vec<u8>,
@@ -142,6 +148,7 @@ pub(crate) fn begin(
         nonce,
         cookie: None,
         next_cookie: None,
+        refusal: None,
         restarts: 0,
         request: vec![],
     };
@@ -209,9 +216,12 @@ impl Sent {
             None => {}
         }
         if let Some(error) = payloads.notifies().find(|notify| notify.kind.is_error()) {
-            // RFC 7296 §2.21.1 asks to go on trying for some time, as anybody on the way may have written this; we
-            // believe it, as charon does, because an operator with the wrong proposals wants to hear it at once.
-            return self.fail(Failure::Refused(error.kind), core, cx);
+            // RFC 7296 §2.21.1: anybody on the way may have written this, and a better answer may be on its way. That is
+            // not waited for as long as for a peer that is silent, as whoever asked wants to hear what is wrong.
+            if self.refusal.replace(error.kind).is_none() {
+                core.timers.arm(Timer::Retransmit, cx.now + REFUSAL_PATIENCE);
+            }
+            return Ok(State::InitSent(self));
         }
         core.settle();
         core.spi_r = cleartext.message.header.spi_r;
@@ -253,6 +263,9 @@ impl Sent {
             self.cookie = Some(cookie);
             return Ok(self.restart(core, cx));
         }
+        if let Some(kind) = self.refusal {
+            return self.fail(Failure::Refused(kind), core, cx);
+        }
         match core.retransmit(cx) {
             Ok(()) => Ok(State::InitSent(self)),
             Err(failure) => {
@@ -289,7 +302,7 @@ impl Sent {
     /// RFC 7296 §2.6.1: the whole request again, with what was asked for, under message ID zero.
     fn restart(mut self: Box<Self>, core: &mut Core, cx: &mut Cx<'_>) -> State {
         core.settle();
-        self.next_cookie = None;
+        (self.next_cookie, self.refusal) = (None, None);
         core.window.restart();
         self.restarts += 1;
         self.send(core, cx);
