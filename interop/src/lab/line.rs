@@ -1,4 +1,5 @@
-//! A long line between two hosts: whatever is sent into one end comes out of the other some time later.
+//! A long, slow line between two hosts: whatever is sent into one end comes out of the other some time later, one after
+//! the other.
 //!
 //! Each end is a TAP device, and the line is this process: kernels that can delay packets themselves are not
 //! everywhere.
@@ -15,6 +16,9 @@ use anyhow::{Context, Result};
 use super::host::Host;
 use super::wait::{Deadline, readable};
 use super::{link, sys};
+
+/// What a line carries: two megabits a second.
+const OCTETS_PER_SECOND: u32 = 250_000;
 
 /// The longest frame: an Ethernet header and what an interface of usual size carries.
 const FRAME: usize = 14 + 1500;
@@ -78,9 +82,12 @@ fn take_in(end: &OwnedFd, delay: Duration, line: &Sender<Travelling>, is_cut: &A
 }
 
 fn give_out(end: &OwnedFd, line: &Receiver<Travelling>) {
+    let mut free = Instant::now();
     for (at, frame) in line {
-        std::thread::sleep(at.saturating_duration_since(Instant::now()));
+        std::thread::sleep(at.max(free).saturating_duration_since(Instant::now()));
         // An interface that is down takes nothing; a line does not notice.
         let _lost: Result<usize, io::Error> = rustix::io::write(end, &frame).map_err(io::Error::from);
+        let octets = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        free = Instant::now() + Duration::from_secs(1) * octets / OCTETS_PER_SECOND;
     }
 }

@@ -141,7 +141,7 @@ impl Lab {
         link::cable(a.0, a.1, b.0, b.1)
     }
 
-    /// Like [`Lab::cable`], of such a length that everything takes `delay` from one end to the other.
+    /// Like [`Lab::cable`], of such a length that everything takes `delay` from one end to the other, and slow.
     pub fn line(&self, a: (&Host, &str), b: (&Host, &str), delay: Duration) -> Result<()> {
         self.lines.borrow_mut().push(Line::lay(a, b, delay)?);
         Ok(())
