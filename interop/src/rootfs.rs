@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cargo;
 
-/// Debian 13 with its strongSwan, 6.0.
+/// Debian 13 with its strongSwan, 6.0, and what loads a kernel's modules.
 pub const DEBIAN_13: Rootfs = Rootfs {
     suite: "trixie",
     packages: &[
@@ -21,6 +21,7 @@ pub const DEBIAN_13: Rootfs = Rootfs {
         "libstrongswan-extra-plugins",
         "libcharon-extra-plugins",
         "iproute2",
+        "kmod",
     ],
 };
 
@@ -88,7 +89,7 @@ impl Rootfs {
 }
 
 /// How those that are not finished are called, before the id of the process that makes them.
-const UNFINISHED: &str = "unfinished-";
+pub(crate) const UNFINISHED: &str = "unfinished-";
 
 /// Removes what processes that are gone have left unfinished.
 fn clear_abandoned(directory: &Path) -> Result<()> {
@@ -104,7 +105,7 @@ fn clear_abandoned(directory: &Path) -> Result<()> {
 }
 
 /// Removes a tree, but nothing that is mounted in it.
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     let status = Command::new("rm").args(["-rf", "--one-file-system"]).arg(path).status();
     if !status.context("cannot run rm")?.success() {
         bail!("cannot remove {}", path.display());

@@ -4,9 +4,11 @@
 //! the lab counts one, and so does each check that passes or fails as a whole.
 
 mod checks;
+mod kernel;
 mod lab;
 mod tests;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -44,6 +46,9 @@ pub struct Options {
     /// Tidy up after the process with this id, once it has ended (what each run starts for its own end)
     #[arg(long, hide = true, value_name = "PROCESS")]
     tidy: Option<u32>,
+    /// Run a program in a guest with a kernel of its own (what cargo starts for each of a guest's tests)
+    #[arg(long, hide = true, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true)]
+    guest: Vec<OsString>,
 }
 
 /// The parts, in the order they run.
@@ -53,11 +58,12 @@ enum Part {
     Lint,
     Tests,
     Docs,
+    Kernel,
     Lab,
 }
 
 impl Part {
-    const ALL: [Self; 5] = [Self::Format, Self::Lint, Self::Tests, Self::Docs, Self::Lab];
+    const ALL: [Self; 6] = [Self::Format, Self::Lint, Self::Tests, Self::Docs, Self::Kernel, Self::Lab];
 
     fn name(self) -> &'static str {
         match self {
@@ -65,6 +71,7 @@ impl Part {
             Self::Lint => "lint",
             Self::Tests => "tests",
             Self::Docs => "docs",
+            Self::Kernel => "kernel",
             Self::Lab => "lab",
         }
     }
@@ -75,6 +82,7 @@ impl Part {
             Self::Lint => "no warnings in any target (cargo clippy)",
             Self::Tests => "unit tests, stories, chaos and the fuzz corpora (cargo test)",
             Self::Docs => "the documentation builds without warnings (cargo doc)",
+            Self::Kernel => "SAs and policies in a kernel with ESP (user-mode Linux)",
             Self::Lab => "ferryd against real peers in network namespaces",
         }
     }
@@ -122,6 +130,9 @@ pub fn run(options: &Options) -> Result<bool> {
     if let Some(name) = &options.play {
         return lab::play(name, options.plan());
     }
+    if !options.guest.is_empty() {
+        return crate::kernel::stand_in(&options.guest);
+    }
     let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| options.wants(*part)).collect();
     ensure!(!parts.is_empty(), "no part or scenario is called {}; see --list", options.only.join(" or "));
     machine::prepare("cargo verify", |what| println!("{what}"))?;
@@ -134,6 +145,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Lint => checks::lint(),
             Part::Tests => tests::run(),
             Part::Docs => checks::docs(),
+            Part::Kernel => kernel::run(),
             Part::Lab => lab::run(&options.scenarios(), options.plan(), options.wants(Part::Tests)),
         };
         let tally = tally.unwrap_or_else(|error| {

@@ -1,19 +1,27 @@
 //! `cargo test` over the workspace, its results read as they come.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::Result;
 
 use super::{Tally, logs, tail};
 use crate::cargo;
 
 pub(super) fn run() -> Result<Tally> {
-    let log = logs()?.join("tests.log");
     let mut command = cargo::command("test");
     command.args(["--workspace", "--no-fail-fast"]);
+    follow(command, &logs()?.join("tests.log"), |_| ())
+}
+
+/// Runs a `cargo test`, tells what is worth telling and counts; `hear` hears all it says.
+pub(super) fn follow(command: Command, log: &Path, mut hear: impl FnMut(&str)) -> Result<Tally> {
     let mut reader = Reader::default();
-    let status = cargo::follow(command, &log, |line| {
+    let status = cargo::follow(command, log, |line| {
         if let Some(news) = reader.read(line) {
             println!("  {news}");
         }
+        hear(line);
     })?;
     let mut tally = reader.tally;
     if !status.success() {
@@ -21,7 +29,7 @@ pub(super) fn run() -> Result<Tally> {
             // It did not build, or a test's process died without counting.
             tally.failed = 1;
         }
-        let said = if reader.failures.is_empty() { std::fs::read_to_string(&log)? } else { reader.failures };
+        let said = if reader.failures.is_empty() { std::fs::read_to_string(log)? } else { reader.failures };
         print!("{}", tail(&said, 80));
         println!("  all of it lies in {}", log.display());
     }

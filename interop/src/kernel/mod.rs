@@ -1,0 +1,99 @@
+//! A guest with a kernel of its own, for what this machine's kernel may lack: user-mode Linux, which has ESP and runs as
+//! an ordinary process.
+//!
+//! Its root is that of Debian 13, read only. What it runs, it runs as root and alone; the console is what it says.
+
+mod package;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cargo, rootfs};
+
+/// Makes the mounts and boots.
+const ENTER: &str = include_str!("enter.sh");
+/// The guest's first process.
+const INIT: &str = include_str!("init.sh");
+
+/// With this the guest's last words begin; the status of its program follows.
+const ENDED: &str = "the guest's program ended with ";
+
+/// A guest that hangs is ended after so many seconds. All that is run in one takes tens of them.
+const LONGEST: &str = "300";
+
+/// A kernel and a root file system for it.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    kernel: PathBuf,
+    root: PathBuf,
+}
+
+impl Guest {
+    /// Has what is needed downloaded and made, unless it is there. What it does it tells with `tell`.
+    ///
+    /// # Errors
+    /// When one of the two cannot be had.
+    pub fn provide(tell: impl Fn(&str)) -> Result<Self> {
+        let root = rootfs::DEBIAN_13.provide(&tell)?;
+        Ok(Self { kernel: package::provide(&tell)?, root })
+    }
+
+    /// Boots, runs a program of this machine in the guest, and shows each line of the console to `read` as it comes.
+    /// Gives the program's exit status.
+    ///
+    /// # Errors
+    /// When the guest does not boot, or dies or hangs before the program ends.
+    pub fn run(&self, program: &Path, arguments: &[OsString], mut read: impl FnMut(&str)) -> Result<u8> {
+        let directory = tempfile::tempdir_in(cargo::target_directory()?)?;
+        let (enter, init, place) =
+            (directory.path().join("enter"), directory.path().join("init"), directory.path().join("place"));
+        fs::write(&enter, ENTER)?;
+        fs::write(&init, INIT)?;
+        fs::create_dir(&place)?;
+        let mut command = Command::new("timeout");
+        command.args(["--kill-after=5", LONGEST, "unshare", "--mount", "--propagation", "private"]);
+        command.args(["--pid", "--fork", "--kill-child", "sh"]).arg(&enter);
+        command.args([&self.kernel, &self.root, &place, &init]).arg(program).args(arguments);
+        let (console, input) = std::io::pipe()?;
+        command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
+        let mut child = command.spawn().context("cannot run unshare")?;
+        drop(command); // it holds the pipe's other ends
+        let mut ended = None;
+        for line in BufReader::new(console).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches('\r');
+            match line.strip_prefix(ENDED) {
+                Some(status) => ended = status.parse().ok(),
+                None => read(line),
+            }
+        }
+        let status = child.wait()?;
+        match ended {
+            Some(status) => Ok(status),
+            None => bail!("the guest ended before its program did ({status})"),
+        }
+    }
+}
+
+/// Runs a program in a guest in the place of cargo, which runs tests by it: what the program says goes to the standard
+/// output. Gives whether it went well.
+///
+/// # Errors
+/// When there is no guest, or it dies before the program ends.
+pub fn stand_in(command: &[OsString]) -> Result<bool> {
+    let (program, arguments) = command.split_first().context("there is no program to run in the guest")?;
+    let guest = Guest::provide(|what| eprintln!("{what}"))?;
+    // In colours, for the sake of the console, nobody could read them.
+    let arguments = [arguments, &["--color=never".into()]].concat();
+    let status = guest.run(Path::new(program), &arguments, |line| {
+        // A reader that goes away takes nothing with it: the status says all that counts.
+        let _written = writeln!(std::io::stdout(), "{line}");
+    })?;
+    Ok(status == 0)
+}
