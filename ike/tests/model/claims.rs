@@ -38,7 +38,7 @@ impl Memory {
         match order {
             Order::DeleteChild => self.is_first_to_end = true,
             Order::DeleteIke => self.is_all_to_end = true,
-            Order::RekeyChild | Order::RekeyIke | Order::CreateChild | Order::Liveness => {}
+            Order::RekeyChild | Order::RekeyIke | Order::CreateChild | Order::Liveness | Order::Move => {}
         }
     }
 
@@ -115,6 +115,11 @@ pub(crate) fn in_the_end(mut stage: Stage<'_>) -> Result<(), String> {
         created += usize::from(*order == Order::CreateChild && *is_done);
     }
     let ike_sas = stage.world.ike_sas(rw);
+    for (ours, theirs) in ike_sas.iter().zip(stage.world.ike_sas(gw)) {
+        if (ours.local, ours.remote) != (theirs.remote, theirs.local) {
+            return Err(format!("{} and {} are not where the other believes", ours.local, theirs.local));
+        }
+    }
     let count =
         |name: &str| ike_sas.iter().flat_map(|sa| &sa.children).filter(|child| is_one(child, name)).count();
     let (first, further) = (count(FIRST), count(FURTHER));
@@ -149,10 +154,14 @@ fn is_one(child: &ChildSaStatus, name: &str) -> bool {
 /// It does not take longer than it takes to send again what was lost, and to forget what the peer never heard of.
 const LONGEST: Duration = Duration::from_secs(130);
 
+/// Or to find the peer where it is now, and to give up looking for it where it was.
+const LONGEST_ON_THE_MOVE: Duration = Duration::from_secs(600);
+
 /// Lets time pass until both ends are of one mind, or it is too late for that.
 fn settle(stage: &mut Stage<'_>) -> Result<(), String> {
     let [rw, gw] = stage.hosts;
-    let until = stage.world.elapsed() + LONGEST;
+    let is_mobile = stage.orders.iter().any(|orders| orders.contains(&Order::Move));
+    let until = stage.world.elapsed() + if is_mobile { LONGEST_ON_THE_MOVE } else { LONGEST };
     loop {
         if stage.world.flights().next().is_some() {
             stage.world.deliver();

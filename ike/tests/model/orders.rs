@@ -25,20 +25,23 @@ pub(crate) enum Order {
     CreateChild,
     /// A question whether the peer lives.
     Liveness,
+    /// The host is somewhere else from now on (MOBIKE).
+    Move,
 }
 
 impl Order {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::RekeyChild,
         Self::RekeyIke,
         Self::DeleteChild,
         Self::DeleteIke,
         Self::CreateChild,
         Self::Liveness,
+        Self::Move,
     ];
 
     fn is_about_what_there_is(self) -> bool {
-        !matches!(self, Self::CreateChild | Self::Liveness)
+        !matches!(self, Self::CreateChild | Self::Liveness | Self::Move)
     }
 }
 
@@ -59,13 +62,35 @@ pub(crate) fn connected(mut world: World, orders: &[&[Order]; 2], is_silent: boo
         delay: Duration::ZERO..Duration::ZERO,
         ..ferry_ike::sim::Weather::fair()
     });
-    let [ours, theirs] = orders.map(|orders| orders.contains(&Order::Liveness));
-    let setup = |setup: Setup, is_asking: bool| if is_asking { setup.dpd(QUIET) } else { setup };
-    let rw = world.add(setup(further(client(), "dynamic", "10.2.0.0/16"), ours));
-    let gw = world.add(setup(further(gateway().peer_at("198.51.100.7"), "10.2.0.0/16", "dynamic"), theirs));
+    let is_mobile = orders.iter().any(|orders| orders.contains(&Order::Move));
+    let mut add = |setup: Setup, orders: &[Order]| {
+        let is_asking = orders.contains(&Order::Liveness);
+        world.add(match (is_mobile, is_asking) {
+            (true, true) => setup.mobike().dpd(QUIET),
+            // Who has moved, and was not heard when it said so, is found out.
+            (true, false) => setup.mobike().dpd(Duration::from_secs(30)),
+            (false, true) => setup.dpd(QUIET),
+            (false, false) => setup,
+        })
+    };
+    let [ours, theirs] = orders;
+    let rw = add(further(client(), "dynamic", "10.2.0.0/16"), ours);
+    let gw = add(further(gateway().peer_at(HOME), "10.2.0.0/16", "dynamic"), theirs);
+    if is_mobile {
+        // Two who both leave without a place where they can be found do not find each other again.
+        world.move_to(gw, &[GATEWAY, LASTING]);
+    }
     world.connect(rw, gw, FIRST);
     (world, [rw, gw])
 }
+
+/// Where the client is first, and then.
+pub(crate) const HOME: &str = "198.51.100.7";
+pub(crate) const CAFE: &str = "203.0.113.5";
+/// Where the gateway is first, and then, and where it is as well.
+const GATEWAY: &str = "192.0.2.1";
+const OTHER_GATEWAY: &str = "192.0.2.99";
+const LASTING: &str = "192.0.2.200";
 
 fn further(setup: Setup, local: &str, remote: &str) -> Setup {
     setup.connection(|connection| {
@@ -90,6 +115,11 @@ pub(crate) fn give(world: &mut World, host: HostId, order: Order) -> Vec<Request
                 // It comes by itself, when it has been quiet for long enough.
                 let rest = QUIET.saturating_sub(world.elapsed());
                 world.wait(rest);
+                vec![]
+            }
+            Order::Move => {
+                let is_client = world.host(host).name == "rw";
+                world.move_to(host, if is_client { &[CAFE] } else { &[OTHER_GATEWAY, LASTING] });
                 vec![]
             }
             Order::RekeyChild | Order::RekeyIke | Order::DeleteChild | Order::DeleteIke => vec![],
@@ -118,7 +148,7 @@ pub(crate) fn give(world: &mut World, host: HostId, order: Order) -> Vec<Request
         Order::DeleteChild => named
             .into_iter()
             .for_each(|child_sa| command(&|request| Command::TerminateChildSa { request, child_sa })),
-        Order::CreateChild | Order::Liveness => {}
+        Order::CreateChild | Order::Liveness | Order::Move => {}
     }
     requests
 }

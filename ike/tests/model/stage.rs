@@ -147,9 +147,9 @@ impl<'a> Stage<'a> {
         flights.position(|flight| flight == datagram).expect("a choice names a datagram that is in the air")
     }
 
-    /// To whom it goes.
+    /// To whom it goes. Who has moved does not get it.
     fn side(&self, datagram: &Datagram) -> usize {
-        usize::from(!self.world.host(self.hosts[0]).addresses.contains(&datagram.to.ip()))
+        usize::from(![orders::HOME, orders::CAFE].contains(&datagram.to.ip().to_string().as_str()))
     }
 }
 

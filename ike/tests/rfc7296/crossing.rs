@@ -96,4 +96,5 @@ stories! {
     delete_ike: DeleteIke,
     create_child: CreateChild,
     liveness: Liveness,
+    move_to: Move,
 }
