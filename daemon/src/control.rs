@@ -33,6 +33,9 @@ pub(crate) trait Tunnels: Clone + Send + Sync + 'static {
     /// Makes the successor of an IKE_SA.
     fn rekey_ike(&self, id: IkeSaId) -> impl Future<Output = Result<(), String>> + Send;
 
+    /// Makes an IKE_SA anew from the initial exchanges on, with its children.
+    fn reauthenticate_ike(&self, id: IkeSaId) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Makes the successor of a CHILD_SA.
     fn rekey_child(&self, id: ChildSaId) -> impl Future<Output = Result<(), String>> + Send;
 
@@ -106,6 +109,7 @@ pub(crate) mod tests {
         TerminateIke(u64, bool),
         TerminateChild(u64),
         RekeyIke(u64),
+        ReauthenticateIke(u64),
         RekeyChild(u64),
     }
 
@@ -206,6 +210,10 @@ pub(crate) mod tests {
             self.outcome(Told::RekeyIke(id.0)).await
         }
 
+        async fn reauthenticate_ike(&self, id: IkeSaId) -> Result<(), String> {
+            self.outcome(Told::ReauthenticateIke(id.0)).await
+        }
+
         async fn rekey_child(&self, id: ChildSaId) -> Result<(), String> {
             self.outcome(Told::RekeyChild(id.0)).await
         }
@@ -261,6 +269,7 @@ pub(crate) mod tests {
             suite: None,
             established: None,
             rekeys: None,
+            reauthenticates: None,
             expires: None,
             local_vips: Vec::new(),
             remote_vips: Vec::new(),

@@ -34,6 +34,14 @@ pub enum Command {
         /// Which.
         ike_sa: IkeSaId,
     },
+    /// Make an IKE SA anew from the initial exchanges on, with its children and addresses (RFC 7296 §2.8.3). It is
+    /// completed when the new one stands.
+    ReauthenticateIkeSa {
+        /// Whom to tell.
+        request: RequestId,
+        /// Which.
+        ike_sa: IkeSaId,
+    },
     /// Make the successor of a CHILD_SA (RFC 7296 §1.3.3). It is completed when the successor is in use.
     RekeyChildSa {
         /// Whom to tell.

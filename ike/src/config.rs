@@ -150,6 +150,8 @@ pub struct Settings {
     pub delete_rekeyed_delay: Duration,
     /// An IKE SA whose first CHILD_SA comes to nothing is deleted.
     pub close_ike_on_child_failure: bool,
+    /// An IKE SA that is to authenticate again is deleted when the new one stands, not before.
+    pub make_before_break: bool,
     /// An IKE SA is deleted when its last CHILD_SA has been idle for too long.
     pub inactivity_close_ike: bool,
 }
@@ -173,6 +175,7 @@ impl Default for Settings {
             check_current_path: false,                    // charon.check_current_path
             delete_rekeyed_delay: Duration::from_secs(5), // charon.delete_rekeyed_delay
             close_ike_on_child_failure: false,
+            make_before_break: true, // charon's since 6.0: nothing is lost on the way
             inactivity_close_ike: false,
         }
     }

@@ -9,7 +9,7 @@ use crate::config::{Configuration, EndpointConfig, Ports, Settings, SpiPrefix, U
 use crate::crypto::CryptoProvider;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, Event, IkeSaId, Output, Path, RequestId, Transmit};
-use crate::sa::{IkeSa, Whereabouts};
+use crate::sa::{IkeSa, Whereabouts, Word};
 use crate::status::Counters;
 use crate::{natt, wire::registry::IkeSpi};
 
@@ -29,6 +29,8 @@ pub(crate) struct House {
     pub(crate) forwarded: Vec<(IkeSpi, Whereabouts)>,
     /// IKE SAs that took the place of others during an input, for the endpoint to take.
     pub(crate) born: Vec<IkeSa>,
+    /// What IKE SAs have to say to each other, for the endpoint to pass on.
+    pub(crate) words: Vec<(IkeSaId, Word)>,
 }
 
 impl House {
@@ -42,7 +44,7 @@ impl House {
             half_open: _,
             ike_sas: _,
         } = config;
-        let (outputs, counters, addresses, forwarded, born) = Default::default();
+        let (outputs, counters, addresses, forwarded, born, words) = Default::default();
         Self {
             crypto,
             ports,
@@ -55,6 +57,7 @@ impl House {
             addresses,
             forwarded,
             born,
+            words,
         }
     }
 
@@ -72,6 +75,7 @@ impl House {
             addresses: &self.addresses,
             forwarded: &mut self.forwarded,
             born: &mut self.born,
+            words: &mut self.words,
             is_first_contact: false,
         }
     }
@@ -91,6 +95,7 @@ pub(crate) struct Cx<'a> {
     pub(crate) addresses: &'a [IpAddr],
     pub(crate) forwarded: &'a mut Vec<(IkeSpi, Whereabouts)>,
     pub(crate) born: &'a mut Vec<IkeSa>,
+    pub(crate) words: &'a mut Vec<(IkeSaId, Word)>,
     /// No other IKE SA with the peer of this connection is established here.
     pub(crate) is_first_contact: bool,
 }

@@ -182,6 +182,10 @@ impl Endpoint {
                 let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.rekey(request, cx));
             }
+            Command::ReauthenticateIkeSa { request, ike_sa } => {
+                let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.reauthenticate(request, cx));
+            }
             Command::RekeyChildSa { request, child_sa } => {
                 let spi = self.spi_of_child(child_sa).ok_or(CommandError::NoSuchChildSa(child_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.rekey_child(child_sa, request, cx));
@@ -286,6 +290,7 @@ impl Endpoint {
         core.requests.push(request);
         core.connection = Some(connection.clone());
         self.insert(IkeSa { core, state: State::Gone }, None);
+        let child = child.map(|child| sa::Wanted::new(child, None));
         self.with_sa(spi_i, now, |sa, cx| sa.initiate(connection, child, cx));
     }
 
@@ -475,12 +480,23 @@ impl Endpoint {
             self.with_sa(spi, now, IkeSa::work);
         }
         self.forward(now);
+        self.pass_words_on(now);
     }
 
     /// Passes on what IKE SAs have heard for those that took their place.
     fn forward(&mut self, now: Instant) {
         for (spi, whereabouts) in std::mem::take(&mut self.house.forwarded) {
             self.with_sa(spi, now, |sa, cx| sa.peer_is_at(whereabouts, cx));
+        }
+    }
+
+    /// What IKE SAs had to say to each other.
+    fn pass_words_on(&mut self, now: Instant) {
+        for (listener, word) in std::mem::take(&mut self.house.words) {
+            match self.by_id.get(&listener) {
+                Some(&spi) => self.with_sa(spi, now, |sa, cx| sa.hear(word, cx)),
+                None => word.unheard(&mut self.house.cx(now)),
+            }
         }
     }
 

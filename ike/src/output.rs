@@ -140,6 +140,9 @@ pub enum Action {
         local_id: Identity,
         /// The peer's identity.
         remote_id: Identity,
+        /// Where the peer is. With another IKE SA from there the peer may be authenticating again, and needs the old
+        /// one until the new one stands.
+        remote: IpAddr,
         /// The peer says that it has no other (RFC 7296 §2.4).
         initial_contact: bool,
     },
@@ -206,6 +209,9 @@ pub struct ChildInstall {
 pub enum Outbound {
     /// As soon as it is installed.
     Now,
+    /// As soon as no other that carries the same traffic is sent with, at the latest with [`Action::UseChild`]: the peer
+    /// cannot receive on it before it has our response, but it can on one that it has already.
+    Behind,
     /// Not before [`Action::UseChild`]: the peer may not be ready to receive on it (RFC 7296 §2.8). Until then, the
     /// CHILD_SA it takes the place of is sent with.
     Held,
@@ -223,6 +229,8 @@ pub enum Outcome {
     Unique {
         /// True if it may.
         is_allowed: bool,
+        /// Another one of the same ends is there and stays for now: the peer may be authenticating again.
+        has_other: bool,
     },
     /// Ways to a peer.
     Paths {
@@ -299,6 +307,13 @@ pub enum Event {
         old: Box<IkeSaStatus>,
         /// The one that stays; a new number, and the children.
         new: Box<IkeSaStatus>,
+    },
+    /// An IKE SA is gone that was to be made anew, and the new one has come to nothing.
+    NotRenewed {
+        /// The connection's name.
+        connection: String,
+        /// The names of the children that it had.
+        children: Vec<String>,
     },
     /// A command has come to its end.
     Completed {

@@ -113,6 +113,8 @@ pub struct IkeSaStatus {
     pub established: Option<Instant>,
     /// When it is to be rekeyed.
     pub rekeys: Option<Instant>,
+    /// When it is to be made anew with authentication.
+    pub reauthenticates: Option<Instant>,
     /// When it ends at the latest.
     pub expires: Option<Instant>,
     /// Virtual IPs the peer gave us.

@@ -15,8 +15,13 @@ pub(crate) enum Timer {
     KeepAlive,
     /// Armed when established and `rekey_time` is set. Firing makes its successor (RFC 7296 §2.8).
     Rekey,
+    /// Armed when established and it is to authenticate again. Firing makes it anew (RFC 7296 §2.8.3).
+    Reauthenticate,
     /// Armed when established. Firing ends the IKE SA, whose time is up.
     Expire,
+    /// Armed when the first CHILD_SA stands behind one that the peer had before. Firing sends with it, if nothing has
+    /// happened until then.
+    ComeForward,
     /// Armed while a CHILD_SA is to be rekeyed, at the earliest moment. Firing makes successors of those that are due.
     ChildRekey,
     /// Armed while a CHILD_SA has a lifetime, at the earliest of them. Firing ends those that are due.
@@ -35,13 +40,15 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Retransmit,
         Self::HalfOpen,
         Self::Liveness,
         Self::KeepAlive,
         Self::Rekey,
+        Self::Reauthenticate,
         Self::Expire,
+        Self::ComeForward,
         Self::ChildRekey,
         Self::ChildExpire,
         Self::ChildLinger,

@@ -6,6 +6,7 @@
 
 mod algorithms;
 mod routing;
+mod senders;
 mod steward;
 mod userspace;
 

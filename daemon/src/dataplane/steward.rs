@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::routing::{Routing, Ways};
+use super::senders::Senders;
 use super::{DataPlane, Order};
 use crate::control::ChildUse;
 
@@ -16,13 +17,14 @@ pub(super) struct Steward<P> {
     plane: P,
     routing: Routing,
     orders: mpsc::UnboundedReceiver<Order>,
+    senders: Senders,
     /// The routes of every installed child, to take them back.
     ways: HashMap<ChildSaId, Ways>,
 }
 
 impl<P: DataPlane> Steward<P> {
     pub(super) fn new(plane: P, routing: Routing, orders: mpsc::UnboundedReceiver<Order>) -> Self {
-        Self { plane, routing, orders, ways: HashMap::new() }
+        Self { plane, routing, orders, senders: Senders::default(), ways: HashMap::new() }
     }
 
     pub(super) async fn run(mut self)
@@ -58,9 +60,11 @@ impl<P: DataPlane> Steward<P> {
     async fn act(&mut self, action: Action) -> Result<Outcome, String> {
         match action {
             Action::ReserveSpi { child_sa } => self.plane.reserve_spi(child_sa).map(Outcome::Spi),
-            Action::InstallChild(install) => self.install(&install).await.map(|()| Outcome::Done),
+            Action::InstallChild(mut install) => self.install(&mut install).await.map(|()| Outcome::Done),
             Action::UseChild { child_sa } => {
-                self.plane.use_outbound(child_sa)?;
+                if self.senders.bring_forward(child_sa) {
+                    self.plane.use_outbound(child_sa)?;
+                }
                 Ok(Outcome::Done)
             }
             Action::UpdateChild { child_sa, path, encapsulated } => {
@@ -77,8 +81,11 @@ impl<P: DataPlane> Steward<P> {
                 if let Some(ways) = self.ways.remove(&child_sa) {
                     self.routing.remove(ways).await;
                 }
+                let heir = self.senders.remove(child_sa);
+                // Before the one that goes, so that there is always one.
+                let used = heir.map_or(Ok(()), |heir| self.plane.use_outbound(heir));
                 self.plane.remove(child_sa);
-                Ok(Outcome::Done)
+                used.map(|()| Outcome::Done)
             }
             Action::QueryUse { child_sas } => {
                 let usage = self.plane.query(&child_sas).into_iter();
@@ -104,8 +111,12 @@ impl<P: DataPlane> Steward<P> {
     }
 
     /// SAs first, then the routes that lead to them.
-    async fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
-        self.plane.install(install)?;
+    async fn install(&mut self, install: &mut ChildInstall) -> Result<(), String> {
+        install.outbound_use = self.senders.add(install);
+        if let Err(error) = self.plane.install(install) {
+            self.senders.remove(install.child_sa);
+            return Err(error);
+        }
         let Some(interface) = self.plane.interface() else { return Ok(()) };
         match self.routing.add(install, interface).await {
             Ok(ways) => {
@@ -114,6 +125,7 @@ impl<P: DataPlane> Steward<P> {
             }
             Err(error) => {
                 warn!(target: "knl", "{error}");
+                self.senders.remove(install.child_sa);
                 self.plane.remove(install.child_sa);
                 Err(error)
             }

@@ -122,7 +122,7 @@ impl DataPlane for Userspace {
             Outbound::Now => {
                 result = result.and_then(|()| self.plane.add_outbound(child, outbound, path, limits, None));
             }
-            Outbound::Held => {
+            Outbound::Held | Outbound::Behind => {
                 self.held.insert(install.child_sa, HeldOutbound { params: outbound, path, limits });
             }
         }

@@ -59,7 +59,6 @@ const IKEV1: &str = "IKEv1 is not spoken";
 const CERTIFICATES: &str = "there is no authentication by certificates";
 const RADIUS: &str = "there is no RADIUS";
 const EAP: &str = "there is no EAP";
-const REAUTHENTICATION: &str = "IKE_SAs are not made anew";
 const INTERFACES: &str = "all interfaces are listened on";
 const DELAYS: &str = "messages are never delayed on purpose";
 const KERNEL: &str = "there is no such choice in our kernel data plane";
@@ -134,7 +133,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("rsa_pss_trailerfield", not_yet("no", CERTIFICATES)),
     ("follow_redirects", not_yet("no", "redirects are not followed")),
     ("reuse_ikesa", Honoured),
-    ("make_before_break", not_yet("", REAUTHENTICATION)),
+    ("make_before_break", Honoured),
     ("close_ike_on_child_failure", Honoured),
     ("inactivity_close_ike", Honoured),
     ("delete_rekeyed", not_yet("no", IKEV1)),

@@ -197,6 +197,11 @@ impl Shards {
         self.find(|request| Command::RekeyIkeSa { request, ike_sa }).await
     }
 
+    /// Makes an IKE SA anew with authentication and waits until the new one stands.
+    pub(crate) async fn reauthenticate_ike(&self, ike_sa: IkeSaId) -> Result<(), String> {
+        self.find(|request| Command::ReauthenticateIkeSa { request, ike_sa }).await
+    }
+
     /// Makes the successor of a CHILD_SA and waits until it is in use.
     pub(crate) async fn rekey_child(&self, child_sa: ChildSaId) -> Result<(), String> {
         self.find(|request| Command::RekeyChildSa { request, child_sa }).await

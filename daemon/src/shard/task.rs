@@ -1,7 +1,7 @@
 //! One shard's task, and what it does with what its endpoint gives out.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferry_ike::{Action, ActionId, Endpoint, Event, Outcome, Output, Path};
 use tokio::sync::mpsc;
@@ -15,6 +15,9 @@ use crate::pools::Leases;
 
 /// Datagrams handled before orders and timers get their turn again.
 const BATCH: usize = 64;
+
+/// How long an older IKE SA stays beside a new one that a peer with `unique = replace` makes from the same address.
+const OVERLAP: Duration = Duration::from_secs(10); // charon's
 
 /// Everything an endpoint's outputs go to.
 pub(super) struct Outside {
@@ -108,13 +111,18 @@ impl Outside {
                 self.leases.release(&identity, &addresses);
                 Some(Outcome::Done)
             }
-            Action::CheckUnique { ike_sa, connection, local_id, remote_id, initial_contact } => {
-                match self.registry.admit(ike_sa, connection.unique, local_id, remote_id, initial_contact) {
-                    Verdict::Allowed => Some(Outcome::Unique { is_allowed: true }),
-                    Verdict::Refused => Some(Outcome::Unique { is_allowed: false }),
+            Action::CheckUnique { ike_sa, connection, local_id, remote_id, remote, initial_contact } => {
+                let policy = connection.unique;
+                match self.registry.admit(ike_sa, policy, local_id, remote_id, remote, initial_contact) {
+                    Verdict::Allowed { has_other } => Some(Outcome::Unique { is_allowed: true, has_other }),
+                    Verdict::Refused => Some(Outcome::Unique { is_allowed: false, has_other: false }),
                     Verdict::InPlaceOf(others) => {
                         self.end(others, id);
                         None
+                    }
+                    Verdict::Beside(others) => {
+                        self.end_later(others);
+                        Some(Outcome::Unique { is_allowed: true, has_other: true })
                     }
                 }
             }
@@ -152,7 +160,20 @@ impl Outside {
                     debug!(target: "ike", "the older IKE_SA #{other} is gone already: {error}");
                 }
             }
-            reply(Outcome::Unique { is_allowed: true });
+            reply(Outcome::Unique { is_allowed: true, has_other: false });
+        });
+    }
+
+    /// The peer has time to end the older IKE SAs itself.
+    fn end_later(&self, others: Vec<ferry_ike::output::IkeSaId>) {
+        let shards = self.shards.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(OVERLAP).await;
+            for other in others {
+                if let Err(error) = shards.terminate_ike(other, false).await {
+                    debug!(target: "ike", "the older IKE_SA #{other} is gone already: {error}");
+                }
+            }
         });
     }
 
@@ -168,7 +189,8 @@ impl Outside {
                 self.registry.insert(new);
                 self.registry.remove(old.id);
             }
-            Event::IkeSaMoved { .. }
+            Event::IkeSaMoved { status, path } => self.registry.move_to(status.id, path.remote.ip()),
+            Event::NotRenewed { .. }
             | Event::ChildSaUp { .. }
             | Event::ChildSaDown { .. }
             | Event::ChildRekeyed { .. } => {}

@@ -33,6 +33,10 @@ impl Tunnels for Shards {
         Shards::rekey_ike(self, id).await
     }
 
+    async fn reauthenticate_ike(&self, id: IkeSaId) -> Result<(), String> {
+        Shards::reauthenticate_ike(self, id).await
+    }
+
     async fn rekey_child(&self, id: ChildSaId) -> Result<(), String> {
         Shards::rekey_child(self, id).await
     }

@@ -26,8 +26,26 @@ impl<T: Tunnels> Store<T> {
         }
     }
 
+    /// Children went with an IKE_SA that was to be made anew, and was not.
+    async fn restart_lost(&self, connection: &str, children: &[String]) {
+        for name in children {
+            if let Ok((connection, Some(child))) = self.find(Some(connection), Some(name)).await
+                && keeps_up(&child)
+            {
+                tracing::info!(target: "cfg", "CHILD_SA '{name}' of connection '{}' is started again", connection.name());
+                self.start(&connection, name).await;
+            }
+        }
+    }
+
     async fn react_to(&self, event: &Arc<Event>) {
-        let Event::ChildSaDown { ike_sa, child_sa, reason } = &**event else { return };
+        let (ike_sa, child_sa, reason) = match &**event {
+            Event::ChildSaDown { ike_sa, child_sa, reason } => (ike_sa, child_sa, reason),
+            Event::NotRenewed { connection, children } => {
+                return self.restart_lost(connection, children).await;
+            }
+            _another => return,
+        };
         let Some(connection) = ike_sa.connection.as_deref() else { return };
         // A child that is no longer configured wants nothing.
         let Ok((connection, Some(child))) = self.find(Some(connection), Some(&child_sa.name)).await else {
@@ -43,6 +61,10 @@ impl<T: Tunnels> Store<T> {
             self.start(&connection, &child.name).await;
         }
     }
+}
+
+fn keeps_up(child: &Child) -> bool {
+    [child.start_action, child.close_action, child.dpd_action].contains(&ChildAction::Start)
 }
 
 fn action(child: &Child, reason: ChildDown) -> ChildAction {

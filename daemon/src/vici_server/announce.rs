@@ -47,7 +47,8 @@ fn announce(event: &Event, hub: &Hub) {
         Event::ChildRekeyed { ike_sa, old, new } => {
             hub.raise(EventName::ChildRekey, || sas::child_rekey(ike_sa, old, new, now));
         }
-        Event::Completed { .. } => {} // whoever gave the command knows
+        // Whoever gave the command knows; that the old and the new one are down has been told.
+        Event::Completed { .. } | Event::NotRenewed { .. } => {}
     }
 }
 

@@ -167,11 +167,6 @@ fn what_cannot_be_loaded_is_refused_by_a_sentence() {
         ),
         ("load-pool", Message::new().with_section("p", Section::new()), "pools.p: addrs is missing"),
         (
-            "rekey",
-            Message::new().with("ike", "gw").with("reauth", "yes"),
-            "reauthenticating is not supported yet: terminate and initiate, or rekey",
-        ),
-        (
             "install",
             Message::new().with("child", "c"),
             "traps and shunts are not supported yet: use start_action = start, or initiate",
@@ -281,6 +276,9 @@ fn rekeying_is_begun_and_not_waited_for() {
     let answer = ask(&mut client, "rekey", &Message::new().with("ike", "gw"));
     assert_eq!(answer, "rekey {success=yes matches=1}");
     assert_eq!(server.told(), Told::RekeyIke(1));
+    let answer = ask(&mut client, "rekey", &Message::new().with("ike", "gw").with("reauth", "yes"));
+    assert_eq!(answer, "rekey {success=yes matches=1}");
+    assert_eq!(server.told(), Told::ReauthenticateIke(1));
     let answer = ask(&mut client, "rekey", &Message::new().with("child", "lan"));
     assert_eq!(answer, "rekey {success=yes matches=1}");
     assert_eq!(server.told(), Told::RekeyChild(10));

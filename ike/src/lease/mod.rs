@@ -112,11 +112,21 @@ impl Pool {
     /// An address for `identity`: one it had and does not use now, or a new one, or one that another had.
     /// `requested` is what the client asks for, if anything; it gets it, if it was its own or nobody's.
     ///
+    /// A client that asks for an address it uses already has it twice, and gives it back twice: it authenticates again,
+    /// and the old IKE SA stays until the new one stands.
+    ///
     /// `None` if all addresses are in use.
     pub fn acquire(&mut self, identity: &Identity, requested: Option<IpAddr>) -> Option<IpAddr> {
-        self.resume(identity, requested)
+        self.share(identity, requested)
+            .or_else(|| self.resume(identity, requested))
             .or_else(|| self.assign(identity, requested))
             .or_else(|| self.take_over(identity))
+    }
+
+    /// The address that the identity asks for and uses already.
+    fn share(&mut self, identity: &Identity, requested: Option<IpAddr>) -> Option<IpAddr> {
+        let position = self.addresses.position(requested?)?;
+        self.ledger.share(identity, position).and_then(|position| self.addresses.at(position))
     }
 
     /// Ends the use of an address. It stays its client's until somebody needs it. False if it was not in use.
@@ -216,10 +226,19 @@ struct Ledger {
 
 struct Entry {
     identity: Identity,
+    /// How many have it at once.
+    holders: u32,
     offline_since: Option<u64>,
 }
 
 impl Ledger {
+    fn share(&mut self, identity: &Identity, position: u32) -> Option<u32> {
+        let entry = self.leases.get_mut(&position)?;
+        let is_its_own = entry.identity == *identity && entry.offline_since.is_none();
+        is_its_own.then(|| entry.holders = entry.holders.saturating_add(1))?;
+        Some(position)
+    }
+
     fn resume(&mut self, identity: &Identity, requested: Option<u32>) -> Option<u32> {
         let had = self.by_identity.get(identity)?;
         let is_offline =
@@ -227,7 +246,9 @@ impl Ledger {
         let position = requested
             .filter(|position| had.contains(position) && is_offline(position))
             .or_else(|| had.iter().copied().find(is_offline))?;
-        let since = self.leases.get_mut(&position)?.offline_since.take()?;
+        let entry = self.leases.get_mut(&position)?;
+        entry.holders = 1;
+        let since = entry.offline_since.take()?;
         self.offline.remove(&since);
         Some(position)
     }
@@ -262,7 +283,7 @@ impl Ledger {
     }
 
     fn insert(&mut self, position: u32, identity: &Identity) {
-        self.leases.insert(position, Entry { identity: identity.clone(), offline_since: None });
+        self.leases.insert(position, Entry { identity: identity.clone(), holders: 1, offline_since: None });
         self.by_identity.entry(identity.clone()).or_default().push(position);
     }
 
@@ -270,6 +291,10 @@ impl Ledger {
         let Some(entry) = self.leases.get_mut(&position).filter(|entry| entry.offline_since.is_none()) else {
             return false;
         };
+        entry.holders = entry.holders.saturating_sub(1);
+        if entry.holders > 0 {
+            return true;
+        }
         entry.offline_since = Some(self.releases);
         self.offline.insert(self.releases, position);
         self.releases += 1;
@@ -317,7 +342,26 @@ mod tests {
         pool.release(second);
         // It gets the one it asks for.
         assert_eq!(pool.acquire(&alice, Some(second)), Some(second));
-        assert_eq!(pool.acquire(&alice, Some(second)), Some(first));
+        assert_eq!(pool.acquire(&alice, None), Some(first));
+    }
+
+    /// It authenticates again, and the old IKE SA is there until the new one stands.
+    #[test]
+    fn who_asks_for_its_own_address_has_it_twice() {
+        let mut pool = pool("10.3.0.0/24");
+        let alice = who("alice");
+        let address = pool.acquire(&alice, None).unwrap();
+        assert_eq!(pool.acquire(&alice, Some(address)), Some(address));
+        assert_ne!(pool.acquire(&who("bob"), Some(address)), Some(address));
+        assert!(pool.release(address));
+        assert_eq!((pool.online(), pool.offline()), (2, 0));
+        assert!(pool.release(address));
+        assert_eq!((pool.online(), pool.offline()), (1, 1));
+        assert!(!pool.release(address));
+        // What was shared once is no longer.
+        assert_eq!(pool.acquire(&alice, None), Some(address));
+        assert!(pool.release(address));
+        assert_eq!(pool.online(), 1);
     }
 
     #[test]
@@ -390,20 +434,23 @@ mod tests {
         fn no_address_has_two_users(steps in proptest::collection::vec(step(), 0..60)) {
             let host = |host: u8| IpAddr::from([10, 3, 0, host]);
             let mut pool = pool("10.3.0.1-10.3.0.8");
-            let mut used = std::collections::BTreeMap::new();
+            let mut used: std::collections::BTreeMap<IpAddr, (String, u32)> = Default::default();
             for step in steps {
                 match step {
                     Step::Acquire(number, wanted) => {
                         let name = format!("user{number}");
                         let got = pool.acquire(&who(&name), wanted.map(host));
-                        prop_assert_eq!(got.is_none(), used.len() == 8);
+                        let shared = wanted.map(host).filter(|address| used.get(address).is_some_and(|u| u.0 == name));
+                        prop_assert_eq!(got.is_none(), used.len() == 8 && shared.is_none());
                         if let Some(address) = got {
                             prop_assert!(pool.contains(address));
-                            prop_assert_eq!(used.insert(address, name), None);
+                            prop_assert!(shared == Some(address) || !used.contains_key(&address));
+                            used.entry(address).or_insert((name, 0)).1 += 1;
                         }
                     }
                     Step::Release(number) => {
-                        let was_used = used.remove(&host(number)).is_some();
+                        let was_used = used.get_mut(&host(number)).map(|(_, holders)| *holders -= 1).is_some();
+                        used.retain(|_, (_, holders)| *holders > 0);
                         prop_assert_eq!(pool.release(host(number)), was_used);
                     }
                 }
@@ -413,7 +460,9 @@ mod tests {
                     .filter(|lease| lease.is_online)
                     .map(|lease| (lease.address, lease.identity.to_string()))
                     .collect();
-                prop_assert_eq!(&online, &used);
+                let users: std::collections::BTreeMap<_, _> =
+                    used.iter().map(|(address, (name, _))| (*address, name.clone())).collect();
+                prop_assert_eq!(online, users);
                 prop_assert!(pool.online() + pool.offline() <= 8);
             }
         }

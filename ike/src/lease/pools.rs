@@ -50,6 +50,8 @@ impl Pools {
     /// An address for `identity` from the pools of these names; names of none are passed over. An address it
     /// had in any of them comes before a new one from the first, and that before one that another had.
     ///
+    /// One that asks for an address it uses already has it twice ([`Pool::acquire`]).
+    ///
     /// `requested` tells the family, and the address if it is not the unspecified one (`0.0.0.0`, `::`).
     pub fn acquire(
         &mut self,
@@ -59,7 +61,8 @@ impl Pools {
     ) -> Option<IpAddr> {
         let family = Family::of(requested);
         let wanted = Some(requested).filter(|address| !address.is_unspecified());
-        self.first_of(names, family, |pool| pool.resume(identity, wanted))
+        self.first_of(names, family, |pool| pool.share(identity, wanted))
+            .or_else(|| self.first_of(names, family, |pool| pool.resume(identity, wanted)))
             .or_else(|| self.first_of(names, family, |pool| pool.assign(identity, wanted)))
             .or_else(|| self.first_of(names, family, |pool| pool.take_over(identity)))
     }

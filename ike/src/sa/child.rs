@@ -326,7 +326,10 @@ impl Agreed {
             path: core.path,
             local_ts: self.local_ts,
             remote_ts: self.remote_ts,
-            outbound: with.outbound,
+            outbound: match with.outbound {
+                Outbound::Now | Outbound::Behind => Outbound::Now,
+                Outbound::Held => Outbound::Held,
+            },
             successor: None,
             installed: None,
             rekeys: None,
@@ -358,6 +361,12 @@ impl ChildSa {
             | ChildSaState::Deleting
             | ChildSaState::Deleted => false,
         }
+    }
+
+    /// It is in use, and nobody means to end it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let is_used = matches!(self.state, ChildSaState::Installed | ChildSaState::Rekeying);
+        is_used && self.outbound == Outbound::Now && self.ending.is_none()
     }
 
     /// Our DELETE is under way, or both ends have deleted it.

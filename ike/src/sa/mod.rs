@@ -11,6 +11,7 @@ mod fragment;
 mod mobike;
 mod mode;
 mod opened;
+mod renewal;
 mod state;
 mod task;
 mod window;
@@ -24,7 +25,10 @@ pub(crate) use self::exchange::init::{answer as answer_init, reject as reject_in
 use self::fragment::Reassembly;
 pub(crate) use self::mobike::Whereabouts;
 pub(crate) use self::opened::Cleartext;
+use self::renewal::Heritage;
+pub(crate) use self::renewal::Word;
 pub(crate) use self::state::{IkeSa, State};
+pub(crate) use self::task::Wanted;
 use self::window::Window;
 use crate::config::{Child, Connection, Lease};
 use crate::context::Cx;
@@ -64,7 +68,9 @@ pub(crate) struct Core {
     /// Commands to be told when the SA stands or fails.
     pub(crate) requests: Vec<RequestId>,
     /// Further CHILD_SAs to make as soon as the SA stands.
-    pub(crate) wanted: Vec<(Arc<Child>, RequestId)>,
+    pub(crate) wanted: Vec<Wanted>,
+    /// What it has from the IKE SA that it is made in the place of.
+    pub(crate) heritage: Option<Heritage>,
     /// When a new authenticated message last came.
     pub(crate) heard: Instant,
 }
@@ -80,6 +86,8 @@ pub(crate) struct PlannedChild {
     pub(crate) id: ChildSaId,
     pub(crate) child: Arc<Child>,
     pub(crate) spi_in: Spi,
+    /// The reqid it must have; `None` for a new one.
+    pub(crate) reqid: Option<u32>,
 }
 
 /// Addresses that go back to where they came from when the SA ends.
@@ -126,6 +134,7 @@ impl Core {
             timers: Timers::default(),
             requests: Vec::new(),
             wanted: Vec::new(),
+            heritage: None,
             heard: now,
         }
     }

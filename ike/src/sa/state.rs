@@ -17,6 +17,8 @@ use tracing::{debug, info};
 use super::established::{Established, Rank};
 use super::exchange::{auth, init};
 use super::opened::{Cleartext, Plaintext};
+use super::renewal::Word;
+use super::task::Wanted;
 use super::window::Standing;
 use super::{Core, Whereabouts};
 use crate::config::{Child, Connection};
@@ -274,6 +276,7 @@ impl IkeSa {
             }
             State::Closed => cx.tell(Event::Completed { request, result: Ok(()) }),
             state => {
+                self.core.disclaim_heritage(false, cx);
                 self.abandon(state, Failure::Ended("terminated before it was established"), cx);
                 cx.tell(Event::Completed { request, result: Ok(()) });
             }
@@ -281,12 +284,7 @@ impl IkeSa {
     }
 
     /// Starts it, as initiator.
-    pub(crate) fn initiate(
-        &mut self,
-        connection: Arc<Connection>,
-        child: Option<Arc<Child>>,
-        cx: &mut Cx<'_>,
-    ) {
+    pub(crate) fn initiate(&mut self, connection: Arc<Connection>, child: Option<Wanted>, cx: &mut Cx<'_>) {
         let result = init::initiate(&mut self.core, connection, child, cx);
         self.settle(result, cx);
     }
@@ -298,7 +296,7 @@ impl IkeSa {
             Some(child) if is_established => {
                 self.established(cx, |established, _, _| established.create_child(child, Some(request)));
             }
-            Some(child) => self.core.wanted.push((child, request)),
+            Some(child) => self.core.wanted.push(Wanted::new(child, Some(request))),
             None if is_established => cx.tell(Event::Completed { request, result: Ok(()) }),
             None => self.core.requests.push(request),
         }
@@ -311,6 +309,32 @@ impl IkeSa {
         } else {
             let result = Err("the IKE_SA is not established".into());
             cx.tell(Event::Completed { request, result });
+        }
+    }
+
+    /// Makes it anew at the order of an operator.
+    pub(crate) fn reauthenticate(&mut self, request: RequestId, cx: &mut Cx<'_>) {
+        if self.stands() {
+            self.established(cx, |established, _, _| established.reauthenticate(Some(request)));
+        } else {
+            let result = Err("the IKE_SA is not established".into());
+            cx.tell(Event::Completed { request, result });
+        }
+    }
+
+    /// Another IKE SA has something to say.
+    pub(crate) fn hear(&mut self, word: Word, cx: &mut Cx<'_>) {
+        match (&self.state, word) {
+            (State::Established(_), word) => {
+                self.established(cx, |established, core, cx| established.hear(word, core, cx));
+            }
+            (State::Closed | State::Gone, word) => word.unheard(cx),
+            (_, Word::PredecessorIs(predecessor)) => {
+                if let Some(heritage) = &mut self.core.heritage {
+                    heritage.predecessor = Some(predecessor);
+                }
+            }
+            (_, Word::Renewed | Word::NotRenewed { .. }) => {} // only said to one that was established
         }
     }
 
@@ -348,12 +372,16 @@ impl IkeSa {
     pub(crate) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         match mem::replace(&mut self.state, State::Gone) {
             State::Established(mut established) => {
+                established.forget_renewal();
                 established.end(ChildDown::Terminated);
                 let result = established.work(&mut self.core, cx);
                 self.settle(result, cx);
             }
             State::Closed => {}
-            state => self.abandon(state, Failure::Ended("shutting down"), cx),
+            state => {
+                self.core.disclaim_heritage(false, cx);
+                self.abandon(state, Failure::Ended("shutting down"), cx);
+            }
         }
     }
 
@@ -398,10 +426,11 @@ impl IkeSa {
         self.core.timers.clear();
         info!(target: "ike", "establishing IKE_SA {}[{}] failed: {failure}", self.core.name(), self.core.id);
         let mut requests = mem::take(&mut self.core.requests);
-        requests.extend(self.core.wanted.drain(..).map(|(_, request)| request));
+        requests.extend(self.core.wanted.drain(..).filter_map(|wanted| wanted.request));
         let status = Box::new(self.status(IkeSaState::Connecting));
         cx.tell(Event::IkeSaDown { status, reason: failure.to_string() });
         cx.complete(&mut requests, &Err(failure.to_string()));
+        self.core.disclaim_heritage(true, cx);
     }
 
     /// As an operator sees it; `None` once it is over.
@@ -462,6 +491,7 @@ impl Core {
             suite: self.suite,
             established: None,
             rekeys: None,
+            reauthenticates: None,
             expires: None,
             local_vips: vec![],
             remote_vips: vec![],

@@ -30,6 +30,10 @@ pub(crate) enum Task {
     RekeyChild(ChildSaId),
     /// The successor of the IKE SA.
     RekeyIkeSa,
+    /// The IKE SA is made anew, with authentication.
+    Reauthenticate,
+    /// It has everything that the one before it had, which may go. Nobody is asked for that.
+    Succeed,
     /// The IKE SA ends, and all with it.
     DeleteIkeSa,
 }
@@ -47,6 +51,13 @@ pub(crate) struct Wanted {
     pub(crate) request: Option<RequestId>,
 }
 
+impl Wanted {
+    /// A further one, with a reqid of its own.
+    pub(crate) const fn new(child: Arc<Child>, request: Option<RequestId>) -> Self {
+        Self { child, reqid: None, rekeys: None, request }
+    }
+}
+
 impl Task {
     /// The name charon has for it.
     pub(crate) const fn name(&self) -> &'static str {
@@ -57,6 +68,8 @@ impl Task {
             Self::CreateChild(_) => "CHILD_CREATE",
             Self::RekeyChild(_) => "CHILD_REKEY",
             Self::RekeyIkeSa => "IKE_REKEY",
+            Self::Reauthenticate => "IKE_REAUTH",
+            Self::Succeed => "IKE_REAUTH_COMPLETE",
             Self::DeleteIkeSa => "IKE_DELETE",
         }
     }
@@ -65,20 +78,25 @@ impl Task {
     /// or about its predecessor.
     pub(crate) const fn waits_for_answers(&self) -> bool {
         match self {
-            Self::EndChild(_) | Self::DeleteChild(_) | Self::RekeyChild(_) | Self::RekeyIkeSa => true,
+            Self::EndChild(_)
+            | Self::DeleteChild(_)
+            | Self::RekeyChild(_)
+            | Self::RekeyIkeSa
+            | Self::Reauthenticate => true,
             Self::Liveness
             | Self::UpdateAddresses
             | Self::TellAddresses
             | Self::CheckRoutability
             | Self::DisownChild(_)
             | Self::CreateChild(_)
+            | Self::Succeed
             | Self::DeleteIkeSa => false,
         }
     }
 
     /// It must not begin while the CHILD_SA of IKE_AUTH is being installed.
     pub(crate) const fn waits_for_installation(&self) -> bool {
-        matches!(self, Self::RekeyIkeSa)
+        matches!(self, Self::RekeyIkeSa | Self::Reauthenticate | Self::Succeed)
     }
 
     /// Whom to tell that it will not be done.
@@ -95,6 +113,8 @@ impl Task {
             | Self::DisownChild(_)
             | Self::RekeyChild(_)
             | Self::RekeyIkeSa
+            | Self::Reauthenticate
+            | Self::Succeed
             | Self::DeleteIkeSa => None,
         }
     }

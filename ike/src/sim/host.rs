@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::nat::NatId;
 use super::outside::{ActionKind, Manner, Outside};
@@ -37,6 +37,8 @@ pub struct Host {
     up: BTreeSet<Up>,
     /// Outcomes of actions that are dealt with late, by when they are told.
     pub(super) late: Vec<(Instant, ActionId, Outcome)>,
+    /// IKE SAs that others have taken the place of, by when they are ended if they are still there.
+    pub(super) overdue: Vec<(Instant, IkeSaId)>,
     /// Commands of our own, which nobody waits for.
     own_requests: u64,
 }
@@ -46,6 +48,9 @@ enum Up {
     IkeSa(IkeSaId),
     ChildSa(ChildSaId),
 }
+
+/// How long an old IKE SA of a peer stays beside a new one of the same address.
+const OVERLAP: Duration = Duration::from_secs(10);
 
 /// The numbers of requests that hosts give to themselves start here.
 const OWN_REQUESTS: u64 = 1 << 32;
@@ -77,6 +82,7 @@ impl Host {
             events: Vec::new(),
             up: BTreeSet::new(),
             late: Vec::new(),
+            overdue: Vec::new(),
             own_requests: OWN_REQUESTS,
         }
     }
@@ -114,7 +120,7 @@ impl Host {
             Event::IkeSaMoved { status, .. } => self.up.contains(&Up::IkeSa(status.id)),
             Event::ChildRekeyed { old, new, .. } => self.replace(Up::ChildSa(old.id), Up::ChildSa(new.id)),
             Event::IkeSaRekeyed { old, new } => self.replace(Up::IkeSa(old.id), Up::IkeSa(new.id)),
-            Event::Completed { .. } => true,
+            Event::NotRenewed { .. } | Event::Completed { .. } => true,
         };
         if !makes_sense {
             self.outside.fault(format!("told out of turn: {line}"));
@@ -145,14 +151,17 @@ impl Host {
 
     fn perform(&mut self, action: Action, now: Instant) -> Outcome {
         match action {
-            Action::CheckUnique { ike_sa, connection, local_id, remote_id, initial_contact } => {
+            Action::CheckUnique { ike_sa, connection, local_id, remote_id, remote, initial_contact } => {
                 let others = self.endpoint.ike_sas().into_iter().filter(|sa| {
                     sa.id != ike_sa
                         && sa.state == IkeSaState::Established
                         && sa.local_id.as_ref() == Some(&local_id)
                         && sa.remote_id.as_ref() == Some(&remote_id)
                 });
-                let others: Vec<IkeSaId> = others.map(|sa| sa.id).collect();
+                let (near, far): (Vec<_>, Vec<_>) = others.partition(|sa| sa.remote.ip() == remote);
+                let [near, far]: [Vec<IkeSaId>; 2] =
+                    [near, far].map(|sas| sas.iter().map(|sa| sa.id).collect());
+                let others = [near.clone(), far.clone()].concat();
                 let is_allowed = match connection.unique {
                     Unique::Never => true,
                     Unique::No => {
@@ -161,8 +170,14 @@ impl Host {
                         }
                         true
                     }
+                    Unique::Replace if initial_contact => {
+                        self.end(&others, true, now);
+                        true
+                    }
                     Unique::Replace => {
-                        self.end(&others, initial_contact, now);
+                        self.end(&far, false, now);
+                        // It may be authenticating again.
+                        self.overdue.extend(near.iter().map(|sa| (now + OVERLAP, *sa)));
                         true
                     }
                     Unique::Keep if initial_contact => {
@@ -171,7 +186,11 @@ impl Host {
                     }
                     Unique::Keep => others.is_empty(),
                 };
-                Outcome::Unique { is_allowed }
+                let has_other = is_allowed
+                    && self.endpoint.ike_sas().iter().any(|sa| {
+                        sa.id != ike_sa && sa.state == IkeSaState::Established && near.contains(&sa.id)
+                    });
+                Outcome::Unique { is_allowed, has_other }
             }
             Action::FindPaths { current, remotes } => self.find_paths(current, &remotes),
             action => self.outside.perform(action, now),
@@ -190,12 +209,12 @@ impl Host {
 
     /// Ends IKE SAs that another takes the place of. After INITIAL_CONTACT the peer does not know them any more, and
     /// is not waited for.
-    fn end(&mut self, ike_sas: &[IkeSaId], force: bool, now: Instant) {
+    pub(super) fn end(&mut self, ike_sas: &[IkeSaId], force: bool, now: Instant) {
         for ike_sa in ike_sas {
             self.own_requests += 1;
             let request = RequestId(self.own_requests);
             let command = Command::TerminateIkeSa { request, ike_sa: *ike_sa, force };
-            self.endpoint.handle_command(command, now).expect("the endpoint has just listed it");
+            let _ = self.endpoint.handle_command(command, now); // the peer may have ended it itself
         }
     }
 
@@ -239,6 +258,9 @@ fn describe(event: &Event) -> String {
         }
         Event::IkeSaRekeyed { old, new } => {
             format!("IKE_SA {} rekeyed: #{} is #{}", name(&new.connection), old.id, new.id)
+        }
+        Event::NotRenewed { connection, children } => {
+            format!("IKE_SA {connection} was not made anew with {}", children.join(", "))
         }
         Event::Completed { request, result: Ok(()) } => format!("request {request} done"),
         Event::Completed { request, result: Err(why) } => format!("request {request} failed: {why}"),

@@ -204,7 +204,12 @@ impl Outside {
                 if self.reserved.remove(&id) != Some(install.spi_in) {
                     self.fault(format!("CHILD_SA #{id} is installed with an SPI that is not its own"));
                 }
-                let used_since = (install.outbound_use == Outbound::Now).then(|| self.next_move());
+                let is_used = match install.outbound_use {
+                    Outbound::Now => true,
+                    Outbound::Behind => !self.is_carried(&install),
+                    Outbound::Held => false,
+                };
+                let used_since = is_used.then(|| self.next_move());
                 self.installed
                     .insert(id, Installed { install, last_inbound: None, last_outbound: None, used_since });
                 Outcome::Done
@@ -213,6 +218,8 @@ impl Outside {
                 let used_since = Some(self.next_move());
                 match self.installed.get_mut(&child_sa) {
                     Some(installed) if installed.used_since.is_none() => installed.used_since = used_since,
+                    // It came forward by itself.
+                    Some(installed) if installed.install.outbound_use == Outbound::Behind => {}
                     Some(_) => self.fault(format!("CHILD_SA #{child_sa} is in use already")),
                     None => self.fault(format!("CHILD_SA #{child_sa} is to be used and not there")),
                 }
@@ -234,6 +241,7 @@ impl Outside {
                 if !was_reserved && !was_installed {
                     self.fault(format!("CHILD_SA #{child_sa} is removed and not there"));
                 }
+                self.bring_forward();
                 Outcome::Done
             }
             Action::QueryUse { child_sas } => {
@@ -268,7 +276,7 @@ impl Outside {
                 }
                 Outcome::Done
             }
-            Action::CheckUnique { .. } => Outcome::Unique { is_allowed: true },
+            Action::CheckUnique { .. } => Outcome::Unique { is_allowed: true, has_other: false },
             Action::FindPaths { .. } => Outcome::Failed("a host has paths".into()),
         }
     }
@@ -282,6 +290,29 @@ impl Outside {
         }
         let attributes = self.pools.attributes(pools, &addresses);
         Lease { addresses, attributes }
+    }
+
+    /// Another CHILD_SA is sent with for the same traffic.
+    fn is_carried(&self, install: &ChildInstall) -> bool {
+        self.installed.values().any(|other| {
+            other.used_since.is_some()
+                && other.install.local_ts == install.local_ts
+                && other.install.remote_ts == install.remote_ts
+        })
+    }
+
+    /// What stands behind another that is gone is sent with.
+    fn bring_forward(&mut self) {
+        let waits = |(id, installed): (&ChildSaId, &Installed)| {
+            let is_behind =
+                installed.install.outbound_use == Outbound::Behind && installed.used_since.is_none();
+            (is_behind && !self.is_carried(&installed.install)).then_some(*id)
+        };
+        let Some(id) = self.installed.iter().find_map(waits) else { return };
+        let used_since = Some(self.next_move());
+        if let Some(installed) = self.installed.get_mut(&id) {
+            installed.used_since = used_since;
+        }
     }
 
     fn next_move(&mut self) -> u64 {

@@ -518,6 +518,11 @@ impl World {
         let host = self.host_mut(id);
         let due = host.late.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>();
         let is_due = host.endpoint.poll_timeout().is_some_and(|at| at <= now);
+        let overdue: Vec<_> = host.overdue.extract_if(.., |(at, _)| *at <= now).map(|(_, sa)| sa).collect();
+        if !overdue.is_empty() {
+            host.end(&overdue, false, now);
+            self.drain(id);
+        }
         for (_, action, outcome) in due {
             self.host_mut(id).endpoint.handle_outcome(action, outcome, now);
             self.drain(id);
@@ -531,7 +536,8 @@ impl World {
     fn next_deadline(&self) -> Option<Instant> {
         let of_endpoints = self.hosts.iter().filter_map(|host| host.endpoint.poll_timeout());
         let of_outsides = self.hosts.iter().flat_map(|host| host.late.iter().map(|(at, ..)| *at));
-        of_endpoints.chain(of_outsides).min()
+        let of_uniqueness = self.hosts.iter().flat_map(|host| host.overdue.iter().map(|(at, _)| *at));
+        of_endpoints.chain(of_outsides).chain(of_uniqueness).min()
     }
 
     fn ids(&self) -> Vec<HostId> {

@@ -30,6 +30,7 @@ mod s2_6;
 mod s2_8;
 mod s2_8_1;
 mod s2_8_2;
+mod s2_8_3;
 mod s2_9;
 #[path = "../model/stage.rs"]
 #[expect(dead_code, reason = "a story makes its choices itself")]

@@ -289,6 +289,9 @@ fn a_new_ike_sa_may_take_the_place_of_the_old() {
     let old = world.ike_sa(gw).id;
     world.initiate(rw, "net");
     world.run();
+    // From the same address: the peer may be authenticating again, and is given the time to end the old one.
+    assert_eq!(world.ike_sas(gw).len(), 2);
+    world.run_for(seconds(11));
     assert_ne!(world.ike_sa(gw).id, old);
     assert_eq!(world.ike_sas(rw).len(), 1, "the peer was told of the end of the old one");
     world.assert_connected(rw, gw);

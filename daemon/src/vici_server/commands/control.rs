@@ -235,14 +235,13 @@ pub(super) async fn rekey<T: Tunnels>(message: &Message, control: &Control<T>) -
     let Some(selection) = Selection::of(message) else {
         return failure("none of child, ike, child-id and ike-id says what to rekey");
     };
-    if message.bool("reauth").unwrap_or(false) {
-        return failure("reauthenticating is not supported yet: terminate and initiate, or rekey");
-    }
+    let reauthenticate = message.bool("reauth").unwrap_or(false);
     let targets = selection.targets(&control.tunnels.list().await);
     for target in &targets {
         let (tunnels, target) = (control.tunnels.clone(), *target);
         tokio::spawn(async move {
             let result = match target {
+                Target::IkeSa(id) if reauthenticate => tunnels.reauthenticate_ike(id).await,
                 Target::IkeSa(id) => tunnels.rekey_ike(id).await,
                 Target::ChildSa(id, _) => tunnels.rekey_child(id).await,
             };

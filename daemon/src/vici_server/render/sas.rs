@@ -117,6 +117,10 @@ fn ike_sa(status: &IkeSaStatus, now: Instant) -> Section {
         "rekey-time",
         status.rekeys.filter(|_| is_established).map(|rekeys| seconds_until(rekeys, now)),
     );
+    section = section.with_some(
+        "reauth-time",
+        status.reauthenticates.filter(|_| is_established).map(|at| seconds_until(at, now)),
+    );
     for (key, addresses) in [("local-vips", &status.local_vips), ("remote-vips", &status.remote_vips)] {
         section = with_filled_list(section, key, addresses.iter().map(IpAddr::to_string).collect());
     }

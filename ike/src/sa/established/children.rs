@@ -92,8 +92,7 @@ impl Established {
 
     /// Makes a further CHILD_SA.
     pub(crate) fn create_child(&mut self, child: Arc<Child>, request: Option<RequestId>) {
-        let wanted = Wanted { child, reqid: None, rekeys: None, request };
-        self.queue.push_back(Task::CreateChild(Box::new(wanted)));
+        self.queue.push_back(Task::CreateChild(Box::new(Wanted::new(child, request))));
     }
 
     pub(crate) fn terminate_child(&mut self, child_sa: ChildSaId, request: RequestId) {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tracing::info;
 
+use super::reauth::Renewing;
 use super::{Established, Rank};
 use crate::config::Lease;
 use crate::context::Cx;
 use crate::error::Failure;
 use crate::output::{Action, ChildDown, Event, RequestId};
 use crate::sa::exchange::informational;
+use crate::sa::renewal::Renewal;
 use crate::sa::task::{Active, Task};
 use crate::sa::{Core, HeldLease, State};
 use crate::status::{IkeSaState, IkeSaStatus};
@@ -25,7 +27,15 @@ impl Established {
     pub(crate) fn terminate(&mut self, request: RequestId, force: bool) {
         self.enders.push(request);
         self.force |= force;
+        self.forget_renewal();
         self.end(ChildDown::Terminated);
+    }
+
+    /// Nothing is to take its place.
+    pub(crate) fn forget_renewal(&mut self) {
+        if let Some(Renewing::Next(requests)) = self.renewing.take() {
+            self.reauthenticators.extend(requests);
+        }
     }
 
     /// Asks for the end of the IKE SA, before all else that waits. An operator's reason counts more than others.
@@ -63,7 +73,17 @@ impl Established {
     /// Everything ends: children, addresses, and all who waited are told.
     pub(crate) fn close(&mut self, core: &mut Core, why: ChildDown, reason: &str, cx: &mut Cx<'_>) {
         // What we have asked for ourselves does not turn into another reason because the peer is faster, or silent.
-        let why = self.ending.unwrap_or(why);
+        let why = match (self.ending, &self.renewing) {
+            (Some(ending), _) => ending,
+            // The children are there again in a moment, or the new one says that they are not.
+            (None, Some(Renewing::Meanwhile(_))) => ChildDown::Terminated,
+            (None, _) => why,
+        };
+        let renewal = match self.renewing.take() {
+            Some(Renewing::Next(requests)) => Some(Renewal::of(self, core, requests)),
+            Some(Renewing::Meanwhile(_)) | None => None,
+        };
+        core.disclaim_heritage(self.enders.is_empty(), cx);
         core.timers.clear();
         match self.active.replace(Active::Inform(Task::DeleteIkeSa)) {
             Some(Active::CreateChild(asking)) => asking.give_back(core, cx),
@@ -98,9 +118,13 @@ impl Established {
         cx.complete(&mut child_enders, &Ok(()));
         cx.complete(&mut self.enders, &Ok(()));
         requests.append(&mut self.rekeyers);
+        requests.append(&mut self.reauthenticators);
         requests.extend(self.child_rekeyers.drain(..).map(|(_, request)| request));
         requests.extend(self.queue.drain(..).filter_map(Task::into_request));
         cx.complete(&mut requests, &Err(format!("the IKE_SA was closed: {reason}")));
+        if let Some(renewal) = renewal {
+            renewal.begin(None, cx);
+        }
     }
 
     /// Our DELETE of the IKE SA is under way.

@@ -6,11 +6,10 @@ use tracing::info;
 
 use super::Established;
 use crate::context::Cx;
-use crate::output::{Action, ChildDown, ChildSaId, LastUse, Outbound, Outcome};
+use crate::output::{Action, ChildDown, ChildSaId, LastUse, Outcome};
 use crate::sa::Core;
 use crate::sa::child::ChildSa;
 use crate::sa::task::Task;
-use crate::status::ChildSaState;
 use crate::timer::Timer;
 
 impl Established {
@@ -85,10 +84,7 @@ impl Established {
 impl ChildSa {
     /// When it has been idle for too long, by what is known of its use; `None` if that does not end it.
     fn idle_from(&self) -> Option<Instant> {
-        let is_used = matches!(self.state, ChildSaState::Installed | ChildSaState::Rekeying)
-            && self.outbound == Outbound::Now
-            && self.ending.is_none();
         let (patience, used) = (self.child.inactivity?, self.used?);
-        is_used.then(|| used + patience)
+        self.is_wanted().then(|| used + patience)
     }
 }

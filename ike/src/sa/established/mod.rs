@@ -3,13 +3,14 @@
 //! Everything here is data. An exchange is a [`Task`] waiting for its turn in the message window (`work`); what the
 //! peer asks is answered by a function in `exchange`. CHILD_SAs come and go in `children`, the IKE SA itself in
 //! `ending`; `liveness` asks whether the peer is there, `moving` follows it where it goes, `inactivity` ends what is
-//! idle.
+//! idle, `reauth` makes it all anew when the ends must prove again who they are.
 
 mod children;
 mod ending;
 mod inactivity;
 mod liveness;
 mod moving;
+mod reauth;
 mod work;
 
 pub(in crate::sa) use self::ending::LINGER;
@@ -22,7 +23,7 @@ use tracing::info;
 
 use crate::config::{Connection, Lease};
 use crate::context::Cx;
-use crate::crypto::SkD;
+use crate::crypto::{Role, SkD};
 use crate::error::Failure;
 use crate::output::{ActionId, ChildDown, ChildInstall, ChildSaId, Event, Outcome, RequestId};
 use crate::sa::child::{ChildSa, jittered};
@@ -64,6 +65,15 @@ pub(crate) struct Established {
     resends: bool,
     /// The IKE SA that took the place of this one.
     pub(in crate::sa) successor: Option<IkeSpi>,
+    /// The CHILD_SA that stands behind one that the peer had before.
+    behind: Option<ChildSaId>,
+    /// Another IKE SA is to take its place, or is about to.
+    renewing: Option<reauth::Renewing>,
+    /// We are the original initiator: we have sent the request of IKE_AUTH, perhaps that of an IKE SA it was rekeyed
+    /// from.
+    pub(in crate::sa) opened_by_us: bool,
+    /// Commands to be told when the IKE SA is made anew.
+    pub(in crate::sa) reauthenticators: Vec<RequestId>,
     /// Why we have asked the peer, or mean to ask it, to end the IKE SA.
     ending: Option<ChildDown>,
     /// Commands to be told when the IKE SA is gone.
@@ -117,6 +127,7 @@ impl Established {
         let reauthenticates = connection.reauth_time.map(|time| cx.now + jittered(time, range, cx));
         let mut established = Self::bare(connection, held, sk_d, cx);
         established.reauthenticates = reauthenticates;
+        established.opened_by_us = core.role == Role::Initiator;
         established.begin(core, cx);
         established
     }
@@ -143,6 +154,10 @@ impl Established {
             updating: Vec::new(),
             resends: false,
             successor: None,
+            behind: None,
+            renewing: None,
+            opened_by_us: false,
+            reauthenticators: Vec::new(),
             ending: None,
             enders: Vec::new(),
             child_enders: Vec::new(),
@@ -161,6 +176,9 @@ impl Established {
         if let Some(at) = self.rekeys {
             core.timers.arm(Timer::Rekey, at);
         }
+        if let Some(at) = self.reauthenticates {
+            core.timers.arm(Timer::Reauthenticate, at);
+        }
         if let Some(at) = self.expires {
             core.timers.arm(Timer::Expire, at);
         }
@@ -168,8 +186,10 @@ impl Established {
             core.timers.arm(Timer::Liveness, cx.now + delay);
         }
         self.keep_mapping(core, cx);
-        for (child, request) in std::mem::take(&mut core.wanted) {
-            self.create_child(child, Some(request));
+        let wanted = std::mem::take(&mut core.wanted).into_iter();
+        self.queue.extend(wanted.map(|wanted| Task::CreateChild(Box::new(wanted))));
+        if core.heritage.is_some() && !self.queue.contains(&Task::Succeed) {
+            self.queue.push_back(Task::Succeed);
         }
     }
 
@@ -217,6 +237,7 @@ impl Established {
             Err(error) => return self.refuse(error.into(), core, plaintext, cx),
         };
         self.follow_peer(core, plaintext.path, cx);
+        self.come_forward(core, cx);
         if opened.header.exchange == ExchangeType::CREATE_CHILD_SA {
             return match create_child::answer(&mut self, core, &opened, cx) {
                 Ok(()) => self.work(core, cx),
@@ -258,6 +279,7 @@ impl Established {
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
         let opened = plaintext.decode().map_err(Failure::from);
+        self.come_forward(core, cx);
         // RFC 7296 §2.21.3: who answers so has ended the IKE SA.
         let fatal = [NotifyType::INVALID_SYNTAX, NotifyType::AUTHENTICATION_FAILED];
         if let Ok(opened) = &opened
@@ -304,7 +326,9 @@ impl Established {
                     | Task::DisownChild(_)
                     | Task::CreateChild(_)
                     | Task::RekeyChild(_)
-                    | Task::RekeyIkeSa => {}
+                    | Task::RekeyIkeSa
+                    | Task::Reauthenticate
+                    | Task::Succeed => {}
                 }
             }
             None => {}
@@ -361,7 +385,11 @@ impl Established {
                 }
             }
             Timer::Liveness => self.check_liveness(core, cx),
+            // Either way there is a new one soon.
+            Timer::Rekey if self.renewing.is_some() => {}
             Timer::Rekey => self.rekey(None),
+            Timer::Reauthenticate => self.reauthenticate(None),
+            Timer::ComeForward => self.come_forward(core, cx),
             Timer::Expire => {
                 if self.rank == Rank::Current {
                     info!(target: "ike", "deleting IKE_SA {}[{}]: its lifetime is over", core.name(), core.id);
@@ -425,6 +453,7 @@ impl Established {
         IkeSaStatus {
             established: (!is_deleting).then_some(self.since),
             rekeys: self.rekeys,
+            reauthenticates: self.reauthenticates,
             expires: self.expires,
             local_vips,
             remote_vips,

@@ -95,6 +95,16 @@ impl Established {
                 return Ok(());
             }
             Task::RekeyIkeSa => return rekey_ike::ask(self, core, cx),
+            Task::Reauthenticate => {
+                return match self.begin_reauthentication(core, cx) {
+                    Some(task) => self.ask(task, core, cx),
+                    None => Ok(()),
+                };
+            }
+            Task::Succeed => {
+                Self::succeed_predecessor(core, cx);
+                return Ok(());
+            }
         };
         core.request(ExchangeType::INFORMATIONAL, &payloads, cx)?;
         self.active = Some(Active::Inform(task));

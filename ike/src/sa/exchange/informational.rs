@@ -5,6 +5,8 @@
 //!                           <--  HDR, SK {[N,] [D,] [CP], ...}
 //! ```
 
+use std::time::Duration;
+
 use tracing::{debug, info};
 
 use crate::context::Cx;
@@ -15,6 +17,7 @@ use crate::sa::mobike::{self, Whereabouts};
 use crate::sa::opened::Opened;
 use crate::sa::task::Task;
 use crate::wire::PayloadWriter;
+use crate::wire::notify::Notify;
 use crate::wire::registry::{ExchangeType, NotifyType, ProtocolId, Spi};
 
 /// What a request of the peer leaves of the IKE SA.
@@ -93,6 +96,12 @@ pub(crate) fn delete_child(spi_in: Spi) -> PayloadWriter {
     payloads
 }
 
+/// What an AUTH_LIFETIME notify says (RFC 4478 §3).
+pub(crate) fn auth_lifetime(notify: &Notify<'_>) -> Option<Duration> {
+    let seconds: [u8; 4] = notify.data.try_into().ok()?;
+    Some(Duration::from_secs(u32::from_be_bytes(seconds).into()))
+}
+
 /// Answers a request under our keys on an established IKE SA.
 pub(crate) fn answer(
     established: &mut Established,
@@ -141,6 +150,9 @@ fn inform(
     }
     hear_of_addresses(established, core, opened, reply, cx);
     mobike::return_cookie(&opened.payloads, reply);
+    if let Some(lifetime) = opened.payloads.notify(NotifyType::AUTH_LIFETIME).and_then(auth_lifetime) {
+        established.limit_lifetime(lifetime, core, cx);
+    }
     for notify in opened.payloads.notifies() {
         // Those that ask for an answer come with extensions we have not announced.
         debug!(target: "ike", "received {} notify", notify.kind);

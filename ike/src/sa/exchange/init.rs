@@ -12,7 +12,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::auth;
-use crate::config::{Child, Connection, Fragmentation, any_address};
+use crate::config::{Connection, Fragmentation, any_address};
 use crate::context::{Cx, draw_ike_spi};
 use crate::crypto::{IkeKeys, IkeSuite, KeyExchangeInProgress, Role, SkD, SkPi, SkPr};
 use crate::error::Failure;
@@ -20,6 +20,7 @@ use crate::natt::{self, NatSituation};
 use crate::output::{Action, ActionId, ChildSaId, IkeSaId, Outcome, Path};
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::sa::opened::{Cleartext, Plaintext};
+use crate::sa::task::Wanted;
 use crate::sa::{Core, PlannedChild, Protection, State};
 use crate::timer::Timer;
 use crate::wire::header::{Flags, HeaderFields};
@@ -55,7 +56,7 @@ pub(crate) struct Handshake {
 pub(crate) struct Preparing {
     connection: Arc<Connection>,
     child_sa: ChildSaId,
-    child: Arc<Child>,
+    wanted: Wanted,
     action: ActionId,
 }
 
@@ -63,16 +64,16 @@ pub(crate) struct Preparing {
 pub(crate) fn initiate(
     core: &mut Core,
     connection: Arc<Connection>,
-    child: Option<Arc<Child>>,
+    child: Option<Wanted>,
     cx: &mut Cx<'_>,
 ) -> Result<State, Failure> {
     core.connection = Some(connection.clone());
     match child {
         None => begin(core, connection, None, 1, cx),
-        Some(child) => {
+        Some(wanted) => {
             let child_sa = ChildSaId(cx.unique_ids.child_sa());
             let action = cx.ask(core.id, Action::ReserveSpi { child_sa });
-            Ok(State::Preparing(Preparing { connection, child_sa, child, action }))
+            Ok(State::Preparing(Preparing { connection, child_sa, wanted, action }))
         }
     }
 }
@@ -90,7 +91,12 @@ impl Preparing {
         }
         match outcome {
             Outcome::Spi(spi_in) => {
-                let planned = PlannedChild { id: self.child_sa, child: self.child, spi_in };
+                let planned = PlannedChild {
+                    id: self.child_sa,
+                    child: self.wanted.child,
+                    spi_in,
+                    reqid: self.wanted.reqid,
+                };
                 begin(core, self.connection, Some(planned), 1, cx)
             }
             Outcome::Failed(why) => Err(Failure::Outside(format!("no SPI for the CHILD_SA: {why}"))),
@@ -392,9 +398,14 @@ pub(crate) fn try_again(
     core.reassembly.clear(); // its pieces were under the keys of the attempt before
     core.protection = None;
     core.suite = None;
-    core.path.local.set_port(if connection.local_port == 0 { cx.ports.ike } else { connection.local_port });
-    core.path.remote.set_port(connection.remote_port);
+    reset_ports(&mut core.path, &connection, cx);
     begin(core, connection, planned, attempt.saturating_add(1), cx)
+}
+
+/// The initial exchanges begin on the ports that the connection names (RFC 7296 §2.23).
+pub(crate) fn reset_ports(path: &mut Path, connection: &Connection, cx: &Cx<'_>) {
+    path.local.set_port(if connection.local_port == 0 { cx.ports.ike } else { connection.local_port });
+    path.remote.set_port(connection.remote_port);
 }
 
 enum Restart {

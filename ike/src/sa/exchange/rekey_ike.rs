@@ -304,10 +304,13 @@ impl Successor {
         core.nat_fake = old_core.nat_fake;
         core.requests = std::mem::take(&mut old_core.requests);
         core.wanted = std::mem::take(&mut old_core.wanted);
+        core.heritage = old_core.heritage.take();
         let held = std::mem::replace(&mut old.held, HeldLease::Nothing);
         let mut new = Established::bare(old.connection.clone(), held, sk_d, cx);
         new.children = std::mem::take(&mut old.children);
         new.reauthenticates = old.reauthenticates;
+        new.opened_by_us = old.opened_by_us;
+        new.inherit_renewal(old, core.id, cx);
         // Whether the peer lives is asked by the old one for itself; rekeying is done.
         new.queue = std::mem::take(&mut old.queue)
             .into_iter()
@@ -325,6 +328,7 @@ impl Successor {
         }
         old.successor = Some(core.own_spi());
         new.enders = std::mem::take(&mut old.enders);
+        new.reauthenticators = std::mem::take(&mut old.reauthenticators);
         new.child_enders = std::mem::take(&mut old.child_enders);
         new.child_rekeyers = std::mem::take(&mut old.child_rekeyers);
         new.begin(&mut core, cx);
@@ -371,6 +375,7 @@ fn supersede(established: &mut Established, core: &mut Core, cx: &Cx<'_>) {
     established.rank = Rank::Superseded;
     for timer in [
         Timer::Rekey,
+        Timer::Reauthenticate,
         Timer::Liveness,
         Timer::KeepAlive,
         Timer::ChildRekey,

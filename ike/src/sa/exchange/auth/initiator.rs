@@ -14,6 +14,7 @@ use crate::output::{Action, Outbound};
 use crate::proposal::Proposal;
 use crate::sa::child::{Agreed, Ingredients, Offer, resolve};
 use crate::sa::established::{Established, Installing};
+use crate::sa::exchange::informational::auth_lifetime;
 use crate::sa::exchange::init::{self, Handshake};
 use crate::sa::mobike::{self, Mobility};
 use crate::sa::opened::{Opened, Plaintext};
@@ -116,7 +117,7 @@ impl Sent {
         payloads.auth(AuthMethod::SHARED_KEY, &auth);
         if let Some(offer) = &self.offer {
             if !self.connection.vips.is_empty() {
-                payloads.cp(CfgType::REQUEST, &address_request(&self.connection.vips));
+                payloads.cp(CfgType::REQUEST, &address_request(&core.vips_to_request(&self.connection)));
             }
             offer.write(&mut payloads, |_| {});
         }
@@ -168,7 +169,7 @@ impl Sent {
                 shared: None,
                 nonce_i: &handshake.nonce_i,
                 nonce_r: &handshake.nonce_r,
-                reqid: None,
+                reqid: planned.reqid,
                 virtual_ips: lease.addresses.clone(),
                 outbound: Outbound::Now,
             };
@@ -185,6 +186,9 @@ impl Sent {
         };
         let mut established = Box::new(Established::new(connection, held, handshake.sk_d, core, cx));
         established.mobility = mobility.map(|mobility| Mobility { told, ..mobility });
+        if let Some(lifetime) = opened.payloads.notify(NotifyType::AUTH_LIFETIME).and_then(auth_lifetime) {
+            established.limit_lifetime(lifetime, core, cx);
+        }
         match made {
             None => established.announce(core, cx),
             Some((id, Err(failure))) => {

@@ -44,6 +44,8 @@ pub(crate) struct Answering {
     lease: Lease,
     /// What it says about its addresses, if both want MOBIKE.
     mobility: Option<Mobility>,
+    /// The peer has another IKE SA, which it may be about to replace by this one.
+    has_other: bool,
     stage: Stage,
 }
 
@@ -95,6 +97,7 @@ pub(crate) fn answer(
             connection: peer.connection.clone(),
             local_id: peer.local_id.clone(),
             remote_id: peer.remote_id.clone(),
+            remote: core.path.remote.ip(),
             initial_contact: payloads.notify(NotifyType::INITIAL_CONTACT).is_some(),
         },
     );
@@ -110,6 +113,7 @@ pub(crate) fn answer(
         requested,
         lease: Lease::default(),
         mobility,
+        has_other: false,
         stage: Stage::Unique(action),
     })))
 }
@@ -217,7 +221,10 @@ impl Answering {
         // The stage is consumed; each arm says what comes next.
         match std::mem::replace(&mut self.stage, Stage::Unique(id)) {
             Stage::Unique(_) => match outcome {
-                Outcome::Unique { is_allowed: true } => self.lease(core, cx),
+                Outcome::Unique { is_allowed: true, has_other } => {
+                    self.has_other = has_other;
+                    self.lease(core, cx)
+                }
                 Outcome::Failed(why) => self.refuse(Failure::Authentication(why), core, cx),
                 _ => self.refuse(
                     Failure::Authentication("the peer has an IKE_SA already and unique = keep".into()),
@@ -312,7 +319,7 @@ impl Answering {
             nonce_r: &self.handshake.nonce_r,
             reqid: None,
             virtual_ips: vec![],
-            outbound: Outbound::Now,
+            outbound: if self.has_other { Outbound::Behind } else { Outbound::Now },
         };
         let (child_sa, install) = agreed.install(with, core, cx)?;
         let action = cx.ask(core.id, Action::InstallChild(install));
@@ -351,15 +358,23 @@ impl Answering {
             let told = mobike::announce(&mut reply, core, cx);
             Mobility { told, ..mobility }
         });
-        core.respond(ExchangeType::IKE_AUTH, self.message_id, &reply, self.path, cx)?;
         let held =
             if self.lease.addresses.is_empty() { HeldLease::Nothing } else { HeldLease::Given(self.lease) };
         let mut established =
             Box::new(Established::new(self.connection, held, self.handshake.sk_d, core, cx));
         established.mobility = mobility;
+        if let Some(seconds) = established.auth_lifetime(cx) {
+            reply.notify(NotifyType::AUTH_LIFETIME, &seconds.to_be_bytes()); // RFC 4478 §2
+        }
+        core.respond(ExchangeType::IKE_AUTH, self.message_id, &reply, self.path, cx)?;
         established.announce(core, cx);
         match child {
-            ChildAnswer::Made(child_sa, _) => established.child_installed(*child_sa, core, cx),
+            ChildAnswer::Made(child_sa, _) => {
+                if self.has_other {
+                    established.stand_behind(child_sa.id, core, cx);
+                }
+                established.child_installed(*child_sa, core, cx);
+            }
             ChildAnswer::Refused(failure) => established.decide_on_child_failure(&failure, cx),
             ChildAnswer::NotAsked => {}
         }
