@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ferry_ike::config::{Child, Configuration, Connection};
 use ferry_ike::output::{ChildSaId, Event, IkeSaId};
+use ferry_ike::redirect::Gateway;
 use ferry_ike::status::{Counters, IkeSaStatus};
 use tokio::sync::broadcast;
 
@@ -26,6 +27,9 @@ pub(crate) trait Tunnels: Clone + Send + Sync + 'static {
 
     /// Deletes an IKE_SA; with `force` without waiting for the peer.
     fn terminate_ike(&self, id: IkeSaId, force: bool) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Sends the peer of an IKE_SA to another gateway.
+    fn redirect(&self, id: IkeSaId, gateway: Gateway) -> impl Future<Output = Result<(), String>> + Send;
 
     /// Deletes a CHILD_SA.
     fn terminate_child(&self, id: ChildSaId) -> impl Future<Output = Result<(), String>> + Send;
@@ -109,6 +113,7 @@ pub(crate) mod tests {
         TerminateIke(u64, bool),
         TerminateChild(u64),
         RekeyIke(u64),
+        Redirect(u64, String),
         ReauthenticateIke(u64),
         RekeyChild(u64),
     }
@@ -222,6 +227,10 @@ pub(crate) mod tests {
             let span = tracing::info_span!(target: "ike", "ike_sa", conn = "gw", id = id.0);
             span.in_scope(|| tracing::info!(target: "ike", "deleting IKE_SA gw[{id}]"));
             self.outcome(Told::TerminateIke(id.0, force)).await
+        }
+
+        async fn redirect(&self, id: IkeSaId, gateway: Gateway) -> Result<(), String> {
+            self.outcome(Told::Redirect(id.0, gateway.to_string())).await
         }
 
         async fn terminate_child(&self, id: ChildSaId) -> Result<(), String> {

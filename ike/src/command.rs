@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::config::{Child, Configuration, Connection};
 use crate::output::{ChildSaId, IkeSaId, Path, RequestId};
+use crate::redirect::Gateway;
 
 /// An order to an endpoint.
 ///
@@ -48,6 +49,16 @@ pub enum Command {
         request: RequestId,
         /// Which.
         child_sa: ChildSaId,
+    },
+    /// Send the peer of an IKE SA to another gateway (RFC 5685 §5). It is completed when the peer has heard it; the peer
+    /// then ends the IKE SA, or we do if it takes its time.
+    Redirect {
+        /// Whom to tell.
+        request: RequestId,
+        /// Which.
+        ike_sa: IkeSaId,
+        /// Where to.
+        gateway: Gateway,
     },
     /// Delete an IKE SA and all its children.
     TerminateIkeSa {

@@ -150,6 +150,8 @@ pub struct Settings {
     pub delete_rekeyed_delay: Duration,
     /// An IKE SA whose first CHILD_SA comes to nothing is deleted.
     pub close_ike_on_child_failure: bool,
+    /// As a client we go to another gateway where ours sends us (RFC 5685).
+    pub follow_redirects: bool,
     /// An IKE SA that is to authenticate again is deleted when the new one stands, not before.
     pub make_before_break: bool,
     /// An IKE SA is deleted when its last CHILD_SA has been idle for too long.
@@ -175,6 +177,7 @@ impl Default for Settings {
             check_current_path: false,                    // charon.check_current_path
             delete_rekeyed_delay: Duration::from_secs(5), // charon.delete_rekeyed_delay
             close_ike_on_child_failure: false,
+            follow_redirects: true,  // charon.follow_redirects
             make_before_break: true, // charon's since 6.0: nothing is lost on the way
             inactivity_close_ike: false,
         }
@@ -399,6 +402,19 @@ pub enum ChildAction {
     Start,
 }
 
+/// Whether IKE SAs are made without a CHILD_SA at first (RFC 6023).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Childless {
+    /// As responder, and as initiator where there is no child to make.
+    Allow,
+    /// The same, and as initiator with every peer that takes it.
+    Prefer,
+    /// In either role, or not at all.
+    Force,
+    /// Not as responder.
+    Never,
+}
+
 /// One peer, or a kind of peer: swanctl.conf's `connections.<name>`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
@@ -430,6 +446,8 @@ pub struct Connection {
     pub keyingtries: u32,
     /// Several IKE SAs with the same peer.
     pub unique: Unique,
+    /// IKE SAs without a CHILD_SA at first.
+    pub childless: Childless,
     /// When the IKE SA is to be rekeyed; `None` for never.
     pub rekey_time: Option<Duration>,
     /// When the IKE SA is to be made anew with authentication; `None` for never.

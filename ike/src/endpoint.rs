@@ -190,6 +190,10 @@ impl Endpoint {
                 let spi = self.spi_of_child(child_sa).ok_or(CommandError::NoSuchChildSa(child_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.rekey_child(child_sa, request, cx));
             }
+            Command::Redirect { request, ike_sa, gateway } => {
+                let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.redirect(gateway, request, cx));
+            }
             Command::TerminateIkeSa { request, ike_sa, force } => {
                 let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.terminate(request, force, cx));

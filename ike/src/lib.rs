@@ -14,6 +14,7 @@ pub mod lease;
 pub mod natt;
 pub mod output;
 pub mod proposal;
+pub mod redirect;
 mod sa;
 pub mod selector;
 #[cfg(feature = "sim")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::{Child, Connection, Lease, Mode};
 use crate::crypto::{ChildKeyMaterial, EspSuite};
 use crate::identity::Identity;
+use crate::redirect::Gateway;
 use crate::selector::TrafficSelector;
 use crate::status::{ChildSaStatus, IkeSaStatus};
 use crate::wire::registry::Spi;
@@ -129,6 +130,13 @@ pub enum Action {
         /// Which.
         addresses: Vec<IpAddr>,
     },
+    /// Find out from where to where an IKE SA is opened with another gateway: [`Outcome::Path`].
+    FindPath {
+        /// What it is opened for.
+        connection: Arc<Connection>,
+        /// The peer.
+        gateway: Gateway,
+    },
     /// May this peer have (another) IKE SA? Others of the same identities are found wherever they live, and
     /// ended where the policy says so: [`Outcome::Unique`].
     CheckUnique {
@@ -239,6 +247,8 @@ pub enum Outcome {
         /// Between which addresses packets can go, the best first; ours and then the peer's.
         pairs: Vec<(IpAddr, IpAddr)>,
     },
+    /// From where to where.
+    Path(Path),
     /// When each of the CHILD_SAs last carried a packet. Those that are gone are left out.
     Used(Vec<LastUse>),
     /// It could not be done; the sentence says why.

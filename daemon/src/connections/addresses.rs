@@ -10,7 +10,7 @@ use ferry_ike::config::{AddressPattern, Connection};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads one pattern, or says what was expected. A name is not looked up.
-pub(super) fn parse(text: &str) -> Result<AddressPattern, String> {
+pub(crate) fn parse(text: &str) -> Result<AddressPattern, String> {
     match text {
         "%any" => return Ok(AddressPattern::Any),
         "%any4" | "0.0.0.0" => return Ok(AddressPattern::AnyV4),

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferry_ike::config::{AddressPattern, Child, Connection, Fragmentation, Ports, Unique, Version};
+use ferry_ike::config::{
+    AddressPattern, Child, Childless, Connection, Fragmentation, Ports, Unique, Version,
+};
 use ferry_ike::proposal::Proposal;
 use ferry_ike::wire::registry::ProtocolId;
 use ferry_vici::Section;
@@ -49,6 +51,7 @@ struct Draft<'a> {
     dpd_timeout: Duration,
     keyingtries: u32,
     unique: Unique,
+    childless: Childless,
     reauth_time: Option<Duration>,
     rekey_time: Option<Duration>,
     over_time: Option<Duration>,
@@ -77,6 +80,7 @@ impl Default for Draft<'_> {
             dpd_timeout: Duration::ZERO,
             keyingtries: 1,
             unique: Unique::No,
+            childless: Childless::Allow,
             reauth_time: None,
             rekey_time: None,
             over_time: None,
@@ -121,6 +125,15 @@ impl<'a> Draft<'a> {
                 ];
                 self.unique = key.choice(&choices)?;
             }
+            "childless" => {
+                let choices = [
+                    ("allow", Childless::Allow),
+                    ("prefer", Childless::Prefer),
+                    ("force", Childless::Force),
+                    ("never", Childless::Never),
+                ];
+                self.childless = key.choice(&choices)?;
+            }
             "reauth_time" => self.reauth_time = Some(key.time()?),
             "rekey_time" => self.rekey_time = Some(key.time()?),
             "over_time" => self.over_time = Some(key.time()?),
@@ -143,12 +156,6 @@ impl<'a> Draft<'a> {
             "dscp" => {
                 if key.read("six binary digits", values::dscp)? != 0 {
                     self.remarks.push(key.remark("IKE messages are sent with DSCP 000000"));
-                }
-            }
-            "childless" => {
-                let choices = [("allow", false), ("never", false), ("prefer", true), ("force", true)];
-                if key.choice(&choices)? {
-                    self.remarks.push(key.remark("the first CHILD_SA is made with the IKE_SA"));
                 }
             }
             "ppk_id" => return Err(key.unsupported("there are no post-quantum pre-shared keys")),
@@ -247,6 +254,7 @@ impl<'a> Draft<'a> {
             dpd_delay: nonzero(self.dpd_delay),
             keyingtries: self.keyingtries,
             unique: self.unique,
+            childless: self.childless,
             rekey_time: nonzero(times.rekey),
             reauth_time: nonzero(times.reauth),
             over_time: times.over,
@@ -471,9 +479,9 @@ mod tests {
 
     #[test]
     fn what_nobody_is_worse_protected_without_is_remarked_on() {
-        let section = psk().with("dscp", "101110").with("childless", "force");
+        let section = psk().with("dscp", "101110");
         let remarks = parse("gw", &section, &DEFAULTS).unwrap().remarks;
-        assert_eq!(remarks.len(), 2, "{remarks:?}");
+        assert_eq!(remarks.len(), 1, "{remarks:?}");
         assert_eq!(
             remarks[0],
             "connections.gw.dscp = 101110 has no effect yet: IKE messages are sent with DSCP 000000"

@@ -15,7 +15,7 @@ mod proposals;
 mod schema;
 mod values;
 
-pub(crate) use addresses::{Occasion, display as display_address, resolve};
+pub(crate) use addresses::{Occasion, display as display_address, parse as parse_address, resolve};
 pub(crate) use connection::parse;
 pub(crate) use error::ConfigError;
 pub(crate) use proposals::supports;

@@ -104,9 +104,10 @@ impl<P: DataPlane> Steward<P> {
                 self.routing.remove_virtual_ips(&lease).await;
                 Ok(Outcome::Done)
             }
-            Action::Lease { .. } | Action::ReleaseLease { .. } | Action::CheckUnique { .. } => {
-                Err("this is not the data plane's to do".into())
-            }
+            Action::FindPath { .. }
+            | Action::Lease { .. }
+            | Action::ReleaseLease { .. }
+            | Action::CheckUnique { .. } => Err("this is not the data plane's to do".into()),
         }
     }
 

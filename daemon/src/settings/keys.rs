@@ -131,7 +131,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("signature_authentication_constraints", not_yet("yes", CERTIFICATES)),
     ("rsa_pss", not_yet("no", CERTIFICATES)),
     ("rsa_pss_trailerfield", not_yet("no", CERTIFICATES)),
-    ("follow_redirects", not_yet("no", "redirects are not followed")),
+    ("follow_redirects", Honoured),
     ("reuse_ikesa", Honoured),
     ("make_before_break", Honoured),
     ("close_ike_on_child_failure", Honoured),

@@ -102,6 +102,7 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
         delete_rekeyed_delay: from.seconds("delete_rekeyed_delay", default.delete_rekeyed_delay)?,
         close_ike_on_child_failure: from
             .bool("close_ike_on_child_failure", default.close_ike_on_child_failure)?,
+        follow_redirects: from.bool("follow_redirects", default.follow_redirects)?,
         make_before_break: from.bool("make_before_break", default.make_before_break)?,
         inactivity_close_ike: from.bool("inactivity_close_ike", default.inactivity_close_ike)?,
         ..default

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ferry_ike::Path;
 use ferry_ike::config::{AddressPattern, Connection, Ports};
+use ferry_ike::redirect::Gateway;
 
 use crate::dataplane::DataPlaneHandle;
 
@@ -18,6 +19,34 @@ pub(super) async fn path(
     let remote = first_address(&connection.remote_addrs, configured).await.ok_or_else(|| {
         format!("connections.{name}.remote_addrs has no address to initiate to, expected an address or a name that resolves")
     })?;
+    path_to(connection, remote, ports, dataplane).await
+}
+
+/// The same with another gateway, to which the peer has sent us.
+pub(super) async fn path_to_gateway(
+    connection: &Connection,
+    gateway: &Gateway,
+    ports: Ports,
+    dataplane: &DataPlaneHandle,
+) -> Result<Path, String> {
+    let pattern = match gateway {
+        Gateway::Address(address) => AddressPattern::Host(*address),
+        Gateway::Name(name) => AddressPattern::Name(name.clone(), Vec::new()),
+    };
+    let configured = first_address(&connection.local_addrs, None).await;
+    let remote = first_address(&[pattern], configured).await.ok_or_else(|| {
+        format!("we are redirected to {gateway}, which has no address that can be reached from ours")
+    })?;
+    path_to(connection, remote, ports, dataplane).await
+}
+
+async fn path_to(
+    connection: &Connection,
+    remote: IpAddr,
+    ports: Ports,
+    dataplane: &DataPlaneHandle,
+) -> Result<Path, String> {
+    let name = &connection.name;
     let local = match first_address(&connection.local_addrs, Some(remote)).await {
         Some(local) => local,
         None => dataplane.source_towards(remote).await?,

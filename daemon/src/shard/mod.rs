@@ -22,6 +22,7 @@ use ferry_ike::config::{
 use ferry_ike::cookie::HalfOpenTotal;
 use ferry_ike::crypto::CryptoProvider;
 use ferry_ike::output::{ChildSaId, IkeSaId, RequestId};
+use ferry_ike::redirect::Gateway;
 use ferry_ike::status::{Counters, IkeSaStatus};
 use ferry_ike::{ActionId, Command, CommandError, Endpoint, Event, Outcome, Path};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -185,6 +186,11 @@ impl Shards {
     /// Deletes an IKE SA and waits until it is gone.
     pub(crate) async fn terminate_ike(&self, ike_sa: IkeSaId, force: bool) -> Result<(), String> {
         self.find(|request| Command::TerminateIkeSa { request, ike_sa, force }).await
+    }
+
+    /// Sends the peer of an IKE SA to another gateway and waits until it has heard that.
+    pub(crate) async fn redirect(&self, ike_sa: IkeSaId, gateway: Gateway) -> Result<(), String> {
+        self.find(|request| Command::Redirect { request, ike_sa, gateway: gateway.clone() }).await
     }
 
     /// Deletes a CHILD_SA and waits until it is gone.

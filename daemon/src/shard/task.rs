@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::registry::{Registry, Verdict};
-use super::{Input, Shards};
+use super::{Inner, Input, Shards, initiate};
 use crate::dataplane::{DataPlaneHandle, ReplyTo};
 use crate::net::Sockets;
 use crate::pools::Leases;
@@ -125,6 +125,16 @@ impl Outside {
                         Some(Outcome::Unique { is_allowed: true, has_other: true })
                     }
                 }
+            }
+            Action::FindPath { connection, gateway } => {
+                let (shards, reply) = (self.shards.clone(), self.reply_to(id));
+                // A name may take its time to be looked up.
+                tokio::spawn(async move {
+                    let Inner { ports, dataplane, .. } = &*shards.inner;
+                    let path = initiate::path_to_gateway(&connection, &gateway, *ports, dataplane).await;
+                    reply(path.map_or_else(Outcome::Failed, Outcome::Path));
+                });
+                None
             }
             Action::ReserveSpi { .. }
             | Action::InstallChild(_)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ferry_ike::Event;
 use ferry_ike::config::{Child, Configuration, Connection};
 use ferry_ike::output::{ChildSaId, IkeSaId};
+use ferry_ike::redirect::Gateway;
 use ferry_ike::status::{Counters, IkeSaStatus};
 use tokio::sync::broadcast;
 
@@ -23,6 +24,10 @@ impl Tunnels for Shards {
 
     async fn terminate_ike(&self, id: IkeSaId, force: bool) -> Result<(), String> {
         Shards::terminate_ike(self, id, force).await
+    }
+
+    async fn redirect(&self, id: IkeSaId, gateway: Gateway) -> Result<(), String> {
+        Shards::redirect(self, id, gateway).await
     }
 
     async fn terminate_child(&self, id: ChildSaId) -> Result<(), String> {

@@ -22,6 +22,7 @@ use std::time::Instant;
 use tracing::{debug, info};
 
 pub(crate) use self::exchange::init::{answer as answer_init, reject as reject_init};
+use self::exchange::redirect::Redirects;
 use self::fragment::Reassembly;
 pub(crate) use self::mobike::Whereabouts;
 pub(crate) use self::opened::Cleartext;
@@ -71,6 +72,10 @@ pub(crate) struct Core {
     pub(crate) wanted: Vec<Wanted>,
     /// What it has from the IKE SA that it is made in the place of.
     pub(crate) heritage: Option<Heritage>,
+    /// As initiator: the gateways that have sent us on.
+    pub(crate) redirects: Redirects,
+    /// As responder: the peer goes where it is sent.
+    pub(crate) can_be_redirected: bool,
     /// When a new authenticated message last came.
     pub(crate) heard: Instant,
 }
@@ -88,6 +93,13 @@ pub(crate) struct PlannedChild {
     pub(crate) spi_in: Spi,
     /// The reqid it must have; `None` for a new one.
     pub(crate) reqid: Option<u32>,
+}
+
+impl PlannedChild {
+    /// The same, to be made in another way.
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted { reqid: self.reqid, ..Wanted::new(self.child.clone(), None) }
+    }
 }
 
 /// Addresses that go back to where they came from when the SA ends.
@@ -135,6 +147,8 @@ impl Core {
             requests: Vec::new(),
             wanted: Vec::new(),
             heritage: None,
+            redirects: Redirects::default(),
+            can_be_redirected: false,
             heard: now,
         }
     }

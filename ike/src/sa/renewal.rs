@@ -11,12 +11,14 @@ use std::sync::Arc;
 use super::child::ChildSa;
 use super::established::Established;
 use super::exchange::init;
+use super::exchange::redirect::Redirects;
 use super::task::Wanted;
 use super::{Core, IkeSa, State};
 use crate::config::Connection;
 use crate::context::{Cx, draw_ike_spi};
 use crate::crypto::Role;
 use crate::output::{Event, IkeSaId, Path, RequestId};
+use crate::redirect::Gateway;
 use crate::wire::registry::IkeSpi;
 
 /// What an IKE SA has from the one that it is made in the place of.
@@ -62,6 +64,9 @@ pub(crate) struct Renewal {
     children: Vec<Wanted>,
     vips: Vec<IpAddr>,
     path: Path,
+    redirects: Redirects,
+    /// With whom, if it is another gateway.
+    gateway: Option<Gateway>,
     requests: Vec<RequestId>,
 }
 
@@ -83,8 +88,19 @@ impl Renewal {
             children: children.collect(),
             vips: old.virtual_ips(),
             path: core.path,
+            redirects: core.redirects.clone(),
+            gateway: None,
             requests,
         }
+    }
+
+    /// The same with another gateway, whose addresses are others.
+    pub(crate) fn with(mut self, gateway: Option<Gateway>) -> Self {
+        if gateway.is_some() {
+            self.vips.clear();
+        }
+        self.gateway = gateway;
+        self
     }
 
     /// Begins with it. The number of the new IKE SA.
@@ -95,6 +111,7 @@ impl Renewal {
         let mut core = Core::new(id, Role::Initiator, spi_i, IkeSpi::ZERO, self.path, cx.now);
         core.connection = Some(self.connection.clone());
         core.requests = self.requests;
+        core.redirects = self.redirects;
         core.heritage = Some(Heritage {
             predecessor,
             vips: self.vips,
@@ -103,7 +120,10 @@ impl Renewal {
         let first = if self.children.is_empty() { None } else { Some(self.children.remove(0)) };
         core.wanted = self.children;
         let mut ike_sa = IkeSa { core, state: State::Gone };
-        ike_sa.initiate(self.connection, first, cx);
+        match self.gateway {
+            None => ike_sa.initiate(self.connection, first, cx),
+            Some(gateway) => ike_sa.follow(self.connection, first, gateway, cx),
+        }
         if !ike_sa.is_gone() {
             cx.born.push(ike_sa);
         }

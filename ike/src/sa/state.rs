@@ -15,7 +15,8 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::established::{Established, Rank};
-use super::exchange::{auth, init};
+use super::exchange::redirect::Redirecting;
+use super::exchange::{auth, init, redirect};
 use super::opened::{Cleartext, Plaintext};
 use super::renewal::Word;
 use super::task::Wanted;
@@ -26,6 +27,7 @@ use crate::context::Cx;
 use crate::crypto::Role;
 use crate::error::Failure;
 use crate::output::{ActionId, ChildDown, ChildSaId, Event, Outcome, Path, RequestId};
+use crate::redirect::Gateway;
 use crate::status::{IkeSaState, IkeSaStatus};
 use crate::timer::Timer;
 use crate::wire::PayloadWriter;
@@ -42,6 +44,8 @@ pub(crate) enum State {
     Preparing(init::Preparing),
     /// Initiator: IKE_SA_INIT is on its way.
     InitSent(Box<init::Sent>),
+    /// Initiator: the gateway has sent us to another one.
+    Redirecting(Box<Redirecting>),
     /// Initiator: IKE_AUTH is on its way.
     AuthSent(Box<auth::Sent>),
     /// Responder: IKE_SA_INIT was answered; the peer may authenticate now.
@@ -97,9 +101,7 @@ impl IkeSa {
                 let lacks_addresses = needs_addresses && established.virtual_ips().is_empty();
                 self.stands() && !established.is_ending() && !lacks_addresses
             }
-            State::Preparing(_) => true,
-            State::InitSent(sent) => !needs_addresses || sent.planned.is_some(),
-            State::AuthSent(sent) => !needs_addresses || sent.planned.is_some(),
+            State::Preparing(_) | State::InitSent(_) | State::AuthSent(_) | State::Redirecting(_) => true,
             State::InitAnswered(_) | State::AuthAnswering(_) | State::Closed | State::Gone => false,
         }
     }
@@ -210,6 +212,7 @@ impl IkeSa {
     pub(crate) fn handle_outcome(&mut self, id: ActionId, outcome: Outcome, cx: &mut Cx<'_>) {
         let result = match mem::replace(&mut self.state, State::Gone) {
             State::Preparing(preparing) => preparing.handle_outcome(&mut self.core, id, outcome, cx),
+            State::Redirecting(redirecting) => redirecting.handle_outcome(&mut self.core, id, outcome, cx),
             State::AuthAnswering(answering) => answering.handle_outcome(&mut self.core, id, outcome, cx),
             State::Established(established) => established.handle_outcome(&mut self.core, id, outcome, cx),
             state => Ok(state),
@@ -289,6 +292,18 @@ impl IkeSa {
         self.settle(result, cx);
     }
 
+    /// Starts it with another gateway than the one before.
+    pub(crate) fn follow(
+        &mut self,
+        connection: Arc<Connection>,
+        child: Option<Wanted>,
+        gateway: Gateway,
+        cx: &mut Cx<'_>,
+    ) {
+        let result = redirect::follow(&mut self.core, connection, child, gateway, cx);
+        self.settle(result, cx);
+    }
+
     /// Makes a further child in it, as soon as it stands.
     pub(crate) fn reuse(&mut self, child: Option<Arc<Child>>, request: RequestId, cx: &mut Cx<'_>) {
         let is_established = matches!(self.state, State::Established(_));
@@ -319,6 +334,21 @@ impl IkeSa {
         } else {
             let result = Err("the IKE_SA is not established".into());
             cx.tell(Event::Completed { request, result });
+        }
+    }
+
+    /// Sends the peer to another gateway at the order of an operator.
+    pub(crate) fn redirect(&mut self, gateway: Gateway, request: RequestId, cx: &mut Cx<'_>) {
+        let result = if !self.stands() {
+            Err("the IKE_SA is not established")
+        } else if !self.core.can_be_redirected {
+            Err("the peer does not follow redirects")
+        } else {
+            Ok(())
+        };
+        match result {
+            Ok(()) => self.established(cx, |established, _, _| established.redirect(gateway, request)),
+            Err(why) => cx.tell(Event::Completed { request, result: Err(why.into()) }),
         }
     }
 
@@ -438,7 +468,7 @@ impl IkeSa {
         Some(match &self.state {
             State::Closed | State::Gone => return None,
             State::Established(established) => established.status(&self.core),
-            State::Preparing(_) => self.status(IkeSaState::Created),
+            State::Preparing(_) | State::Redirecting(_) => self.status(IkeSaState::Created),
             State::InitSent(_) => IkeSaStatus {
                 tasks_active: vec!["IKE_INIT", "IKE_AUTH", "CHILD_CREATE"],
                 ..self.status(IkeSaState::Connecting)
@@ -467,7 +497,11 @@ impl State {
             Self::InitSent(sent) => sent.give_back(core, cx),
             Self::AuthSent(sent) => sent.give_back(core, cx),
             Self::AuthAnswering(answering) => answering.give_back(core, cx),
-            Self::InitAnswered(_) | Self::Established(_) | Self::Closed | Self::Gone => {}
+            Self::Redirecting(_)
+            | Self::InitAnswered(_)
+            | Self::Established(_)
+            | Self::Closed
+            | Self::Gone => {}
         }
     }
 }

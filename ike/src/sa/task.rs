@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::exchange::{create_child, rekey_ike};
 use crate::config::Child;
 use crate::output::{ChildSaId, RequestId};
+use crate::redirect::Gateway;
 use crate::wire::registry::{ExchangeType, Spi};
 
 /// What we want to ask the peer.
@@ -30,6 +31,8 @@ pub(crate) enum Task {
     RekeyChild(ChildSaId),
     /// The successor of the IKE SA.
     RekeyIkeSa,
+    /// The peer is sent to another gateway.
+    Redirect(Gateway, RequestId),
     /// The IKE SA is made anew, with authentication.
     Reauthenticate,
     /// It has everything that the one before it had, which may go. Nobody is asked for that.
@@ -68,6 +71,7 @@ impl Task {
             Self::CreateChild(_) => "CHILD_CREATE",
             Self::RekeyChild(_) => "CHILD_REKEY",
             Self::RekeyIkeSa => "IKE_REKEY",
+            Self::Redirect(..) => "IKE_REDIRECT",
             Self::Reauthenticate => "IKE_REAUTH",
             Self::Succeed => "IKE_REAUTH_COMPLETE",
             Self::DeleteIkeSa => "IKE_DELETE",
@@ -89,6 +93,7 @@ impl Task {
             | Self::CheckRoutability
             | Self::DisownChild(_)
             | Self::CreateChild(_)
+            | Self::Redirect(..)
             | Self::Succeed
             | Self::DeleteIkeSa => false,
         }
@@ -103,6 +108,7 @@ impl Task {
     pub(crate) fn into_request(self) -> Option<RequestId> {
         match self {
             Self::CreateChild(wanted) => wanted.request,
+            Self::Redirect(_, request) => Some(request),
             // Who waits for these is kept with what they are about.
             Self::Liveness
             | Self::UpdateAddresses

@@ -193,6 +193,10 @@ impl Host {
                 Outcome::Unique { is_allowed, has_other }
             }
             Action::FindPaths { current, remotes } => self.find_paths(current, &remotes),
+            Action::FindPath { connection, gateway } => match self.outside.look_up(&gateway) {
+                Some(remote) => Outcome::Path(self.path(&connection, remote)),
+                None => Outcome::Failed(format!("looking up {gateway} failed")),
+            },
             action => self.outside.perform(action, now),
         }
     }

@@ -9,6 +9,7 @@ use crate::config::Lease;
 use crate::identity::Identity;
 use crate::lease::{Pool, Pools};
 use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, LastUse, Outbound, Outcome};
+use crate::redirect::Gateway;
 use crate::wire::registry::Spi;
 
 /// The kinds of [`Action`].
@@ -28,6 +29,8 @@ pub enum ActionKind {
     FindPaths,
     /// [`Action::QueryUse`].
     QueryUse,
+    /// [`Action::FindPath`].
+    FindPath,
     /// [`Action::Lease`].
     Lease,
     /// [`Action::ReleaseLease`].
@@ -52,6 +55,7 @@ impl ActionKind {
             Action::RemoveChild { .. } => Self::RemoveChild,
             Action::FindPaths { .. } => Self::FindPaths,
             Action::QueryUse { .. } => Self::QueryUse,
+            Action::FindPath { .. } => Self::FindPath,
             Action::Lease { .. } => Self::Lease,
             Action::ReleaseLease { .. } => Self::ReleaseLease,
             Action::CheckUnique { .. } => Self::CheckUnique,
@@ -79,6 +83,8 @@ pub struct Outside {
     pools: Pools,
     manners: BTreeMap<ActionKind, Manner>,
     last_spi: u32,
+    /// Addresses by DNS name.
+    names: BTreeMap<String, IpAddr>,
     /// Counts the times that traffic was moved to another CHILD_SA.
     moves: u64,
     /// What an endpoint must never ask.
@@ -105,6 +111,19 @@ impl Outside {
             Some(manner) => self.manners.insert(kind, manner),
             None => self.manners.remove(&kind),
         };
+    }
+
+    /// Lets DNS know a name.
+    pub fn name(&mut self, name: &str, address: IpAddr) {
+        self.names.insert(name.to_owned(), address);
+    }
+
+    /// What DNS says of a gateway.
+    pub(super) fn look_up(&self, gateway: &Gateway) -> Option<IpAddr> {
+        match gateway {
+            Gateway::Address(address) => Some(*address),
+            Gateway::Name(name) => self.names.get(name).copied(),
+        }
     }
 
     /// The CHILD_SAs in the data plane, oldest first.
@@ -276,6 +295,8 @@ impl Outside {
                 }
                 Outcome::Done
             }
+            // This is not for us either: we do not know where we are.
+            Action::FindPath { .. } => Outcome::Failed("nobody knows the way".into()),
             Action::CheckUnique { .. } => Outcome::Unique { is_allowed: true, has_other: false },
             Action::FindPaths { .. } => Outcome::Failed("a host has paths".into()),
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    AddressPattern, AuthClass, Child, ChildAction, Configuration, Connection, CopyDscp, Fragmentation,
-    LocalAuth, Mode, Processing, RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix, Unique, Version,
-    Volume,
+    AddressPattern, AuthClass, Child, ChildAction, Childless, Configuration, Connection, CopyDscp,
+    Fragmentation, LocalAuth, Mode, Processing, RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix,
+    Unique, Version, Volume,
 };
 use crate::crypto::Secret;
 use crate::identity::Identity;
@@ -260,6 +260,7 @@ fn connection(name: &str) -> Connection {
         dpd_delay: None,
         keyingtries: 1,
         unique: Unique::No,
+        childless: Childless::Allow,
         rekey_time: None,
         reauth_time: None,
         over_time: Duration::ZERO,

@@ -289,6 +289,11 @@ impl World {
         self.events(gateway);
     }
 
+    /// Lets the DNS of a host know a name.
+    pub fn name(&mut self, host: HostId, name: &str, at: &str) {
+        self.host_mut(host).outside.name(name, address(at));
+    }
+
     /// Ends an IKE SA.
     pub fn terminate(&mut self, host: HostId, ike_sa: IkeSaId) -> RequestId {
         let request = self.next_request();

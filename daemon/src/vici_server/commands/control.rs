@@ -1,4 +1,4 @@
-//! `initiate`, `terminate`, `rekey`, and what there is not yet: `redirect`, `install`, `uninstall`.
+//! `initiate`, `terminate`, `rekey`, and what there is not yet: `install`, `uninstall`.
 
 use std::time::Duration;
 
@@ -255,10 +255,6 @@ pub(super) async fn rekey<T: Tunnels>(message: &Message, control: &Control<T>) -
         .with("success", if error.is_none() { "yes" } else { "no" })
         .with("matches", targets.len())
         .with_some("errmsg", error)
-}
-
-pub(super) fn redirect() -> Message {
-    failure("redirecting peers to another gateway (RFC 5685) is not supported yet")
 }
 
 pub(super) fn install() -> Message {

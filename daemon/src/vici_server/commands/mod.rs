@@ -6,6 +6,7 @@ mod credentials;
 mod information;
 mod listing;
 mod pools;
+mod redirect;
 
 use ferry_vici::Message;
 
@@ -58,7 +59,7 @@ pub(super) async fn run<T: Tunnels>(
         "initiate" => control::initiate(message, client, control).await,
         "terminate" => control::terminate(message, client, control).await,
         "rekey" => control::rekey(message, control).await,
-        "redirect" => control::redirect(),
+        "redirect" => redirect::redirect(message, control).await,
         "install" | "uninstall" => control::install(),
 
         "list-sas" => listing::sas(message, client, control).await,

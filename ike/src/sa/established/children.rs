@@ -8,7 +8,7 @@ use super::{Established, Installing};
 use crate::config::Child;
 use crate::context::Cx;
 use crate::error::Failure;
-use crate::output::{Action, ChildDown, ChildSaId, Event, Outbound, Outcome, RequestId};
+use crate::output::{Action, ActionId, ChildDown, ChildSaId, Event, Outbound, Outcome, RequestId};
 use crate::sa::child::ChildSa;
 use crate::sa::task::{Task, Wanted};
 use crate::sa::{Core, HeldLease};
@@ -19,6 +19,21 @@ impl Established {
     pub(crate) fn install(&mut self, child_sa: ChildSa, installing: Installing) {
         self.children.push(child_sa);
         self.installing = Some(installing);
+    }
+
+    /// Takes virtual IPs that are being installed, for CHILD_SAs that come later.
+    pub(crate) fn install_addresses(&mut self, action: ActionId) {
+        self.installing = Some(Installing { action, child_sa: None, then: None });
+    }
+
+    fn addresses_installed(&mut self, outcome: Outcome, core: &mut Core, cx: &mut Cx<'_>) {
+        let mut requests = std::mem::take(&mut core.requests);
+        if let Outcome::Failed(why) = outcome {
+            info!(target: "ike", "installing virtual IPs failed, keeping IKE_SA: {why}");
+            self.held = HeldLease::Nothing;
+            return cx.complete(&mut requests, &Err(format!("installing virtual IPs failed: {why}")));
+        }
+        cx.complete(&mut requests, &Ok(()));
     }
 
     /// Takes a CHILD_SA that the data plane has.
@@ -58,7 +73,7 @@ impl Established {
 
     pub(super) fn handle_installed(&mut self, outcome: Outcome, core: &mut Core, cx: &mut Cx<'_>) {
         let Some(installing) = self.installing.take() else { return };
-        let id = installing.child_sa;
+        let Some(id) = installing.child_sa else { return self.addresses_installed(outcome, core, cx) };
         if let Outcome::Failed(why) = outcome {
             info!(target: "ike", "installing the CHILD_SA failed, keeping IKE_SA: {why}");
             if installing.then.is_some() {
@@ -125,7 +140,7 @@ impl Established {
                 && child.outbound == Outbound::Now;
             child.state = ChildSaState::Deleting;
             child.remove(core, cx);
-            if self.installing.as_ref().is_some_and(|installing| installing.child_sa == id) {
+            if self.installing.as_ref().is_some_and(|installing| installing.child_sa == Some(id)) {
                 // Nothing follows from its outcome any more.
                 self.installing = None;
                 let mut requests = std::mem::take(&mut core.requests);

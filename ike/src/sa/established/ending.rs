@@ -33,7 +33,7 @@ impl Established {
 
     /// Nothing is to take its place.
     pub(crate) fn forget_renewal(&mut self) {
-        if let Some(Renewing::Next(requests)) = self.renewing.take() {
+        if let Some(Renewing::Next(requests, _)) = self.renewing.take() {
             self.reauthenticators.extend(requests);
         }
     }
@@ -77,10 +77,11 @@ impl Established {
             (Some(ending), _) => ending,
             // The children are there again in a moment, or the new one says that they are not.
             (None, Some(Renewing::Meanwhile(_))) => ChildDown::Terminated,
+            (None, _) if self.is_redirected => ChildDown::Terminated,
             (None, _) => why,
         };
         let renewal = match self.renewing.take() {
-            Some(Renewing::Next(requests)) => Some(Renewal::of(self, core, requests)),
+            Some(Renewing::Next(requests, gateway)) => Some(Renewal::of(self, core, requests).with(gateway)),
             Some(Renewing::Meanwhile(_)) | None => None,
         };
         core.disclaim_heritage(self.enders.is_empty(), cx);

@@ -3,7 +3,8 @@
 //! Everything here is data. An exchange is a [`Task`] waiting for its turn in the message window (`work`); what the
 //! peer asks is answered by a function in `exchange`. CHILD_SAs come and go in `children`, the IKE SA itself in
 //! `ending`; `liveness` asks whether the peer is there, `moving` follows it where it goes, `inactivity` ends what is
-//! idle, `reauth` makes it all anew when the ends must prove again who they are.
+//! idle, `reauth` makes it all anew when the ends must prove again who they are,
+//! `redirect` sends the peer, or goes, to another gateway.
 
 mod children;
 mod ending;
@@ -11,6 +12,7 @@ mod inactivity;
 mod liveness;
 mod moving;
 mod reauth;
+mod redirect;
 mod work;
 
 pub(in crate::sa) use self::ending::LINGER;
@@ -65,6 +67,8 @@ pub(crate) struct Established {
     resends: bool,
     /// The IKE SA that took the place of this one.
     pub(in crate::sa) successor: Option<IkeSpi>,
+    /// The peer was sent to another gateway, and will not need it any longer.
+    is_redirected: bool,
     /// The CHILD_SA that stands behind one that the peer had before.
     behind: Option<ChildSaId>,
     /// Another IKE SA is to take its place, or is about to.
@@ -100,18 +104,24 @@ pub(crate) enum Rank {
 /// A CHILD_SA on its way into the data plane, after the peer has agreed to it.
 pub(crate) struct Installing {
     action: ActionId,
-    child_sa: ChildSaId,
+    /// `None` for virtual IPs alone.
+    child_sa: Option<ChildSaId>,
     /// What follows once the virtual IPs are there.
     then: Option<Box<ChildInstall>>,
 }
 
 impl Installing {
     pub(crate) fn child(action: ActionId, child_sa: ChildSaId) -> Self {
-        Self { action, child_sa, then: None }
+        Self { action, child_sa: Some(child_sa), then: None }
     }
 
     pub(crate) fn virtual_ips(action: ActionId, child_sa: ChildSaId, then: Box<ChildInstall>) -> Self {
-        Self { action, child_sa, then: Some(then) }
+        Self { action, child_sa: Some(child_sa), then: Some(then) }
+    }
+
+    /// CHILD_SAs are made with these addresses, once they are there.
+    pub(super) fn is_for_addresses(&self) -> bool {
+        self.child_sa.is_none()
     }
 }
 
@@ -154,6 +164,7 @@ impl Established {
             updating: Vec::new(),
             resends: false,
             successor: None,
+            is_redirected: false,
             behind: None,
             renewing: None,
             opened_by_us: false,
@@ -321,6 +332,7 @@ impl Established {
                     }
                     // RFC 4555 §3.7: which of the addresses receives is not known.
                     Task::CheckRoutability if was_spread => self.ask_next(task),
+                    Task::Redirect(_, request) => self.redirected(request, core, cx),
                     // Nothing hangs on the answer; the others are not asked by INFORMATIONAL.
                     Task::CheckRoutability
                     | Task::DisownChild(_)
@@ -394,7 +406,7 @@ impl Established {
                 if self.rank == Rank::Current {
                     info!(target: "ike", "deleting IKE_SA {}[{}]: its lifetime is over", core.name(), core.id);
                 }
-                self.end(ChildDown::Expired);
+                self.end(if self.is_redirected { ChildDown::Terminated } else { ChildDown::Expired });
             }
             Timer::ChildRekey => self.rekey_due_children(core, cx),
             Timer::ChildExpire => self.end_expired_children(core, cx),

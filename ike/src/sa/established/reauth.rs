@@ -7,6 +7,7 @@ use tracing::info;
 use super::{Established, Rank};
 use crate::context::Cx;
 use crate::output::{Action, ChildDown, ChildSaId, IkeSaId, RequestId};
+use crate::redirect::Gateway;
 use crate::sa::child::retry;
 use crate::sa::renewal::{Renewal, Word};
 use crate::sa::task::Task;
@@ -23,8 +24,8 @@ const STAND_BEHIND: Duration = Duration::from_secs(12);
 
 /// How an IKE SA is being made anew.
 pub(super) enum Renewing {
-    /// It goes first, and the new one follows.
-    Next(Vec<RequestId>),
+    /// It goes first, and the new one follows, perhaps with another gateway.
+    Next(Vec<RequestId>, Option<Gateway>),
     /// The new one comes to stand, and then this one goes.
     Meanwhile(IkeSaId),
 }
@@ -57,7 +58,7 @@ impl Established {
             self.renewing = Some(Renewing::Meanwhile(new));
             return None;
         }
-        self.renewing = Some(Renewing::Next(requests));
+        self.renewing = Some(Renewing::Next(requests, None));
         self.ending = Some(ChildDown::Terminated);
         Some(Task::DeleteIkeSa)
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::{Established, Rank};
+use super::{Established, Installing, Rank};
 use crate::context::Cx;
 use crate::error::Failure;
 use crate::output::{ChildDown, RequestId};
@@ -32,6 +32,8 @@ impl Established {
             let Some(task) = self.queue.pop_front() else { break };
             if (task.waits_for_answers() && self.answering.is_some())
                 || (task.waits_for_installation() && self.installing.is_some())
+                || (matches!(task, Task::CreateChild(_))
+                    && self.installing.as_ref().is_some_and(Installing::is_for_addresses))
             {
                 self.queue.push_front(task);
                 break;
@@ -95,6 +97,7 @@ impl Established {
                 return Ok(());
             }
             Task::RekeyIkeSa => return rekey_ike::ask(self, core, cx),
+            Task::Redirect(ref gateway, _) => informational::redirect(gateway),
             Task::Reauthenticate => {
                 return match self.begin_reauthentication(core, cx) {
                     Some(task) => self.ask(task, core, cx),

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 
 use crate::context::Cx;
 use crate::error::Failure;
+use crate::redirect::Gateway;
 use crate::sa::Core;
 use crate::sa::established::Established;
 use crate::sa::mobike::{self, Whereabouts};
@@ -89,6 +90,13 @@ pub(crate) fn delete_ike_sa() -> PayloadWriter {
     payloads
 }
 
+/// Sends the peer to another gateway (RFC 5685 §5).
+pub(crate) fn redirect(gateway: &Gateway) -> PayloadWriter {
+    let mut payloads = PayloadWriter::new();
+    payloads.notify(NotifyType::REDIRECT, &gateway.encode());
+    payloads
+}
+
 /// Ends one CHILD_SA: each end deletes what it receives on.
 pub(crate) fn delete_child(spi_in: Spi) -> PayloadWriter {
     let mut payloads = PayloadWriter::new();
@@ -152,6 +160,9 @@ fn inform(
     mobike::return_cookie(&opened.payloads, reply);
     if let Some(lifetime) = opened.payloads.notify(NotifyType::AUTH_LIFETIME).and_then(auth_lifetime) {
         established.limit_lifetime(lifetime, core, cx);
+    }
+    if let Some(redirect) = opened.payloads.notify(NotifyType::REDIRECT) {
+        established.follow_redirect(redirect.data, core, cx);
     }
     for notify in opened.payloads.notifies() {
         // Those that ask for an answer come with extensions we have not announced.

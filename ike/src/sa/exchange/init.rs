@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
-use super::auth;
-use crate::config::{Connection, Fragmentation, any_address};
+use super::{auth, redirect};
+use crate::config::{Childless, Connection, Fragmentation, any_address};
 use crate::context::{Cx, draw_ike_spi};
 use crate::crypto::{IkeKeys, IkeSuite, KeyExchangeInProgress, Role, SkD, SkPi, SkPr};
 use crate::error::Failure;
 use crate::natt::{self, NatSituation};
 use crate::output::{Action, ActionId, ChildSaId, IkeSaId, Outcome, Path};
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
+use crate::redirect::Gateway;
 use crate::sa::opened::{Cleartext, Plaintext};
 use crate::sa::task::Wanted;
 use crate::sa::{Core, PlannedChild, Protection, State};
@@ -50,6 +51,8 @@ pub(crate) struct Handshake {
     pub(crate) sk_d: SkD,
     pub(crate) sk_pi: SkPi,
     pub(crate) sk_pr: SkPr,
+    /// As initiator: the peer makes IKE SAs without a CHILD_SA (RFC 6023).
+    pub(crate) allows_childless: bool,
 }
 
 /// Initiator: waits for the SPI of its first CHILD_SA.
@@ -179,6 +182,7 @@ impl Sent {
         if self.connection.fragmentation != Fragmentation::No {
             payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, &[]); // RFC 7383 §2.3
         }
+        core.redirects.announce(&mut payloads, cx);
         self.request = core.request_in_clear(&payloads, cx);
     }
 
@@ -221,6 +225,9 @@ impl Sent {
             Some(_) => return self.fail(Failure::Protocol("it keeps asking to start over"), core, cx),
             None => {}
         }
+        if let Some(redirect) = payloads.notify(NotifyType::REDIRECT).filter(|_| payloads.sa().is_none()) {
+            return self.redirect(redirect.data, core, cx);
+        }
         if let Some(error) = payloads.notifies().find(|notify| notify.kind.is_error()) {
             // RFC 7296 §2.21.1: anybody on the way may have written this, and a better answer may be on its way. That is
             // not waited for as long as for a peer that is silent, as whoever asked wants to hear what is wrong.
@@ -240,6 +247,20 @@ impl Sent {
             }
             Err(failure) => self.fail(failure, core, cx),
         }
+    }
+
+    /// RFC 5685 §3: who knows our nonce has seen our request. All else is silently discarded.
+    fn redirect(self: Box<Self>, data: &[u8], core: &mut Core, cx: &mut Cx<'_>) -> Result<State, Failure> {
+        let gateway = Gateway::decode(data)
+            .filter(|(_, nonce)| cx.settings.follow_redirects && *nonce == self.nonce)
+            .map(|(gateway, _)| gateway);
+        let Some(gateway) = gateway else {
+            cx.counters.invalid += 1;
+            return Ok(State::InitSent(self));
+        };
+        let (connection, wanted) = (self.connection.clone(), self.planned.as_ref().map(PlannedChild::wanted));
+        self.give_back(core, cx);
+        redirect::follow(core, connection, wanted, gateway, cx)
     }
 
     /// RFC 7296 §2.6: the request again, with the cookie. A second cookie may be the answer to a copy of the first
@@ -359,6 +380,7 @@ impl Sent {
             sk_d: keys.sk_d,
             sk_pi: keys.sk_pi,
             sk_pr: keys.sk_pr,
+            allows_childless: payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some(),
         };
         Ok((handshake, suite, Protection { sealer, opener }))
     }
@@ -387,6 +409,13 @@ pub(crate) fn try_again(
         return Err(failure);
     }
     info!(target: "ike", "{failure}; trying again, attempt {}", attempt.saturating_add(1));
+    start_over(core, cx);
+    reset_ports(&mut core.path, &connection, cx);
+    begin(core, connection, planned, attempt.saturating_add(1), cx)
+}
+
+/// Nothing is left of the attempt before.
+pub(crate) fn start_over(core: &mut Core, cx: &Cx<'_>) {
     core.timers.clear();
     core.window.restart();
     core.spi_i = draw_ike_spi(cx.crypto, cx.spi_prefix);
@@ -398,8 +427,6 @@ pub(crate) fn try_again(
     core.reassembly.clear(); // its pieces were under the keys of the attempt before
     core.protection = None;
     core.suite = None;
-    reset_ports(&mut core.path, &connection, cx);
-    begin(core, connection, planned, attempt.saturating_add(1), cx)
 }
 
 /// The initial exchanges begin on the ports that the connection names (RFC 7296 §2.23).
@@ -467,6 +494,12 @@ pub(crate) fn answer(
         reply.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, &[]); // RFC 7383 §2.3
         core.fragments = connection.fragmentation == Fragmentation::Yes;
     }
+    if connection.childless != Childless::Never {
+        reply.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED, &[]); // RFC 6023 §3
+    }
+    // RFC 5685 §3: who was sent to us goes on as well.
+    core.can_be_redirected = payloads.notify(NotifyType::REDIRECT_SUPPORTED).is_some()
+        || payloads.notify(NotifyType::REDIRECTED_FROM).is_some();
     let response = wire::build(core.fields(header.exchange, MessageId(0), true), &reply);
     cx.transmit(core.path, &response);
     cx.counters.ike_sa_init.responses_out += 1;
@@ -481,6 +514,7 @@ pub(crate) fn answer(
         sk_d: keys.sk_d,
         sk_pi: keys.sk_pi,
         sk_pr: keys.sk_pr,
+        allows_childless: false,
     };
     Ok((core, State::InitAnswered(Box::new(Answered { handshake }))))
 }

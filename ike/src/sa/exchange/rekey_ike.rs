@@ -286,6 +286,8 @@ impl Successor {
         core.nat = old.nat;
         core.nat_t = old.nat_t;
         core.nat_fake = old.nat_fake;
+        core.redirects = old.redirects.clone();
+        core.can_be_redirected = old.can_be_redirected;
         core.fragments = old.fragments;
         core.connection.clone_from(&old.connection);
         core.suite = Some(suite);

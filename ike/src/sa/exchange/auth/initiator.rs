@@ -6,16 +6,18 @@ use std::sync::Arc;
 use tracing::{debug, info, warn};
 
 use super::{allows_psk, assigned_addresses, shared_key};
-use crate::config::{Child, Connection, Lease};
+use crate::config::{Child, Childless, Connection, Lease};
 use crate::context::Cx;
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{Action, Outbound};
 use crate::proposal::Proposal;
+use crate::redirect::Gateway;
 use crate::sa::child::{Agreed, Ingredients, Offer, resolve};
 use crate::sa::established::{Established, Installing};
 use crate::sa::exchange::informational::auth_lifetime;
 use crate::sa::exchange::init::{self, Handshake};
+use crate::sa::exchange::redirect;
 use crate::sa::mobike::{self, Mobility};
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, HeldLease, PlannedChild, State};
@@ -52,6 +54,7 @@ pub(crate) fn begin(
         core.path.local.set_port(cx.ports.nat_t);
         core.path.remote.set_port(4500);
     }
+    let planned = childless(core, &connection, planned, handshake.allows_childless, cx)?;
     let auth = connection.local.first();
     let local_id =
         auth.and_then(|auth| auth.id.clone()).unwrap_or_else(|| Identity::from_addr(core.path.local.ip()));
@@ -64,6 +67,35 @@ pub(crate) fn begin(
             sent.give_back(core, cx);
             Err(failure)
         }
+    }
+}
+
+/// RFC 6023: whether the first CHILD_SA waits until the IKE SA stands.
+fn childless(
+    core: &mut Core,
+    connection: &Connection,
+    planned: Option<PlannedChild>,
+    is_allowed: bool,
+    cx: &mut Cx<'_>,
+) -> Result<Option<PlannedChild>, Failure> {
+    let is_liked = matches!(connection.childless, Childless::Prefer | Childless::Force);
+    let refusal = Failure::Ended("the peer does not make IKE_SAs without a CHILD_SA at first (RFC 6023)");
+    match planned {
+        None if !is_allowed => Err(refusal),
+        None => Ok(None),
+        Some(planned) if !is_allowed && connection.childless == Childless::Force => {
+            cx.ask(core.id, Action::RemoveChild { child_sa: planned.id });
+            Err(refusal)
+        }
+        Some(planned) if is_allowed && is_liked => {
+            cx.ask(core.id, Action::RemoveChild { child_sa: planned.id });
+            let mut wanted = planned.wanted();
+            // The first that asked for the IKE SA asked for the child.
+            wanted.request = (!core.requests.is_empty()).then(|| core.requests.remove(0));
+            core.wanted.insert(0, wanted);
+            Ok(None)
+        }
+        planned => Ok(planned),
     }
 }
 
@@ -115,10 +147,10 @@ impl Sent {
             payloads.id_r(&expected);
         }
         payloads.auth(AuthMethod::SHARED_KEY, &auth);
+        if !self.connection.vips.is_empty() {
+            payloads.cp(CfgType::REQUEST, &address_request(&core.vips_to_request(&self.connection)));
+        }
         if let Some(offer) = &self.offer {
-            if !self.connection.vips.is_empty() {
-                payloads.cp(CfgType::REQUEST, &address_request(&core.vips_to_request(&self.connection)));
-            }
             offer.write(&mut payloads, |_| {});
         }
         if self.connection.mobike {
@@ -146,6 +178,11 @@ impl Sent {
             Err(failure) => return self.fail(failure, core, cx),
         };
         core.remote_id = Some(remote_id);
+        // RFC 5685 §6: not before the gateway has proven who it is.
+        let redirect = opened.payloads.notify(NotifyType::REDIRECT).and_then(|n| Gateway::decode(n.data));
+        if let Some((gateway, [])) = redirect.filter(|_| cx.settings.follow_redirects) {
+            return self.redirect(gateway, core, cx);
+        }
         let lease = match (opened.payloads.cp(), self.connection.vips.is_empty()) {
             (Some(reply), false) if reply.cfg_type == CfgType::REPLY => Lease {
                 addresses: usable(&assigned_addresses(reply), &self.connection.vips),
@@ -177,9 +214,9 @@ impl Sent {
                 .and_then(|agreed| agreed.install(with, core, cx));
             (planned.id, made)
         });
-        // Virtual IPs are for the CHILD_SA: without it we do not take them.
+        // Virtual IPs are for CHILD_SAs: where the first one fails we do not take them.
         let held = match &made {
-            Some((_, Ok(_))) if !lease.addresses.is_empty() => {
+            None | Some((_, Ok(_))) if !lease.addresses.is_empty() => {
                 HeldLease::Taken { lease: lease.clone(), installed_for: core.id }
             }
             _ => HeldLease::Nothing,
@@ -190,6 +227,11 @@ impl Sent {
             established.limit_lifetime(lifetime, core, cx);
         }
         match made {
+            None if !lease.addresses.is_empty() => {
+                established.announce_without_child(core, cx);
+                let action = Action::InstallVirtualIps { ike_sa: core.id, path: core.path, lease };
+                established.install_addresses(cx.ask(core.id, action));
+            }
             None => established.announce(core, cx),
             Some((id, Err(failure))) => {
                 established.announce_without_child(core, cx);
@@ -211,6 +253,24 @@ impl Sent {
             }
         }
         established.work(core, cx)
+    }
+
+    /// The gateway sends us to another one. It believes that the IKE SA stands.
+    fn redirect(
+        self: Box<Self>,
+        gateway: Gateway,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let mut payloads = PayloadWriter::new();
+        payloads.delete_ike();
+        if let Err(error) = core.request(ExchangeType::INFORMATIONAL, &payloads, cx) {
+            debug!(target: "ike", "the gateway is not told that we leave: {error}");
+        }
+        core.settle();
+        let (connection, wanted) = (self.connection.clone(), self.planned.as_ref().map(PlannedChild::wanted));
+        self.give_back(core, cx);
+        redirect::follow(core, connection, wanted, gateway, cx)
     }
 
     /// Who the peer is, proven (RFC 7296 §2.15).

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use super::{allows_psk, reply_attributes, requested_addresses, shared_key};
-use crate::config::{Connection, Lease};
+use crate::config::{Childless, Connection, Lease};
 use crate::context::Cx;
 use crate::error::Failure;
 use crate::identity::Identity;
@@ -89,6 +89,10 @@ pub(crate) fn answer(
     let payloads = &opened.payloads;
     let wanted = ChildRequest::of(payloads);
     let mobility = Mobility::agreed(payloads, &peer.connection, false);
+    if let Some(failure) = misfit(peer.connection.childless, wanted.is_some()) {
+        core.respond_failure(plaintext, &failure, cx)?;
+        return Err(failure);
+    }
     let requested = payloads.cp().filter(|cp| cp.cfg_type == CfgType::REQUEST).map(requested_addresses);
     let action = cx.ask(
         core.id,
@@ -116,6 +120,17 @@ pub(crate) fn answer(
         has_other: false,
         stage: Stage::Unique(action),
     })))
+}
+
+/// RFC 6023 §3: whether an IKE SA may be made without a CHILD_SA, or with one, is up to the responder.
+fn misfit(childless: Childless, has_child: bool) -> Option<Failure> {
+    match (childless, has_child) {
+        (Childless::Never, false) => Some(Failure::Protocol("it makes an IKE_SA without a CHILD_SA")),
+        (Childless::Force, true) => {
+            Some(Failure::Protocol("it makes a CHILD_SA in IKE_AUTH, and childless = force"))
+        }
+        _ => None,
+    }
 }
 
 struct Peer {
@@ -262,7 +277,7 @@ impl Answering {
 
     fn lease(mut self: Box<Self>, core: &mut Core, cx: &mut Cx<'_>) -> Result<State, Failure> {
         let requested = self.requested.clone().unwrap_or_default();
-        if requested.is_empty() || self.connection.pools.is_empty() || self.wanted.is_none() {
+        if requested.is_empty() || self.connection.pools.is_empty() {
             return self.negotiate(core, cx);
         }
         for address in &requested {
@@ -334,7 +349,7 @@ impl Answering {
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        if !matches!(child, ChildAnswer::Made(..)) {
+        if matches!(child, ChildAnswer::Refused(_)) {
             self.release_lease(core, cx); // it was for the CHILD_SA, and the peer is not told of it
         }
         let mut reply = PayloadWriter::new();
@@ -351,6 +366,9 @@ impl Answering {
                 if let Some((kind, data)) = failure.notify() {
                     reply.notify(kind, &data);
                 }
+            }
+            ChildAnswer::NotAsked if !self.lease.addresses.is_empty() => {
+                reply.cp(CfgType::REPLY, &reply_attributes(&self.lease));
             }
             ChildAnswer::NotAsked => {}
         }
