@@ -142,6 +142,11 @@ pub(crate) mod tests {
             tokio::time::timeout(Duration::from_secs(10), told).await.expect("nothing was told")
         }
 
+        /// What the tunnels are told next; waits as long as it takes, which is no time where time stands still.
+        pub(crate) async fn next_told(&mut self) -> Told {
+            self.told.lock().await.recv().await.unwrap()
+        }
+
         /// Whether nothing is told in a while.
         pub(crate) async fn nothing_more(&mut self, within: Duration) -> bool {
             let told = async { self.told.lock().await.recv().await };

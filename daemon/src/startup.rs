@@ -105,6 +105,7 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     let defaults = Defaults {
         replay_window: settings.replay_window,
         ports: sockets.ports(),
+        retry_initiate: settings.retry_initiate,
         plane: plane.handle.abilities(),
     };
     let store = Store::new(shards.clone(), defaults);

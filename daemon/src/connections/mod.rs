@@ -34,6 +34,8 @@ pub(crate) struct Defaults {
     pub(crate) replay_window: u32,
     /// Ports we send from.
     pub(crate) ports: Ports,
+    /// How long to wait before names that have no address are looked up again to initiate; `None` gives up.
+    pub(crate) retry_initiate: Option<Duration>,
     /// What the data plane can do.
     pub(crate) plane: Abilities,
 }

@@ -138,7 +138,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("inactivity_close_ike", Honoured),
     ("delete_rekeyed", not_yet("no", IKEV1)),
     ("delete_rekeyed_delay", Honoured),
-    ("retry_initiate_interval", not_yet("0", "a failed initiation is not tried again later")),
+    ("retry_initiate_interval", Honoured),
     ("force_eap_only_authentication", not_yet("no", EAP)),
     ("hash_and_url", not_yet("no", CERTIFICATES)),
     ("cisco_flexvpn", not_yet("no", "no vendor ID is sent")),

@@ -15,6 +15,7 @@ mod read;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ferry_ike::config::Ports;
 use ferry_ike::lease::Attribute;
@@ -48,6 +49,8 @@ pub(crate) struct Settings {
     pub(crate) esp_spis: RangeInclusive<u32>,
     /// Anti-replay window of children that do not say, in packets.
     pub(crate) replay_window: u32,
+    /// How long to wait before an initiation without an address is tried again; `None` gives up.
+    pub(crate) retry_initiate: Option<Duration>,
     /// Routes and addresses.
     pub(crate) routing: Routing,
     /// What clients with a virtual IP are told beside what its pool says.
@@ -154,8 +157,6 @@ pub(crate) fn load_from(path: &Path) -> Result<Loaded, LoadError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// Reads settings from text as if it were a file.

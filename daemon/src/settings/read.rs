@@ -37,6 +37,8 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
         tun_name: tun_name(from)?,
         esp_spis: esp_spis(from)?,
         replay_window: from.number("replay_window", 32, COUNT, |_| true)?,
+        retry_initiate: Some(from.time("retry_initiate_interval", Duration::ZERO)?)
+            .filter(|interval| !interval.is_zero()),
         routing: routing(from)?,
         attributes: attributes(from)?,
         vici_socket: vici_socket(from)?,

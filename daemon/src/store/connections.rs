@@ -51,7 +51,7 @@ impl<T: Tunnels> Store<T> {
             store.undo(new.name(), &change.undo).await;
             store.refresh(&new, Occasion::Asked).await;
             for child in &change.start {
-                store.start(&new, child).await;
+                store.start_anew(new.name(), child);
             }
         });
         Ok(())
@@ -99,18 +99,6 @@ impl<T: Tunnels> Store<T> {
         place.resolved = Arc::clone(&resolved);
         self.publish(&loaded).await;
         resolved
-    }
-
-    /// Begins to make a child, and says if that fails.
-    pub(super) async fn start(&self, connection: &LoadedConnection, child: &str) {
-        let Some(child) = connection.parsed.connection.child(child).cloned() else { return };
-        let (store, connection) = (self.clone(), connection.clone());
-        tokio::spawn(async move {
-            let name = child.name.clone();
-            if let Err(error) = store.initiate(&connection, Some(child)).await {
-                tracing::warn!(target: "cfg", "starting '{name}' of connection '{}' failed: {error}", connection.name());
-            }
-        });
     }
 
     /// Ends the CHILD_SAs of these children, and IKE_SAs that have no others.

@@ -3,12 +3,13 @@
 //! What is loaded changes under one lock, and is published to the endpoints as a whole while the lock is
 //! held: they see every state in the order it was made, and none that is half made. [`connections`] has the
 //! rules by which a connection replaces another, [`credentials`] those for secrets, [`reactions`] does what
-//! children want done when they go down.
+//! children want done when they go down, and [`starting`] begins what is to be there.
 
 mod connections;
 mod credentials;
 mod merge;
 mod reactions;
+mod starting;
 
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ use arc_swap::ArcSwap;
 use ferry_ike::config::{Child, Configuration, Connection, SharedSecret};
 use tokio::sync::Mutex;
 
-use crate::connections::{Defaults, Occasion, Parsed};
+use crate::connections::{Defaults, Parsed};
 use crate::control::Tunnels;
 
 pub(crate) use credentials::NewSecret;
+use starting::Starts;
 
 /// What is loaded. A clone is the same thing.
 pub(crate) struct Store<T> {
@@ -30,6 +32,8 @@ struct Shared<T> {
     tunnels: T,
     defaults: ArcSwap<Defaults>,
     loaded: Mutex<Loaded>,
+    /// What is being started of our own accord.
+    starts: Starts,
 }
 
 #[derive(Default)]
@@ -66,7 +70,14 @@ impl<T: Tunnels> Store<T> {
     /// Nothing is loaded.
     pub(crate) fn new(tunnels: T, defaults: Defaults) -> Self {
         let loaded = Mutex::new(Loaded::default());
-        Self { shared: Arc::new(Shared { tunnels, defaults: ArcSwap::from_pointee(defaults), loaded }) }
+        Self {
+            shared: Arc::new(Shared {
+                tunnels,
+                defaults: ArcSwap::from_pointee(defaults),
+                loaded,
+                starts: Starts::default(),
+            }),
+        }
     }
 
     /// Connections loaded from now on have this anti-replay window where they do not say.
@@ -106,18 +117,6 @@ impl<T: Tunnels> Store<T> {
         })
     }
 
-    /// Makes an IKE_SA of a connection, and a CHILD_SA if one is given. Names of hosts are looked up anew.
-    ///
-    /// Dropping the future does not stop what was begun.
-    pub(crate) async fn initiate(
-        &self,
-        connection: &LoadedConnection,
-        child: Option<Arc<Child>>,
-    ) -> Result<(), String> {
-        let resolved = self.refresh(connection, Occasion::Asked).await;
-        self.shared.tunnels.initiate(resolved, child).await
-    }
-
     /// Gives all that is loaded to the endpoints. The lock is held by the caller.
     async fn publish(&self, loaded: &Loaded) {
         let configuration = Configuration {
@@ -137,8 +136,12 @@ pub(crate) mod tests {
     use crate::control::tests::Fake;
     use crate::dataplane::Abilities;
 
-    pub(crate) const DEFAULTS: Defaults =
-        Defaults { replay_window: 32, ports: Ports { ike: 500, nat_t: 4500 }, plane: Abilities::USERSPACE };
+    pub(crate) const DEFAULTS: Defaults = Defaults {
+        replay_window: 32,
+        ports: Ports { ike: 500, nat_t: 4500 },
+        plane: Abilities::USERSPACE,
+        retry_initiate: None,
+    };
 
     /// An empty store over tunnels that remember what they were told.
     pub(crate) fn store() -> (Store<Fake>, Fake) {

@@ -7,6 +7,7 @@ use ferry_ike::output::{ChildDown, Event};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Store;
+use super::starting::keeps_up;
 use crate::control::Tunnels;
 
 impl<T: Tunnels> Store<T> {
@@ -33,7 +34,7 @@ impl<T: Tunnels> Store<T> {
                 && keeps_up(&child)
             {
                 tracing::info!(target: "cfg", "CHILD_SA '{name}' of connection '{}' is started again", connection.name());
-                self.start(&connection, name).await;
+                self.start(connection.name(), name);
             }
         }
     }
@@ -58,13 +59,9 @@ impl<T: Tunnels> Store<T> {
                 child.name,
                 connection.name(),
             );
-            self.start(&connection, &child.name).await;
+            self.start(connection.name(), &child.name);
         }
     }
-}
-
-fn keeps_up(child: &Child) -> bool {
-    [child.start_action, child.close_action, child.dpd_action].contains(&ChildAction::Start)
 }
 
 fn action(child: &Child, reason: ChildDown) -> ChildAction {
