@@ -37,7 +37,7 @@ pub(crate) use sys::enter_root;
 pub use transfer::round_trip;
 pub(crate) use wait::readable;
 pub use wait::{Deadline, until};
-pub use wire::{Seen, only_ipsec};
+pub use wire::{Carried, Passed, Seen, only_ipsec, passed};
 
 use capture::Capture;
 use line::Line;

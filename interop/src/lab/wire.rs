@@ -5,11 +5,15 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 const IKE: u16 = 500;
 const NAT_TRAVERSAL: u16 = 4500;
+
+/// Octets of a UDP header.
+const UDP_HEADER: usize = 8;
 
 /// Longest packet tcpdump records.
 const SNAPLEN: usize = 262_144;
@@ -40,34 +44,86 @@ impl fmt::Display for Seen {
     }
 }
 
+/// A datagram on port 500 or 4500, and when it passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// When, since whatever time the capture counts from.
+    pub at: Duration,
+    /// Its source.
+    pub from: IpAddr,
+    /// Its destination.
+    pub to: IpAddr,
+    /// What it carries.
+    pub carried: Carried,
+}
+
+/// What a datagram on port 500 or 4500 carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// An IKE message.
+    Ike,
+    /// An ESP packet.
+    Esp,
+    /// A NAT keepalive.
+    Keepalive,
+}
+
+/// The datagrams on ports 500 and 4500 of the capture at `path`, in order.
+pub fn passed(path: &Path) -> Result<Vec<Passed>> {
+    let mut passed = Vec::new();
+    each_frame(path, |at, frame| {
+        let Some((ethernet, packet)) = frame.split_at_checked(14) else { return Ok(()) };
+        let (from, to, protocol, payload) = match ethernet {
+            [.., 0x08, 0x00] => ipv4(packet)?,
+            [.., 0x86, 0xdd] => ipv6(packet)?,
+            _ => return Ok(()),
+        };
+        if protocol == 17
+            && let Some((_, Some(carried))) = udp(payload)
+        {
+            passed.push(Passed { at, from, to, carried });
+        }
+        Ok(())
+    })?;
+    Ok(passed)
+}
+
 /// Goes through the capture at `path` and wants nothing in it but IKE and ESP in UDP between the addresses `ends`, and
 /// `marker`, a piece of the plaintext, in no packet at all.
 ///
 /// # Errors
 /// Names the first packet that has no business there.
 pub fn only_ipsec(path: &Path, ends: [IpAddr; 2], marker: &[u8]) -> Result<Seen> {
+    let mut seen = Seen::default();
+    each_frame(path, |_, frame| {
+        ensure!(
+            marker.is_empty() || !frame.windows(marker.len()).any(|window| window == marker),
+            "it carries the plaintext"
+        );
+        count(frame, ends, &mut seen).context("it has no business there")
+    })?;
+    Ok(seen)
+}
+
+/// Shows every frame of a capture, and when it passed.
+fn each_frame(path: &Path, mut look: impl FnMut(Duration, &[u8]) -> Result<()>) -> Result<()> {
     let mut capture = BufReader::with_capacity(1 << 20, File::open(path)?);
     let header: [u8; 24] = read(&mut capture)?.context("the capture is empty")?;
     let [a, b, c, d, ..] = header;
     ensure!(u32::from_ne_bytes([a, b, c, d]) == 0xa1b2_c3d4, "{} is not a capture", path.display());
-    let mut seen = Seen::default();
     let mut number = 0_u64;
     while let Some(header) = read::<16>(&mut capture)? {
         number += 1;
-        let [_, _, _, _, _, _, _, _, a, b, c, d, ..] = header;
+        let [s1, s2, s3, s4, u1, u2, u3, u4, a, b, c, d, ..] = header;
+        let seconds = Duration::from_secs(u32::from_ne_bytes([s1, s2, s3, s4]).into());
+        let at = seconds + Duration::from_micros(u32::from_ne_bytes([u1, u2, u3, u4]).into());
         let length = usize::try_from(u32::from_ne_bytes([a, b, c, d]))?;
         ensure!(length <= SNAPLEN, "packet {number} claims {length} octets");
         let mut frame = vec![0; length];
         capture.read_exact(&mut frame)?;
-        ensure!(
-            marker.is_empty() || !frame.windows(marker.len()).any(|window| window == marker),
-            "packet {number} of {} carries the plaintext",
-            path.display()
-        );
-        count(&frame, ends, &mut seen)
-            .with_context(|| format!("packet {number} of {} has no business there", path.display()))?;
+        look(at, &frame).with_context(|| format!("packet {number} of {}", path.display()))?;
     }
-    Ok(seen)
+    Ok(())
 }
 
 /// Ethernet II, then IPv4, IPv6 or ARP.
@@ -92,30 +148,38 @@ fn count(frame: &[u8], ends: [IpAddr; 2], seen: &mut Seen) -> Result<()> {
         seen.link += 1;
         return Ok(());
     }
-    let &[s1, s2, d1, d2, _, _, _, _, ref datagram @ ..] = payload else { bail!("no room for a UDP header") };
-    let ports = [u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2])];
+    let (ports, carried) = udp(payload).context("no room for a UDP header")?;
+    let [from, to] = ports;
     ensure!(
         ends.contains(&source) && ends.contains(&destination),
-        "UDP from {source}:{} to {destination}:{}",
-        ports[0],
-        ports[1]
+        "UDP from {source}:{from} to {destination}:{to}"
     );
-    // Behind a NAT only one of the two ports is IKE's own.
-    if ports.contains(&NAT_TRAVERSAL) {
-        match datagram {
-            [0, 0, 0, 0, ..] => seen.ike += 1,
-            [0xff] => seen.keepalives += 1,
-            _ => {
-                seen.esp += 1;
-                seen.esp_bytes += u64::try_from(datagram.len())?;
-            }
+    match carried {
+        Some(Carried::Ike) => seen.ike += 1,
+        Some(Carried::Keepalive) => seen.keepalives += 1,
+        Some(Carried::Esp) => {
+            seen.esp += 1;
+            seen.esp_bytes += u64::try_from(payload.len() - UDP_HEADER)?;
         }
-    } else if ports.contains(&IKE) {
-        seen.ike += 1;
-    } else {
-        bail!("UDP from {source}:{} to {destination}:{}", ports[0], ports[1]);
+        None => bail!("UDP from {source}:{from} to {destination}:{to}"),
     }
     Ok(())
+}
+
+/// The ports of a UDP datagram, and what it carries if these are IKE's; behind a NAT only one of the two is.
+fn udp(payload: &[u8]) -> Option<([u16; 2], Option<Carried>)> {
+    let &[s1, s2, d1, d2, _, _, _, _, ref datagram @ ..] = payload else { return None };
+    let ports = [u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2])];
+    let carried = if ports.contains(&NAT_TRAVERSAL) {
+        Some(match datagram {
+            [0, 0, 0, 0, ..] => Carried::Ike,
+            [0xff] => Carried::Keepalive,
+            _ => Carried::Esp,
+        })
+    } else {
+        ports.contains(&IKE).then_some(Carried::Ike)
+    };
+    Some((ports, carried))
 }
 
 fn stays_on_link(destination: IpAddr) -> bool {

@@ -9,6 +9,7 @@ mod ferryctl;
 mod flood;
 mod handshake;
 mod loss;
+mod mobility;
 mod refusal;
 mod rekeying;
 pub(crate) mod roadwarrior;
@@ -149,6 +150,11 @@ const ONCE: &[Entry<WithOurs>] = &[
         "A second SA of one identity is treated as the connection's policy and INITIAL_CONTACT ask for.",
         uniqueness::policies,
     ),
+    (
+        "nat-rebinding",
+        "When the NAT before a client forgets its mappings, the gateway follows the client to the new ones.",
+        mobility::nat_rebinding,
+    ),
     ("keepalive", "A client behind a NAT sends keepalives while nothing else is sent.", loss::keepalive),
     (
         "swanctl-load-all",
@@ -234,6 +240,12 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "swanctl --list-sas shows one SA in the same lines at its charon end and at its other end.",
         swanctl::list_sas,
     ),
+    (
+        "moving-client",
+        "A client that changes its address and then its uplink under load keeps its SAs, and traffic flows again as \
+         soon as the gateway has answered the update.",
+        mobility::moving_client,
+    ),
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];
 
@@ -257,6 +269,11 @@ const MEASURING: &[Entry<WithOurs>] = &[(
 
 /// Scenarios about ferryd alone.
 const FERRYD_ALONE: &[Entry<Alone>] = &[
+    (
+        "moving-client-of-ours",
+        "Between two of ours, a client that moves keeps its CHILD_SAs too.",
+        mobility::moving_client_of_ours,
+    ),
     (
         "garbage",
         "Garbage on both ports, however well it imitates an SA's packets, is counted and harms nothing.",

@@ -79,6 +79,54 @@ impl Road {
     }
 }
 
+/// A client with two uplinks, one of which leads to the gateway at a time.
+///
+/// ```text
+///                                                  198.51.100.0/24
+/// server ──────── gateway ──────── internet ─────────── eth0 ┐
+/// 10.1.0.10    .1     192.0.2.1    .2     .1 ─────────────── ┴ client
+///                                            203.0.113.0/24  eth1
+/// ```
+pub(crate) struct Roam {
+    pub(crate) gateway: Rc<Host>,
+    pub(crate) client: Rc<Host>,
+}
+
+impl Roam {
+    /// The client's first address.
+    pub(crate) const HOME: &str = "198.51.100.10";
+    /// Another one by the same uplink, which it does not have yet.
+    pub(crate) const HOME_TOO: &str = "198.51.100.77";
+    /// Its address by the other uplink.
+    pub(crate) const CAFE: &str = "203.0.113.10";
+
+    pub(crate) fn build(lab: &Lab) -> Result<Self> {
+        let (server, gateway) = (lab.host("server")?, lab.host("gateway")?);
+        let (internet, client) = (lab.host("internet")?, lab.host("client")?);
+        for router in [&gateway, &internet] {
+            router.forward()?;
+        }
+        lab.cable((&server, "lan"), (&gateway, "lan"))?;
+        server.address("lan", "10.1.0.10/24")?;
+        server.route("default", "10.1.0.1")?;
+        gateway.address("lan", "10.1.0.1/24")?;
+        lab.cable((&gateway, "wan"), (&internet, "wan"))?;
+        gateway.address("wan", "192.0.2.1/24")?;
+        internet.address("wan", "192.0.2.2/24")?;
+        gateway.route("default", "192.0.2.2")?;
+        lab.cable((&internet, "home"), (&client, "eth0"))?;
+        lab.cable((&internet, "cafe"), (&client, "eth1"))?;
+        internet.address("home", "198.51.100.1/24")?;
+        internet.address("cafe", "203.0.113.1/24")?;
+        client.address("eth0", "198.51.100.10/24")?;
+        client.address("eth1", "203.0.113.10/24")?;
+        client.route("default", "198.51.100.1")?;
+        // The second address of an interface outlives the first.
+        client.sysctl("net/ipv4/conf/all/promote_secondaries", 1)?;
+        Ok(Self { gateway, client })
+    }
+}
+
 /// A version of the Internet Protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {

@@ -1,0 +1,178 @@
+//! Clients that change their addresses while traffic flows.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::topology::{Road, Roam};
+use super::{Roles, roadwarrior};
+use crate::lab::{Carried, Deadline, Host, Lab, Log, Mark, Passed, passed};
+use crate::peer::{Daemon, IkeSa, Peer};
+
+/// Time between two packets each way.
+const EVERY: Duration = Duration::from_millis(10);
+
+/// The answer to the update, then at most one packet's time and a round trip, which takes no time here; the rest is for
+/// a busy machine.
+const WITHIN: Duration = Duration::from_millis(200);
+
+/// A client with two uplinks changes its address on one and then goes over to the other.
+///
+/// charon's data plane in user space makes new CHILD_SAs when addresses change; the IKE SA stays.
+pub(super) fn moving_client(lab: &Lab, roles: Roles) -> Result<()> {
+    moving(lab, roles).map(drop)
+}
+
+/// The same between two of ours, who keep their CHILD_SAs too.
+pub(super) fn moving_client_of_ours(lab: &Lab) -> Result<()> {
+    let roles = Roles { initiator: Daemon::Ferryd, responder: Daemon::Ferryd };
+    for (before, after) in moving(lab, roles)? {
+        let spis = |sa: &IkeSa| -> Vec<String> {
+            sa.children.iter().flat_map(|c| [c.inbound.spi.clone(), c.outbound.spi.clone()]).collect()
+        };
+        ensure!(spis(&before) == spis(&after), "other CHILD_SAs: {before:?} {after:?}");
+    }
+    Ok(())
+}
+
+/// Gives what each end lists before and after.
+fn moving(lab: &Lab, roles: Roles) -> Result<[(IkeSa, IkeSa); 2]> {
+    let roam = Roam::build(lab)?;
+    let gateway = lab.peer(&roam.gateway, roles.responder, &roadwarrior::gateway())?;
+    let client = lab.peer(&roam.client, roles.initiator, &roadwarrior::client("alice"))?;
+    client.initiate("net")?;
+    let before = (client.sa()?, gateway.sa()?);
+    is_at(&before, Roam::HOME)?;
+    lab.record(&roam.gateway, "wan")?;
+    let traffic = Traffic::start(&roam.client, &before.0)?;
+    traffic.wait_for(50)?;
+
+    // Another address on the same interface. The kernel makes it the first one when the other goes.
+    let device = |words: &str| roam.client.succeed(&words.split(' ').collect::<Vec<_>>());
+    moves(&client, &gateway, Roam::HOME_TOO, || {
+        device("ip address add 198.51.100.77/24 dev eth0")?;
+        device("ip address del 198.51.100.10/24 dev eth0")?;
+        device("ip route replace default via 198.51.100.1").map(drop)
+    })?;
+    traffic.go_on()?;
+    moves(&client, &gateway, Roam::CAFE, || {
+        roam.client.set_up("eth0", false)?;
+        roam.client.route("default", "203.0.113.1")
+    })?;
+    traffic.go_on()?;
+
+    let after = (client.sa()?, gateway.sa()?);
+    is_at(&after, Roam::CAFE)?;
+    let both = [(before.0, after.0), (before.1, after.1)];
+    for (before, after) in &both {
+        ensure!(before.spis == after.spis, "another IKE SA: {before:?} {after:?}");
+    }
+    let seen = passed(&lab.recorded(&roam.gateway, "wan")?)?;
+    for at in [Roam::HOME_TOO, Roam::CAFE] {
+        flows_again(&seen, at.parse()?)?;
+    }
+    Ok(both)
+}
+
+/// The NAT before a client forgets its mappings, and the gateway follows the packets that come by the new one.
+pub(super) fn nat_rebinding(lab: &Lab, ours: Daemon) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let gateway = lab.peer(&road.gateway, ours, &roadwarrior::gateway())?;
+    let client = lab.peer(road.client()?, Daemon::Charon, &roadwarrior::client("alice"))?;
+    client.initiate("net")?;
+    let before = gateway.sa()?;
+    let address = before.remote.virtual_ips.first().context("no virtual address")?;
+    road.client()?.ping(address, Road::SERVER, 2)?;
+
+    let mut moved = gateway.watch("ike-update")?;
+    // Whoever masquerades by an interface that goes down forgets what went by it.
+    road.nat.set_up("wan", false)?;
+    road.nat.set_up("wan", true)?;
+    let traffic = Traffic::start(road.client()?, &client.sa()?)?;
+    let event =
+        moved.wait_for(Deadline::after(Duration::from_secs(20)), |event| event.section("road").is_some())?;
+    let after = gateway.sa()?;
+    ensure!(after.spis == before.spis, "another IKE SA: {before:?} {after:?}");
+    ensure!(after.remote.port != before.remote.port, "the NAT has the same port: {after:?}");
+    let told = (event.str("remote-host"), event.str("remote-port"));
+    let port = after.remote.port.to_string();
+    ensure!(told == (Some(Road::OUTSIDE), Some(port.as_str())), "the event tells {told:?}, not {after:?}");
+    traffic.go_on()?;
+    road.server.ping(Road::SERVER, address, 3)?;
+    Ok(())
+}
+
+/// Lets the client move, and waits until both ends tell that it has.
+fn moves(client: &Peer, gateway: &Peer, to: &str, go: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (mut near, mut far) = (client.watch("ike-update")?, gateway.watch("ike-update")?);
+    go()?;
+    let patience = Deadline::after(Duration::from_secs(20));
+    near.wait_for(patience, |event| event.str("local-host") == Some(to))
+        .context("the client does not move")?;
+    far.wait_for(patience, |event| event.str("remote-host") == Some(to))
+        .context("the gateway does not follow")?;
+    Ok(())
+}
+
+fn is_at((near, far): &(IkeSa, IkeSa), at: &str) -> Result<()> {
+    ensure!(near.local.host == at && far.remote.host == at, "the client is not at {at}: {near:?} {far:?}");
+    ensure!((near.local.port, near.remote.port) == (4500, 4500), "MOBIKE goes over port 4500: {near:?}");
+    Ok(())
+}
+
+/// The gateway sends to the new address, and hears from it, as soon as it has answered that it will.
+fn flows_again(seen: &[Passed], at: IpAddr) -> Result<()> {
+    let gateway: IpAddr = Road::GATEWAY.parse()?;
+    let to_client = |what| seen.iter().filter(move |p| p.carried == what && (p.from, p.to) == (gateway, at));
+    let from_client =
+        |what| seen.iter().filter(move |p| p.carried == what && (p.from, p.to) == (at, gateway));
+    let down = to_client(Carried::Esp).next().with_context(|| format!("nothing was sent to {at}"))?.at;
+    let up = from_client(Carried::Esp).next().with_context(|| format!("nothing came from {at}"))?.at;
+    // A peer may test the path before it asks for it, which takes a round trip more.
+    let asked = from_client(Carried::Ike).next().with_context(|| format!("nothing was asked from {at}"))?.at;
+    let answered = to_client(Carried::Ike).next().context("the update was not answered")?.at;
+    let late = |esp: Duration| esp.saturating_sub(answered);
+    println!(
+        "{at}: answered after {:?}, then sent from after {:?} and to after {:?}",
+        answered.saturating_sub(asked),
+        late(up),
+        late(down)
+    );
+    ensure!(late(down) <= WITHIN, "the gateway sends to {at} only {:?} after its answer", late(down));
+    ensure!(late(up) <= WITHIN, "{at} sends only {:?} after the answer", late(up));
+    Ok(())
+}
+
+/// Echoes all the time, every one of them with its number in a log.
+struct Traffic(Log);
+
+impl Traffic {
+    fn start(client: &Host, sa: &IkeSa) -> Result<Self> {
+        let address = sa.local.virtual_ips.first().context("no virtual address")?;
+        let path = client.directory().join("echoes.log");
+        let mut ping = Command::new("ping");
+        ping.args(["-i", &EVERY.as_secs_f64().to_string(), "-I", address, Road::SERVER]);
+        ping.stdout(File::create(&path)?);
+        client.keep(client.spawn(ping)?);
+        Ok(Self(Log::new(path)))
+    }
+
+    /// Waits for the echo of that number.
+    fn wait_for(&self, number: u32) -> Result<()> {
+        let words = format!("icmp_seq={number} ");
+        self.0.wait_for(Mark::BEGINNING, &[&words], Deadline::after(Duration::from_secs(20))).map(drop)
+    }
+
+    /// Waits for further echoes.
+    fn go_on(&self) -> Result<()> {
+        let mark = self.0.mark();
+        let deadline = Deadline::after(Duration::from_secs(20));
+        let line = self.0.wait_for(mark, &["icmp_seq="], deadline).context("no echo comes any more")?;
+        let number = line.split("icmp_seq=").nth(1).and_then(|rest| rest.split(' ').next());
+        let number: u32 = number.context("an echo has a number")?.parse()?;
+        self.wait_for(number + 50).context("the echoes stop")
+    }
+}
