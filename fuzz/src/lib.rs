@@ -11,6 +11,7 @@
 //! What makes a target panic is kept as a file in its corpus.
 
 pub mod config_text;
+pub mod eap;
 pub mod esp;
 pub mod ike_message;
 pub mod session;
@@ -23,6 +24,7 @@ pub type Target = fn(&[u8]);
 /// All targets, by the name of their corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("config_text", config_text::config_text), // swanctl.conf and strongswan.conf
+    ("eap_packet", eap::eap_packet),           // both ends of an EAP conversation
     ("esp_open", esp::esp_open),               // ESP packets, opened and admitted
     ("ike_message", ike_message::ike_message), // the decoder of IKE messages
     ("session", session::session),             // a gateway past IKE_SA_INIT

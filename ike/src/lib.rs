@@ -7,6 +7,7 @@ pub mod config;
 mod context;
 pub mod cookie;
 pub mod crypto;
+pub mod eap;
 mod endpoint;
 mod error;
 pub mod identity;

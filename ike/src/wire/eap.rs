@@ -1,7 +1,7 @@
 //! Extensible Authentication payload (RFC 7296 §3.16), and the frame of the EAP packet in it (RFC 3748 §4).
 
-use super::codec::{DecodeError, Expected, Reader, Writer};
-use super::registry::EapCode;
+use super::codec::{DecodeError, Expected, Part, Reader, Writer};
+use super::registry::{EapCode, EapType, PayloadType};
 
 /// EAP payload (RFC 7296 §3.16): one EAP packet.
 ///
@@ -43,6 +43,17 @@ impl<'a> Eap<'a> {
         Ok(Self { code, identifier, octets })
     }
 
+    /// Reads a packet that stands for itself.
+    ///
+    /// # Errors
+    /// If it is none, or not all of one.
+    pub fn of(octets: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(Part::Payload(PayloadType::EAP), octets);
+        let eap = Self::decode(&mut r)?;
+        r.finish()?;
+        Ok(eap)
+    }
+
     /// Writes the body of the payload.
     pub fn encode(&self, w: &mut Writer) {
         w.bytes(self.octets);
@@ -62,8 +73,8 @@ impl<'a> Eap<'a> {
 
     /// The method, or one of the types before methods; `None` for success and failure.
     #[must_use]
-    pub fn method(&self) -> Option<u8> {
-        self.octets.get(4).copied()
+    pub fn eap_type(&self) -> Option<EapType> {
+        self.octets.get(4).copied().map(EapType)
     }
 
     /// What the method says; empty for success and failure.
@@ -82,28 +93,19 @@ impl<'a> Eap<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::codec::Part;
-    use crate::wire::registry::PayloadType;
-
-    fn decode(octets: &[u8]) -> Result<Eap<'_>, DecodeError> {
-        let mut r = Reader::new(Part::Payload(PayloadType::EAP), octets);
-        let eap = Eap::decode(&mut r)?;
-        r.finish()?;
-        Ok(eap)
-    }
 
     #[test]
     fn a_request_has_a_type_and_data() {
-        let eap = decode(&[1, 7, 0, 8, 4, b'a', b'b', b'c']).unwrap();
-        assert_eq!((eap.code(), eap.identifier(), eap.method()), (EapCode::REQUEST, 7, Some(4)));
+        let eap = Eap::of(&[1, 7, 0, 8, 4, b'a', b'b', b'c']).unwrap();
+        assert_eq!((eap.code(), eap.identifier(), eap.eap_type()), (EapCode::REQUEST, 7, Some(EapType::MD5)));
         assert_eq!(eap.data(), b"abc");
         assert_eq!(eap.octets().len(), 8);
     }
 
     #[test]
     fn success_has_neither() {
-        let eap = decode(&[3, 7, 0, 4]).unwrap();
-        assert_eq!((eap.code(), eap.method(), eap.data()), (EapCode::SUCCESS, None, &[][..]));
+        let eap = Eap::of(&[3, 7, 0, 4]).unwrap();
+        assert_eq!((eap.code(), eap.eap_type(), eap.data()), (EapCode::SUCCESS, None, &[][..]));
     }
 
     #[test]
@@ -118,7 +120,7 @@ mod tests {
             &[5, 7, 0, 5, 1],
         ];
         for octets in cases {
-            assert!(decode(octets).is_err(), "{octets:?}");
+            assert!(Eap::of(octets).is_err(), "{octets:?}");
         }
     }
 }

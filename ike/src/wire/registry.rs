@@ -364,6 +364,26 @@ registry! {
 }
 
 registry! {
+    /// EAP Type of requests and responses (RFC 3748 §5, IANA "Method Types"), by the names charon lists them with.
+    EapType(u8) {
+        IDENTITY = 1, "EAP_IDENTITY";
+        NOTIFICATION = 2, "EAP_NOTIFICATION";
+        NAK = 3, "EAP_NAK";
+        MD5 = 4, "EAP_MD5";
+        OTP = 5, "EAP_OTP";
+        GTC = 6, "EAP_GTC";
+        TLS = 13, "EAP_TLS";
+        SIM = 18, "EAP_SIM";
+        TTLS = 21, "EAP_TTLS";
+        AKA = 23, "EAP_AKA";
+        PEAP = 25, "EAP_PEAP";
+        MSCHAPV2 = 26, "EAP_MSCHAPV2";
+        PSK = 47, "EAP_PSK";
+        EXPANDED = 254, "EAP_EXPANDED";
+    }
+}
+
+registry! {
     /// Notify Message Type (RFC 7296 §3.10.1, IANA "IKEv2 Notify Message Types").
     NotifyType(u16) {
         UNSUPPORTED_CRITICAL_PAYLOAD = 1, "UNSUPPORTED_CRITICAL_PAYLOAD";

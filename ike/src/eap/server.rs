@@ -1,0 +1,258 @@
+//! The server: asks for an identity, offers methods, and judges (RFC 3748 §2, "authenticator").
+
+use super::packet::{result, with_data};
+use super::{Conclusion, Context, Method, Passwords, Verdict, gtc, identity, md5, mschapv2, printable, psk};
+use crate::crypto::CryptoProvider;
+use crate::identity::Identity;
+use crate::wire::Eap;
+use crate::wire::registry::{EapCode, EapType};
+
+/// The server's end of one conversation.
+pub struct Server {
+    /// Our name, which some methods tell.
+    name: Identity,
+    /// Who the client is before EAP says more: its name for methods that have none.
+    client: Identity,
+    /// The client has told its name when it was asked.
+    identity: Option<Identity>,
+    /// The identifier of the request that is out.
+    identifier: u8,
+    phase: Phase,
+}
+
+enum Phase {
+    /// Nothing is out.
+    Idle,
+    /// The identity is asked for.
+    Identity,
+    /// A method is under way, and these come next if the client does not want it.
+    Method { machine: Machine, is_answered: bool, next: Vec<Method> },
+    /// There is a result.
+    Over,
+}
+
+enum Machine {
+    Md5(md5::Server),
+    Gtc,
+    MsChapV2(mschapv2::Server),
+    Psk(psk::Server),
+}
+
+/// What the server makes of a response.
+pub enum ServerStep {
+    /// It has a request, to be sent.
+    Request(Vec<u8>),
+    /// The client has said who it is; [`Server::offer`] goes on.
+    Identified(Identity),
+    /// The client has proven who it is.
+    Succeeded {
+        /// EAP-Success, to be sent.
+        packet: Vec<u8>,
+        /// What was proven.
+        conclusion: Conclusion,
+    },
+    /// It has not.
+    Failed {
+        /// EAP-Failure, to be sent.
+        packet: Vec<u8>,
+        /// Why, for the log.
+        reason: String,
+    },
+    /// The packet is no response to the request that is out, and changes nothing (RFC 3748 §4.1).
+    Ignored(String),
+}
+
+impl Server {
+    /// A conversation of the server `name` with a client that is known as `client` so far.
+    #[must_use]
+    pub fn new(name: Identity, client: Identity, crypto: &CryptoProvider) -> Self {
+        let mut identifier = [0];
+        crypto.random(&mut identifier);
+        let [identifier] = identifier;
+        Self { name, client, identity: None, identifier, phase: Phase::Idle }
+    }
+
+    /// The request that asks who the client is.
+    pub fn ask_identity(&mut self) -> Vec<u8> {
+        self.phase = Phase::Identity;
+        self.request(EapType::IDENTITY, &[])
+    }
+
+    /// The first request of the first of these methods; the rest is for a client that does not want it. Without a
+    /// method the client is refused.
+    pub fn offer(&mut self, methods: Vec<Method>, crypto: &CryptoProvider) -> Vec<u8> {
+        let mut next = methods;
+        if next.is_empty() {
+            self.phase = Phase::Over;
+            return result(EapCode::FAILURE, self.identifier);
+        }
+        let method = next.remove(0);
+        let cx = Context { passwords: &Nobody, crypto };
+        let id = self.identifier.wrapping_add(1);
+        let (machine, data) = match method {
+            Method::Md5 => {
+                let (machine, data) = md5::Server::begin(&cx);
+                (Machine::Md5(machine), data)
+            }
+            Method::Gtc => (Machine::Gtc, gtc::ask()),
+            Method::MsChapV2 => {
+                let (machine, data) = mschapv2::Server::begin(id, &self.name, &cx);
+                (Machine::MsChapV2(machine), data)
+            }
+            Method::Psk => {
+                let (machine, data) = psk::Server::begin(&self.name, &cx);
+                (Machine::Psk(machine), data)
+            }
+        };
+        self.phase = Phase::Method { machine, is_answered: false, next };
+        self.request(method.eap_type(), &data)
+    }
+
+    /// Takes a packet of the client.
+    pub fn handle(
+        &mut self,
+        response: &Eap<'_>,
+        passwords: &dyn Passwords,
+        crypto: &CryptoProvider,
+    ) -> ServerStep {
+        let Some(eap_type) = response.eap_type().filter(|_| response.code() == EapCode::RESPONSE) else {
+            return ServerStep::Ignored(format!("EAP {} is no response", response.code()));
+        };
+        if response.identifier() != self.identifier {
+            return ServerStep::Ignored(format!(
+                "the EAP response has identifier {}, the request has {}",
+                response.identifier(),
+                self.identifier
+            ));
+        }
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Identity if eap_type == EapType::IDENTITY => self.identified(response.data()),
+            Phase::Method { machine, is_answered: false, next } if eap_type == EapType::NAK => {
+                self.refused(machine.method(), response.data(), &next, crypto)
+            }
+            Phase::Method { machine, next, .. } if eap_type == machine.method().eap_type() => {
+                self.judge(machine, next, response, &Context { passwords, crypto })
+            }
+            Phase::Identity | Phase::Method { .. } => {
+                self.fail(format!("the client answered with {eap_type}, which was not asked for"))
+            }
+            phase @ (Phase::Idle | Phase::Over) => {
+                self.phase = phase;
+                ServerStep::Ignored("no EAP request is out".into())
+            }
+        }
+    }
+
+    fn identified(&mut self, name: &[u8]) -> ServerStep {
+        match identity::parse(name) {
+            Some(identity) => {
+                self.phase = Phase::Idle;
+                self.identity = Some(identity.clone());
+                ServerStep::Identified(identity)
+            }
+            None => self.fail(format!("'{}' is no EAP identity", printable(name))),
+        }
+    }
+
+    /// RFC 3748 §5.3.1: the client names what it would rather use.
+    fn refused(
+        &mut self,
+        method: Method,
+        wanted: &[u8],
+        next: &[Method],
+        crypto: &CryptoProvider,
+    ) -> ServerStep {
+        let next: Vec<Method> =
+            next.iter().copied().filter(|method| wanted.contains(&method.eap_type().0)).collect();
+        if next.is_empty() {
+            let wanted: Vec<String> = wanted
+                .iter()
+                .filter(|kind| **kind != 0)
+                .map(|kind| EapType(*kind).to_string())
+                .take(8)
+                .collect();
+            let wanted = if wanted.is_empty() { "nothing else".to_owned() } else { wanted.join(", ") };
+            return self.fail(format!("the client does not want {method}, but {wanted}"));
+        }
+        ServerStep::Request(self.offer(next, crypto))
+    }
+
+    fn judge(
+        &mut self,
+        machine: Machine,
+        next: Vec<Method>,
+        response: &Eap<'_>,
+        cx: &Context<'_>,
+    ) -> ServerStep {
+        let method = machine.method();
+        let client = self.identity.clone().unwrap_or_else(|| self.client.clone());
+        let data = response.data();
+        let following = self.identifier.wrapping_add(1);
+        let (machine, verdict) = match machine {
+            Machine::Md5(md5) => {
+                let verdict = md5.handle(data, self.identifier, &client, &self.name, cx);
+                (None, verdict)
+            }
+            Machine::Gtc => (None, gtc::judge(data, &client, &self.name, cx)),
+            Machine::MsChapV2(mut machine) => {
+                let verdict = machine.handle(data, self.identity.as_ref(), &self.name, cx);
+                (Some(Machine::MsChapV2(machine)), verdict)
+            }
+            Machine::Psk(machine) => {
+                match machine.handle(response.octets(), following, self.identity.as_ref(), &self.name, cx) {
+                    Ok((machine, verdict)) => (Some(Machine::Psk(machine)), verdict),
+                    Err(reason) => (None, Verdict::Refused(reason)),
+                }
+            }
+        };
+        match (verdict, machine) {
+            (Verdict::Ask(data), Some(machine)) => {
+                self.phase = Phase::Method { machine, is_answered: true, next };
+                ServerStep::Request(self.request(method.eap_type(), &data))
+            }
+            (Verdict::Accepted { msk, named }, _) => {
+                // The name of an identity exchange is what the rest goes by; a method proves that it is the same user.
+                let client = self.identity.take().or(named).unwrap_or(client);
+                let packet = result(EapCode::SUCCESS, self.identifier);
+                ServerStep::Succeeded { packet, conclusion: Conclusion { method, msk, client } }
+            }
+            (Verdict::Refused(reason), _) => self.fail(reason),
+            (Verdict::Ask(_), None) => self.fail(format!("{method} has nothing more to ask")),
+        }
+    }
+
+    /// Ends the conversation because of something outside of it.
+    pub fn fail(&mut self, reason: String) -> ServerStep {
+        self.phase = Phase::Over;
+        ServerStep::Failed { packet: result(EapCode::FAILURE, self.identifier), reason }
+    }
+
+    fn request(&mut self, eap_type: EapType, data: &[u8]) -> Vec<u8> {
+        self.identifier = self.identifier.wrapping_add(1);
+        with_data(EapCode::REQUEST, self.identifier, eap_type, data)
+    }
+}
+
+impl Machine {
+    const fn method(&self) -> Method {
+        match self {
+            Self::Md5(_) => Method::Md5,
+            Self::Gtc => Method::Gtc,
+            Self::MsChapV2(_) => Method::MsChapV2,
+            Self::Psk(_) => Method::Psk,
+        }
+    }
+}
+
+/// No method needs a password before the client has said something.
+struct Nobody;
+
+impl Passwords for Nobody {
+    fn password(&self, _: &Identity, _: &Identity) -> Option<&crate::crypto::Secret> {
+        None
+    }
+
+    fn nt_hash(&self, _: &Identity, _: &Identity) -> Option<&crate::crypto::Secret> {
+        None
+    }
+}
