@@ -274,6 +274,7 @@ pub(crate) mod tests {
             remote: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 2), 500)),
             local_id: None,
             remote_id: None,
+            remote_eap_id: None,
             is_initiator: true,
             spi_i: IkeSpi([0x1a, 0x2b, 0x3c, 0x4d, 0x5e, 0x6f, 0x70, 0x81]),
             spi_r: IkeSpi([0x9f, 0x8e, 0x7d, 0x6c, 0x5b, 0x4a, 0x39, 0x28]),

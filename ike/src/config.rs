@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::cookie::{HalfOpenLimits, HalfOpenTotal};
 use crate::crypto::Secret;
+use crate::eap::{Method, Passwords};
 use crate::identity::Identity;
 use crate::proposal::Proposal;
 use crate::selector::SelectorPattern;
@@ -281,6 +282,33 @@ impl Configuration {
     }
 }
 
+impl Configuration {
+    /// The secret of `kind` that the client of an EAP conversation owns: the one that fits it best, then the server. A
+    /// secret that fits the server alone is somebody else's.
+    fn client_secret(&self, kind: SecretKind, client: &Identity, server: &Identity) -> Option<&Secret> {
+        let quality = |secret: &SharedSecret, who: &Identity| match secret.owners.as_slice() {
+            [] => Some(1), // as an owner of %any
+            owners => owners.iter().filter_map(|owner| who.matches(owner)).max(),
+        };
+        self.secrets
+            .iter() // max_by_key keeps the last of equals: the newest
+            .filter(|secret| secret.kind == kind)
+            .filter_map(|secret| Some(((quality(secret, client)?, quality(secret, server)), secret)))
+            .max_by_key(|(quality, _)| *quality)
+            .map(|(_, secret)| &secret.secret)
+    }
+}
+
+impl Passwords for Configuration {
+    fn password(&self, client: &Identity, server: &Identity) -> Option<&Secret> {
+        self.client_secret(SecretKind::Eap, client, server)
+    }
+
+    fn nt_hash(&self, client: &Identity, server: &Identity) -> Option<&Secret> {
+        self.client_secret(SecretKind::Ntlm, client, server)
+    }
+}
+
 /// Which versions of IKE a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -373,6 +401,30 @@ pub enum Fragmentation {
 pub enum AuthClass {
     /// A pre-shared key.
     Psk,
+    /// EAP (RFC 7296 §2.16): the initiator as its client, the responder as its server.
+    Eap(EapMethods),
+}
+
+/// Which methods of EAP may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EapMethods {
+    /// Any we have.
+    Any,
+    /// Any we have: the server offers one after the other.
+    Dynamic,
+    /// This one.
+    One(Method),
+}
+
+impl EapMethods {
+    /// The methods, the best first.
+    #[must_use]
+    pub fn in_order(self) -> Vec<Method> {
+        match self {
+            Self::Any | Self::Dynamic => Method::ALL.to_vec(),
+            Self::One(method) => vec![method],
+        }
+    }
 }
 
 /// One round of our own authentication.
@@ -382,6 +434,11 @@ pub struct LocalAuth {
     pub class: AuthClass,
     /// Who we say we are; `None` for our address.
     pub id: Option<Identity>,
+    /// Who we say we are in EAP; `None` for the same.
+    pub eap_id: Option<Identity>,
+    /// Who the server must be in EAP methods that tell; a pattern. `None` for anybody, or the peer where nothing else
+    /// proves it.
+    pub aaa_id: Option<Identity>,
 }
 
 /// One round of the peer's authentication.
@@ -391,6 +448,8 @@ pub struct RemoteAuth {
     pub class: Option<AuthClass>,
     /// Who it may be; a pattern.
     pub id: Identity,
+    /// Who it may be in EAP, where it is asked for its identity; a pattern. `None` does not ask.
+    pub eap_id: Option<Identity>,
 }
 
 /// What we do of our own accord with a child: at load, when the peer closes it, when the peer is gone.

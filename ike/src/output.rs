@@ -146,7 +146,7 @@ pub enum Action {
         connection: Arc<Connection>,
         /// Our identity.
         local_id: Identity,
-        /// The peer's identity.
+        /// The peer's identity, that of EAP where it has one.
         remote_id: Identity,
         /// Where the peer is. With another IKE SA from there the peer may be authenticating again, and needs the old
         /// one until the new one stands.

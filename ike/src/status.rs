@@ -95,6 +95,8 @@ pub struct IkeSaStatus {
     pub local_id: Option<Identity>,
     /// The peer's identity; `None` before authentication.
     pub remote_id: Option<Identity>,
+    /// The peer's EAP identity; `None` where EAP has proven none.
+    pub remote_eap_id: Option<Identity>,
     /// We opened it.
     pub is_initiator: bool,
     /// The original initiator's SPI.
@@ -129,6 +131,14 @@ pub struct IkeSaStatus {
     pub tasks_passive: Vec<&'static str>,
     /// Its children.
     pub children: Vec<ChildSaStatus>,
+}
+
+impl IkeSaStatus {
+    /// Who the peer is where SAs of one peer are compared: its EAP identity where it has one.
+    #[must_use]
+    pub fn peer(&self) -> Option<&Identity> {
+        self.remote_eap_id.as_ref().or(self.remote_id.as_ref())
+    }
 }
 
 /// One CHILD_SA.

@@ -1,20 +1,23 @@
 //! `local<x>` and `remote<x>`: rounds of authentication.
 
-use ferry_ike::config::{AuthClass, LocalAuth, RemoteAuth};
+use ferry_ike::config::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
+use ferry_ike::eap::Method;
 use ferry_ike::identity::Identity;
 
 use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
 
 /// One round, of either side.
+#[derive(Default)]
 struct Round {
     class: Option<AuthClass>,
     id: Option<Identity>,
+    eap_id: Option<Identity>,
+    aaa_id: Option<Identity>,
 }
 
-const ONLY_PSK: &str = "only psk is";
-const NO_CERTIFICATES: &str = "there is no authentication by certificates or public keys, only psk";
-const NO_EAP: &str = "there is no EAP, only psk";
+const SUPPORTED: &str = "psk is, and eap with md5, gtc, mschapv2, psk or dynamic";
+const NO_CERTIFICATES: &str = "there is no authentication by certificates or public keys, only psk and eap";
 
 /// Our own rounds, from the sections `local<x>` of the connection at `path`.
 pub(super) fn local(sections: &[Inner<'_>], path: &str) -> Result<Vec<LocalAuth>, ConfigError> {
@@ -24,7 +27,8 @@ pub(super) fn local(sections: &[Inner<'_>], path: &str) -> Result<Vec<LocalAuth>
     };
     let round = round(section)?;
     let class = round.class.ok_or_else(|| no_class(section.path.clone()))?;
-    Ok(vec![LocalAuth { class, id: round.id.filter(|id| !id.is_any()) }])
+    let named = |id: Option<Identity>| id.filter(|id| !id.is_any());
+    Ok(vec![LocalAuth { class, id: named(round.id), eap_id: named(round.eap_id), aaa_id: round.aaa_id }])
 }
 
 /// The peer's rounds, from the sections `remote<x>`. No section, or one that does not say, asks for nothing
@@ -33,9 +37,10 @@ pub(super) fn remote(sections: &[Inner<'_>]) -> Result<Vec<RemoteAuth>, ConfigEr
     one_round(sections)?;
     let round = match sections.first() {
         Some(section) => round(section)?,
-        None => Round { class: None, id: None },
+        None => Round::default(),
     };
-    Ok(vec![RemoteAuth { class: round.class, id: round.id.unwrap_or_else(Identity::any) }])
+    let id = round.id.unwrap_or_else(Identity::any);
+    Ok(vec![RemoteAuth { class: round.class, id, eap_id: round.eap_id }])
 }
 
 fn one_round(sections: &[Inner<'_>]) -> Result<(), ConfigError> {
@@ -52,13 +57,13 @@ fn no_class(path: String) -> ConfigError {
     ConfigError::Unsupported {
         path: format!("{path}.auth"),
         value: "pubkey (the default)".to_owned(),
-        reason: ONLY_PSK.to_owned(),
+        reason: SUPPORTED.to_owned(),
     }
 }
 
 /// Reads one round. Both sides know the same keys, though some mean something on one side only.
 fn round(section: &Inner<'_>) -> Result<Round, ConfigError> {
-    let mut round = Round { class: None, id: None };
+    let mut round = Round::default();
     for item in Items::of(section.section, &section.path) {
         match item {
             Item::Value(key) => value(&key, &mut round)?,
@@ -83,7 +88,8 @@ fn value(key: &Key<'_>, round: &mut Round) -> Result<(), ConfigError> {
             false => return Err(key.unsupported(NO_CERTIFICATES)),
         },
         "ca_id" => return Err(key.unsupported(NO_CERTIFICATES)),
-        "eap_id" | "aaa_id" => return Err(key.unsupported(NO_EAP)),
+        "eap_id" => round.eap_id = Some(key.identity()?),
+        "aaa_id" => round.aaa_id = Some(key.identity()?),
         "xauth_id" => return Err(key.unsupported("XAuth is of IKEv1, which is not spoken")),
         _none_of_these => return Err(key.unknown()),
     }
@@ -102,11 +108,27 @@ fn class(key: &Key<'_>) -> Result<AuthClass, ConfigError> {
     };
     if lower == "psk" {
         Ok(AuthClass::Psk)
+    } else if lower == "eap" {
+        Ok(AuthClass::Eap(EapMethods::Any))
+    } else if let Some(methods) = lower.strip_prefix("eap-").and_then(eap_methods) {
+        Ok(AuthClass::Eap(methods))
     } else if starts_with_one_of(&["pubkey", "rsa", "ecdsa", "ike", "eap", "xauth"]) {
-        Err(key.unsupported(ONLY_PSK))
+        Err(key.unsupported(SUPPORTED))
     } else {
         Err(key.invalid(EXPECTED))
     }
+}
+
+/// What stands behind `eap-`, by name or by number.
+fn eap_methods(name: &str) -> Option<EapMethods> {
+    if name == "dynamic" {
+        return Some(EapMethods::Dynamic);
+    }
+    let numbered = || {
+        let number = name.parse().ok()?;
+        Method::ALL.into_iter().find(|method| method.eap_type().0 == number)
+    };
+    Method::named(name).or_else(numbered).map(EapMethods::One)
 }
 
 /// Lists are all about certificates; empty ones ask for nothing.
@@ -152,18 +174,40 @@ mod tests {
     }
 
     #[test]
+    fn rounds_of_eap() {
+        let class = |text: &str| read(&Section::new().with("auth", text)).unwrap().class.unwrap();
+        assert_eq!(class("EAP"), AuthClass::Eap(EapMethods::Any));
+        assert_eq!(class("eap-dynamic"), AuthClass::Eap(EapMethods::Dynamic));
+        for method in Method::ALL {
+            let expected = AuthClass::Eap(EapMethods::One(method));
+            assert_eq!(class(&format!("eap-{}", method.name())), expected);
+            assert_eq!(class(&format!("eap-{}", method.eap_type().0)), expected);
+        }
+        let section = Section::new()
+            .with("auth", "eap-mschapv2")
+            .with("eap_id", "%any")
+            .with("aaa_id", "aaa.example.net");
+        let inner = || Inner { name: "x", path: "connections.gw.x".to_owned(), section: &section };
+        let remote = remote(&[inner()]).unwrap().remove(0);
+        assert!(remote.eap_id.is_some_and(|id| id.is_any()));
+        let local = local(&[inner()], "connections.gw").unwrap().remove(0);
+        assert_eq!(local.eap_id, None);
+        assert_eq!(local.aaa_id.unwrap().to_string(), "aaa.example.net");
+    }
+
+    #[test]
     fn all_that_is_about_something_else_is_known_and_refused() {
         for (key, value) in [
             ("auth", "pubkey"),
             ("auth", "rsa-4096-sha256"),
             ("auth", "rsa/pss-sha384"),
             ("auth", "ike:ecdsa-sha256"),
-            ("auth", "eap-mschapv2"),
+            ("auth", "eap-tls"),
+            ("auth", "eap-radius"),
+            ("auth", "eap-mschapv2-311"),
             ("auth", "xauth"),
             ("revocation", "strict"),
             ("ca_id", "C=CH, O=Lab"),
-            ("eap_id", "%any"),
-            ("aaa_id", "radius"),
             ("xauth_id", "alice"),
         ] {
             let error = error(&Section::new().with(key, value));

@@ -459,8 +459,9 @@ mod tests {
                 "connections.gw.local_port = 501 is not supported yet: messages are sent from port 500 or 4500",
             ),
             (
-                psk().with_section("remote", Section::new().with("auth", "eap-mschapv2")),
-                "connections.gw.remote.auth = eap-mschapv2 is not supported yet: only psk is",
+                psk().with_section("remote", Section::new().with("auth", "eap-tls")),
+                "connections.gw.remote.auth = eap-tls is not supported yet: psk is, and eap with md5, gtc, mschapv2, psk or \
+                 dynamic",
             ),
             (
                 psk().with_section("remote", Section::new().with_list("certs", [&[0x30, 0x82]])),

@@ -58,7 +58,7 @@ const fn not_yet(unless: &'static str, why: &'static str) -> Standing {
 const IKEV1: &str = "IKEv1 is not spoken";
 const CERTIFICATES: &str = "there is no authentication by certificates";
 const RADIUS: &str = "there is no RADIUS";
-const EAP: &str = "there is no EAP";
+const EAP: &str = "EAP methods have no settings";
 const INTERFACES: &str = "all interfaces are listened on";
 const DELAYS: &str = "messages are never delayed on purpose";
 const KERNEL: &str = "there is no such choice in our kernel data plane";
@@ -139,7 +139,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("delete_rekeyed", not_yet("no", IKEV1)),
     ("delete_rekeyed_delay", Honoured),
     ("retry_initiate_interval", Honoured),
-    ("force_eap_only_authentication", not_yet("no", EAP)),
+    ("force_eap_only_authentication", not_yet("no", "EAP-only authentication is for peers that announce it")),
     ("hash_and_url", not_yet("no", CERTIFICATES)),
     ("cisco_flexvpn", not_yet("no", "no vendor ID is sent")),
     ("cisco_unity", not_yet("no", IKEV1)),

@@ -75,7 +75,7 @@ impl Registry {
 
     /// An IKE SA is established, perhaps one that we opened.
     pub(super) fn insert(&self, status: &IkeSaStatus) {
-        if let (Some(local), Some(remote)) = (&status.local_id, &status.remote_id) {
+        if let (Some(local), Some(remote)) = (&status.local_id, status.peer()) {
             let (local, remote) = (local.clone(), remote.clone());
             self.pairs().insert(status.id, Pair { local, remote, address: status.remote.ip() });
         }

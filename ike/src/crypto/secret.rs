@@ -90,6 +90,21 @@ macro_rules! lend {
 
 lend! { SkD SkPi SkPr SharedKey }
 
+/// Keys that stand in for a shared secret where EAP makes none (RFC 7296 §2.16).
+macro_rules! stand_in {
+    ($($name:ident)*) => {
+        $(
+            impl $name {
+                pub(crate) const fn secret(&self) -> &Secret {
+                    &self.0
+                }
+            }
+        )*
+    };
+}
+
+stand_in! { SkPi SkPr }
+
 /// Keys whose kind becomes a direction, and then is no longer needed.
 macro_rules! direct {
     ($($name:ident)*) => {

@@ -83,8 +83,7 @@ impl Server {
     pub fn offer(&mut self, methods: Vec<Method>, crypto: &CryptoProvider) -> Vec<u8> {
         let mut next = methods;
         if next.is_empty() {
-            self.phase = Phase::Over;
-            return result(EapCode::FAILURE, self.identifier);
+            return self.fail();
         }
         let method = next.remove(0);
         let cx = Context { passwords: &Nobody, crypto };
@@ -134,7 +133,7 @@ impl Server {
                 self.judge(machine, next, response, &Context { passwords, crypto })
             }
             Phase::Identity | Phase::Method { .. } => {
-                self.fail(format!("the client answered with {eap_type}, which was not asked for"))
+                self.failed(format!("the client answered with {eap_type}, which was not asked for"))
             }
             phase @ (Phase::Idle | Phase::Over) => {
                 self.phase = phase;
@@ -150,7 +149,7 @@ impl Server {
                 self.identity = Some(identity.clone());
                 ServerStep::Identified(identity)
             }
-            None => self.fail(format!("'{}' is no EAP identity", printable(name))),
+            None => self.failed(format!("'{}' is no EAP identity", printable(name))),
         }
     }
 
@@ -172,7 +171,7 @@ impl Server {
                 .take(8)
                 .collect();
             let wanted = if wanted.is_empty() { "nothing else".to_owned() } else { wanted.join(", ") };
-            return self.fail(format!("the client does not want {method}, but {wanted}"));
+            return self.failed(format!("the client does not want {method}, but {wanted}"));
         }
         ServerStep::Request(self.offer(next, crypto))
     }
@@ -216,15 +215,19 @@ impl Server {
                 let packet = result(EapCode::SUCCESS, self.identifier);
                 ServerStep::Succeeded { packet, conclusion: Conclusion { method, msk, client } }
             }
-            (Verdict::Refused(reason), _) => self.fail(reason),
-            (Verdict::Ask(_), None) => self.fail(format!("{method} has nothing more to ask")),
+            (Verdict::Refused(reason), _) => self.failed(reason),
+            (Verdict::Ask(_), None) => self.failed(format!("{method} has nothing more to ask")),
         }
     }
 
-    /// Ends the conversation because of something outside of it.
-    pub fn fail(&mut self, reason: String) -> ServerStep {
+    /// Ends the conversation because of something outside of it: EAP-Failure, to be sent.
+    pub fn fail(&mut self) -> Vec<u8> {
         self.phase = Phase::Over;
-        ServerStep::Failed { packet: result(EapCode::FAILURE, self.identifier), reason }
+        result(EapCode::FAILURE, self.identifier)
+    }
+
+    fn failed(&mut self, reason: String) -> ServerStep {
+        ServerStep::Failed { packet: self.fail(), reason }
     }
 
     fn request(&mut self, eap_type: EapType, data: &[u8]) -> Vec<u8> {

@@ -61,6 +61,8 @@ pub(crate) struct Core {
     pub(crate) protection: Option<Protection>,
     pub(crate) local_id: Option<Identity>,
     pub(crate) remote_id: Option<Identity>,
+    /// Who the peer has proven to be by EAP.
+    pub(crate) remote_eap_id: Option<Identity>,
     pub(crate) window: Window,
     pub(crate) reassembly: Reassembly,
     /// Large messages are sent in fragments: both ends have said that they can, and we are to.
@@ -140,6 +142,7 @@ impl Core {
             protection: None,
             local_id: None,
             remote_id: None,
+            remote_eap_id: None,
             window: Window::new(),
             reassembly: Reassembly::default(),
             fragments: false,
@@ -159,6 +162,11 @@ impl Core {
             Role::Initiator => self.spi_i,
             Role::Responder => self.spi_r,
         }
+    }
+
+    /// Who the peer is to those who give out addresses and count SAs: its EAP identity where it has one.
+    pub(crate) fn peer(&self) -> Option<&Identity> {
+        self.remote_eap_id.as_ref().or(self.remote_id.as_ref())
     }
 
     /// The connection's name, for the log.

@@ -3,7 +3,7 @@
 //! ```text
 //! initiator  Preparing -> InitSent -> AuthSent ---------------+
 //!                                                             +-> Established -> Closed
-//! responder  InitAnswered -> AuthAnswering -------------------+
+//! responder  InitAnswered -> [EapRounds] -> AuthAnswering ----+
 //! ```
 //!
 //! A state owns what is known in it; moving on consumes the old one. Any state may end in `Gone`.
@@ -50,6 +50,8 @@ pub(crate) enum State {
     AuthSent(Box<auth::Sent>),
     /// Responder: IKE_SA_INIT was answered; the peer may authenticate now.
     InitAnswered(Box<init::Answered>),
+    /// Responder: the peer is authenticating by EAP.
+    EapRounds(Box<auth::Rounds>),
     /// Responder: the peer has authenticated; the outside is asked for what the answer needs.
     AuthAnswering(Box<auth::Answering>),
     /// Both ends have authenticated.
@@ -102,7 +104,11 @@ impl IkeSa {
                 self.stands() && !established.is_ending() && !lacks_addresses
             }
             State::Preparing(_) | State::InitSent(_) | State::AuthSent(_) | State::Redirecting(_) => true,
-            State::InitAnswered(_) | State::AuthAnswering(_) | State::Closed | State::Gone => false,
+            State::InitAnswered(_)
+            | State::EapRounds(_)
+            | State::AuthAnswering(_)
+            | State::Closed
+            | State::Gone => false,
         }
     }
 
@@ -199,6 +205,14 @@ impl IkeSa {
             State::InitAnswered(answered) if exchange == ExchangeType::IKE_AUTH => {
                 cx.counters.exchange(exchange).requests_in += 1;
                 answered.handle_auth(&mut self.core, &plaintext, cx)
+            }
+            State::EapRounds(rounds) if exchange == ExchangeType::IKE_AUTH => {
+                cx.counters.exchange(exchange).requests_in += 1;
+                rounds.handle_request(&mut self.core, &plaintext, cx)
+            }
+            State::EapRounds(rounds) if exchange == ExchangeType::INFORMATIONAL => {
+                cx.counters.exchange(exchange).requests_in += 1;
+                rounds.handle_informational(&mut self.core, &plaintext, cx)
             }
             State::Established(established) => {
                 cx.counters.exchange(exchange).requests_in += 1;
@@ -477,7 +491,7 @@ impl IkeSa {
                 tasks_active: vec!["IKE_AUTH", "CHILD_CREATE"],
                 ..self.status(IkeSaState::Connecting)
             },
-            State::InitAnswered(_) | State::AuthAnswering(_) => IkeSaStatus {
+            State::InitAnswered(_) | State::EapRounds(_) | State::AuthAnswering(_) => IkeSaStatus {
                 tasks_passive: vec!["IKE_AUTH", "CHILD_CREATE"],
                 ..self.status(IkeSaState::Connecting)
             },
@@ -499,6 +513,7 @@ impl State {
             Self::AuthAnswering(answering) => answering.give_back(core, cx),
             Self::Redirecting(_)
             | Self::InitAnswered(_)
+            | Self::EapRounds(_)
             | Self::Established(_)
             | Self::Closed
             | Self::Gone => {}
@@ -516,6 +531,7 @@ impl Core {
             remote: self.path.remote,
             local_id: self.local_id.clone(),
             remote_id: self.remote_id.clone(),
+            remote_eap_id: self.remote_eap_id.clone(),
             is_initiator: self.role == Role::Initiator,
             spi_i: self.spi_i,
             spi_r: self.spi_r,

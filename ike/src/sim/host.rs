@@ -156,7 +156,7 @@ impl Host {
                     sa.id != ike_sa
                         && sa.state == IkeSaState::Established
                         && sa.local_id.as_ref() == Some(&local_id)
-                        && sa.remote_id.as_ref() == Some(&remote_id)
+                        && sa.peer() == Some(&remote_id)
                 });
                 let (near, far): (Vec<_>, Vec<_>) = others.partition(|sa| sa.remote.ip() == remote);
                 let [near, far]: [Vec<IkeSaId>; 2] =

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::config::{
     AddressPattern, AuthClass, Child, ChildAction, Childless, Configuration, Connection, CopyDscp,
-    Fragmentation, LocalAuth, Mode, Processing, RemoteAuth, SecretKind, Settings, SharedSecret, SpiPrefix,
-    Unique, Version, Volume,
+    EapMethods, Fragmentation, LocalAuth, Mode, Processing, RemoteAuth, SecretKind, Settings, SharedSecret,
+    SpiPrefix, Unique, Version, Volume,
 };
 use crate::crypto::Secret;
 use crate::identity::Identity;
@@ -109,15 +109,44 @@ impl Setup {
     /// With this pre-shared key for everybody, and no other secret.
     #[must_use]
     pub fn psk(mut self, secret: &str) -> Self {
-        self.configuration.secrets = vec![Arc::new(shared_secret(secret, &[]))];
+        self.configuration.secrets = vec![Arc::new(shared_secret(SecretKind::Ike, secret, &[]))];
         self
     }
 
     /// With a further pre-shared key, for these identities.
     #[must_use]
     pub fn psk_for(mut self, secret: &str, owners: &[&str]) -> Self {
-        self.configuration.secrets.push(Arc::new(shared_secret(secret, owners)));
+        self.configuration.secrets.push(Arc::new(shared_secret(SecretKind::Ike, secret, owners)));
         self
+    }
+
+    /// With a password of EAP, for these identities.
+    #[must_use]
+    pub fn password(mut self, secret: &str, owners: &[&str]) -> Self {
+        self.configuration.secrets.push(Arc::new(shared_secret(SecretKind::Eap, secret, owners)));
+        self
+    }
+
+    /// Proving itself by EAP.
+    #[must_use]
+    pub fn eap(self, methods: EapMethods, eap_id: Option<&str>) -> Self {
+        self.connection(|connection| {
+            for auth in &mut connection.local {
+                auth.class = AuthClass::Eap(methods);
+                auth.eap_id = eap_id.map(identity);
+            }
+        })
+    }
+
+    /// Letting peers prove themselves by EAP, with an identity that fits this one.
+    #[must_use]
+    pub fn peer_eap(self, methods: EapMethods, eap_id: Option<&str>) -> Self {
+        self.connection(|connection| {
+            for auth in &mut connection.remote {
+                auth.class = Some(AuthClass::Eap(methods));
+                auth.eap_id = eap_id.map(identity);
+            }
+        })
     }
 
     /// Without any secret.
@@ -297,17 +326,17 @@ fn child() -> Child {
 }
 
 fn psk_auth(id: Option<&str>) -> LocalAuth {
-    LocalAuth { class: AuthClass::Psk, id: id.map(identity) }
+    LocalAuth { class: AuthClass::Psk, id: id.map(identity), eap_id: None, aaa_id: None }
 }
 
 fn remote_auth(id: &str) -> RemoteAuth {
-    RemoteAuth { class: Some(AuthClass::Psk), id: identity(id) }
+    RemoteAuth { class: Some(AuthClass::Psk), id: identity(id), eap_id: None }
 }
 
-fn shared_secret(secret: &str, owners: &[&str]) -> SharedSecret {
+fn shared_secret(kind: SecretKind, secret: &str, owners: &[&str]) -> SharedSecret {
     SharedSecret {
         id: None,
-        kind: SecretKind::Ike,
+        kind,
         owners: owners.iter().map(|owner| identity(owner)).collect(),
         secret: Secret::new(secret.into()),
     }

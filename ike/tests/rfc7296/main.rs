@@ -18,6 +18,7 @@ mod s1_3_1;
 mod s1_4;
 mod s2_1;
 mod s2_15;
+mod s2_16;
 mod s2_19;
 mod s2_2;
 mod s2_21;

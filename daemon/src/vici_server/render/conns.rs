@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use ferry_ike::config::{AuthClass, Child, ChildAction, Mode, Processing, Unique, Version};
+use ferry_ike::config::{AuthClass, Child, ChildAction, EapMethods, Mode, Processing, Unique, Version};
+use ferry_ike::identity::Identity;
 use ferry_vici::{Message, Section};
 
 use crate::connections::{Parsed, display_address};
@@ -24,11 +25,13 @@ pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
         .with_some("dpd_timeout", Some(parsed.dpd_timeout.as_secs()).filter(|timeout| *timeout != 0));
     for (number, round) in (1..).zip(&connection.local) {
         let id = round.id.as_ref().map(ToString::to_string);
-        section.push_section(format!("local-{number}"), auth(id, Some(round.class)));
+        let eap = [("aaa_id", round.aaa_id.as_ref()), ("eap_id", round.eap_id.as_ref())];
+        section.push_section(format!("local-{number}"), auth(id, Some(round.class), eap));
     }
     for (number, round) in (1..).zip(&connection.remote) {
         let id = Some(&round.id).filter(|id| !id.is_any()).map(ToString::to_string);
-        section.push_section(format!("remote-{number}"), auth(id, round.class));
+        let eap = [("aaa_id", None), ("eap_id", round.eap_id.as_ref())];
+        section.push_section(format!("remote-{number}"), auth(id, round.class, eap));
     }
     let mut children = Section::new();
     for configured in &connection.children {
@@ -53,11 +56,19 @@ fn unique(unique: Unique) -> &'static str {
     }
 }
 
-fn auth(id: Option<String>, class: Option<AuthClass>) -> Section {
-    let class = class.map(|class| match class {
-        AuthClass::Psk => "pre-shared key",
-    });
-    let mut section = Section::new().with_some("id", id).with_some("class", class);
+fn auth(id: Option<String>, class: Option<AuthClass>, eap: [(&str, Option<&Identity>); 2]) -> Section {
+    let (class, eap_type) = match class {
+        None => (None, None),
+        Some(AuthClass::Psk) => (Some("pre-shared key"), None),
+        Some(AuthClass::Eap(EapMethods::Any)) => (Some("EAP"), None),
+        Some(AuthClass::Eap(EapMethods::Dynamic)) => (Some("EAP"), Some("EAP_DYNAMIC".to_owned())),
+        Some(AuthClass::Eap(EapMethods::One(method))) => (Some("EAP"), Some(method.to_string())),
+    };
+    let mut section =
+        Section::new().with_some("id", id).with_some("class", class).with_some("eap-type", eap_type);
+    for (key, identity) in eap {
+        section = section.with_some(key, identity.map(ToString::to_string));
+    }
     for list in ["groups", "cert_policy", "certs", "cacerts"] {
         section.push_list(list, Vec::<&str>::new());
     }

@@ -81,6 +81,8 @@ fn name(status: &IkeSaStatus) -> &str {
 fn ike_sa(status: &IkeSaStatus, now: Instant) -> Section {
     let is_established = status.state == IkeSaState::Established;
     let identity = |id: &Option<Identity>| id.as_ref().map_or_else(|| "%any".to_owned(), ToString::to_string);
+    // charon says it where it is news.
+    let eap_id = status.remote_eap_id.as_ref().filter(|id| status.remote_id.as_ref() != Some(*id));
     let mut section = Section::new()
         .with("uniqueid", status.id.0)
         .with("version", 2_u8)
@@ -91,6 +93,7 @@ fn ike_sa(status: &IkeSaStatus, now: Instant) -> Section {
         .with("remote-host", host(status.remote))
         .with("remote-port", status.remote.port())
         .with("remote-id", identity(&status.remote_id))
+        .with_some("remote-eap-id", eap_id.map(ToString::to_string))
         .with_flag("initiator", status.is_initiator)
         .with("initiator-spi", status.spi_i.to_string())
         .with("responder-spi", status.spi_r.to_string())

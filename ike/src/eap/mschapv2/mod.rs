@@ -12,6 +12,8 @@
 
 mod keys;
 
+use tracing::info;
+
 use self::keys::{Exchange, NtHash, is_equal};
 use super::identity::{self, is_same_user};
 use super::{Context, Reaction, Verdict, printable};
@@ -92,6 +94,7 @@ impl Server {
                 (SUCCESS, format!("S={} M=Welcome", hexadecimal(&proof)))
             }
             Err(reason) => {
+                info!(target: "ike", "{reason}"); // the client may be gone before EAP-Failure says so
                 self.stage = ServerStage::Failed(reason);
                 let challenge = hexadecimal(&cx.random::<16>());
                 (FAILURE, format!("{AUTHENTICATION_FAILURE} R=0 C={challenge} V=3 M=Authentication failed"))

@@ -110,7 +110,7 @@ impl Established {
             }
             HeldLease::Given(Lease { addresses, .. }) => {
                 let pools = self.connection.pools.clone();
-                if let Some(identity) = core.remote_id.clone() {
+                if let Some(identity) = core.peer().cloned() {
                     cx.ask(core.id, Action::ReleaseLease { pools, identity, addresses });
                 }
             }

@@ -5,11 +5,13 @@
 //!                          <--  HDR, SK {IDr, AUTH, [CP(CFG_REPLY)], SAr2, TSi, TSr}
 //! ```
 
+mod eap;
 mod initiator;
 mod responder;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub(crate) use self::eap::responder::Rounds;
 pub(crate) use self::initiator::{Sent, begin};
 pub(crate) use self::responder::{Answering, answer};
 use crate::auth::psk;

@@ -294,6 +294,7 @@ impl Successor {
         core.protection = Some(Protection { sealer, opener });
         core.local_id.clone_from(&old.local_id);
         core.remote_id.clone_from(&old.remote_id);
+        core.remote_eap_id.clone_from(&old.remote_eap_id);
         Ok(Self { core, sk_d: keys.sk_d, lowest: collision::lower(nonce_i, nonce_r).to_vec() })
     }
 

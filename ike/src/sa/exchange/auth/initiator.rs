@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+use super::eap::initiator::{Progress, Rounds};
 use super::{allows_psk, assigned_addresses, shared_key};
 use crate::config::{Child, Childless, Connection, Lease};
 use crate::context::Cx;
@@ -27,11 +28,13 @@ use crate::wire::registry::{AuthMethod, CfgAttributeType, CfgType, ExchangeType,
 
 /// IKE_AUTH is out.
 pub(crate) struct Sent {
-    connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
     pub(crate) planned: Option<PlannedChild>,
     attempt: u32,
-    handshake: Handshake,
-    local_id: Identity,
+    pub(super) handshake: Handshake,
+    pub(super) local_id: Identity,
+    /// How we authenticate, if it is by EAP.
+    rounds: Option<Rounds>,
     /// What is asked for beside authentication; `None` for an IKE SA alone.
     offer: Option<Offer>,
     /// Our other addresses, as we have told the peer.
@@ -60,7 +63,8 @@ pub(crate) fn begin(
         auth.and_then(|auth| auth.id.clone()).unwrap_or_else(|| Identity::from_addr(core.path.local.ip()));
     core.local_id = Some(local_id.clone());
     let offer = planned.as_ref().and_then(|planned| offer(planned, &connection, core));
-    let mut sent = Sent { connection, planned, attempt, handshake, local_id, offer, told: vec![] };
+    let rounds = Rounds::of(&connection, &local_id);
+    let mut sent = Sent { connection, planned, attempt, handshake, local_id, rounds, offer, told: vec![] };
     match sent.send(core, cx) {
         Ok(()) => Ok(State::AuthSent(Box::new(sent))),
         Err(failure) => {
@@ -134,10 +138,6 @@ impl Sent {
     fn send(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), Failure> {
         let remote = self.connection.remote.first();
         let expected = remote.map_or_else(Identity::any, |auth| auth.id.clone());
-        let key = shared_key(cx.configuration, &self.local_id, &expected).map_err(Failure::Authentication)?;
-        let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-        let auth = self.handshake.initiator_auth(suite, key, &self.local_id);
-
         let mut payloads = PayloadWriter::new();
         payloads.id_i(&self.local_id);
         if cx.is_first_contact {
@@ -146,7 +146,17 @@ impl Sent {
         if is_concrete(&expected) {
             payloads.id_r(&expected);
         }
-        payloads.auth(AuthMethod::SHARED_KEY, &auth);
+        match &self.rounds {
+            // RFC 7296 §2.16: leaving AUTH out asks for EAP.
+            Some(rounds) if rounds.allows_eap_only(&self.connection) => {
+                payloads.notify(NotifyType::EAP_ONLY_AUTHENTICATION, &[]); // RFC 5998 §3
+            }
+            Some(_) => {}
+            None => {
+                payloads.auth(AuthMethod::SHARED_KEY, &self.auth(core, &expected, cx)?);
+                info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
+            }
+        }
         if !self.connection.vips.is_empty() {
             payloads.cp(CfgType::REQUEST, &address_request(&core.vips_to_request(&self.connection)));
         }
@@ -159,12 +169,18 @@ impl Sent {
                 core.write_path(&mut payloads, core.path, cx);
             }
         }
-        info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
         core.request(ExchangeType::IKE_AUTH, &payloads, cx)
     }
 
+    /// Our AUTH data with a pre-shared key.
+    fn auth(&self, core: &Core, expected: &Identity, cx: &Cx<'_>) -> Result<Vec<u8>, Failure> {
+        let key = shared_key(cx.configuration, &self.local_id, expected).map_err(Failure::Authentication)?;
+        let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+        Ok(self.handshake.initiator_auth(suite, key, &self.local_id))
+    }
+
     pub(crate) fn handle_response(
-        self: Box<Self>,
+        mut self: Box<Self>,
         core: &mut Core,
         plaintext: &Plaintext,
         cx: &mut Cx<'_>,
@@ -173,8 +189,9 @@ impl Sent {
             Ok(opened) => opened,
             Err(error) => return self.fail(error.into(), core, cx),
         };
-        let remote_id = match self.verify(core, &opened, cx) {
-            Ok(remote_id) => remote_id,
+        let remote_id = match self.identify(core, &opened, cx) {
+            Ok(Some(remote_id)) => remote_id,
+            Ok(None) => return Ok(State::AuthSent(self)),
             Err(failure) => return self.fail(failure, core, cx),
         };
         core.remote_id = Some(remote_id);
@@ -273,8 +290,24 @@ impl Sent {
         redirect::follow(core, connection, wanted, gateway, cx)
     }
 
-    /// Who the peer is, proven (RFC 7296 §2.15).
-    fn verify(&self, core: &Core, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Identity, Failure> {
+    /// Who the peer is, proven; `None` while EAP goes on.
+    fn identify(
+        &mut self,
+        core: &mut Core,
+        opened: &Opened<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Result<Option<Identity>, Failure> {
+        let Some(mut rounds) = self.rounds.take() else { return self.verify(core, opened, cx).map(Some) };
+        let progress = rounds.proceed(self, core, opened, cx)?;
+        self.rounds = Some(rounds);
+        Ok(match progress {
+            Progress::Asked => None,
+            Progress::Proven(remote_id) => Some(remote_id),
+        })
+    }
+
+    /// Who the peer is, proven by a pre-shared key (RFC 7296 §2.15).
+    pub(super) fn verify(&self, core: &Core, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Identity, Failure> {
         let payloads = &opened.payloads;
         let (Some(id_r), Some(id_r_body), Some(auth)) =
             (payloads.id_r(), payloads.id_r_body(), payloads.auth())
@@ -292,11 +325,10 @@ impl Sent {
         if let Some(expected) = expected.filter(|expected| id_r.matches(&expected.id).is_none()) {
             return Err(Failure::Authentication(format!("IDr '{id_r}' does not match to '{}'", expected.id)));
         }
-        if auth.method != AuthMethod::SHARED_KEY || !allows_psk(expected.and_then(|e| e.class)) {
-            return Err(Failure::Authentication(format!(
-                "'{id_r}' used {}, expected a pre-shared key",
-                auth.method
-            )));
+        let class = expected.and_then(|expected| expected.class);
+        if auth.method != AuthMethod::SHARED_KEY || !allows_psk(class) {
+            let wanted = if allows_psk(class) { "a pre-shared key" } else { "EAP" };
+            return Err(Failure::Authentication(format!("'{id_r}' used {}, expected {wanted}", auth.method)));
         }
         let key = shared_key(cx.configuration, &self.local_id, id_r).map_err(Failure::Authentication)?;
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;

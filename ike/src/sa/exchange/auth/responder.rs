@@ -5,13 +5,14 @@
 //! meanwhile; the response leaves when the last outcome has come (RFC 7296 §1.2, DESIGN: an SA is installed
 //! before the peer is told to use it).
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{allows_psk, reply_attributes, requested_addresses, shared_key};
-use crate::config::{Childless, Connection, Lease};
+use super::{allows_psk, eap, reply_attributes, requested_addresses, shared_key};
+use crate::config::{AuthClass, Childless, Connection, Lease};
 use crate::context::Cx;
 use crate::error::Failure;
 use crate::identity::Identity;
@@ -24,8 +25,8 @@ use crate::sa::mobike::{self, Mobility};
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, HeldLease, State};
 use crate::timer::Timer;
-use crate::wire::PayloadWriter;
 use crate::wire::registry::{AuthMethod, CfgType, ExchangeType, MessageId, NotifyType, Spi};
+use crate::wire::{PayloadWriter, Payloads};
 
 /// The peer has authenticated; the response is being prepared.
 pub(crate) struct Answering {
@@ -37,6 +38,8 @@ pub(crate) struct Answering {
     remote_id: Identity,
     /// Our AUTH data: made with the key that the peer's was verified with, whatever is loaded meanwhile.
     auth: Vec<u8>,
+    /// We have said who we are in a response before this.
+    is_named_before: bool,
     /// What the peer asked for as its first CHILD_SA; gone once it is negotiated.
     wanted: Option<ChildRequest>,
     /// The virtual IPs it asked for; `None` without a CFG_REQUEST.
@@ -73,36 +76,52 @@ pub(crate) fn answer(
     // The peer may have moved to port 4500; it has shown that it holds the keys (RFC 7296 §2.23).
     core.path = plaintext.path;
     let verified = match plaintext.decode() {
-        Ok(opened) => verify(core, &handshake, &opened, cx).map(|peer| (peer, opened)),
+        Ok(opened) if opened.payloads.auth().is_none() => {
+            return eap::responder::begin(core, handshake, plaintext, &opened, cx);
+        }
+        Ok(opened) => verify(core, &handshake, &opened, cx).map(|peer| {
+            let wishes = Wishes::of(&opened.payloads, &peer.connection);
+            (peer, wishes)
+        }),
         Err(error) => Err(error.into()),
     };
-    let (peer, opened) = match verified {
-        Ok(verified) => verified,
+    match verified {
+        Ok((peer, wishes)) => proceed(core, handshake, peer, wishes, plaintext, cx),
         Err(failure) => {
             core.respond_failure(plaintext, &failure, cx)?;
-            return Err(failure);
+            Err(failure)
         }
-    };
+    }
+}
+
+/// The peer has proven who it is: what it asked for is seen to.
+pub(super) fn proceed(
+    core: &mut Core,
+    handshake: Handshake,
+    peer: Peer,
+    wishes: Wishes,
+    plaintext: &Plaintext,
+    cx: &mut Cx<'_>,
+) -> Result<State, Failure> {
     core.timers.disarm(Timer::HalfOpen);
     core.local_id = Some(peer.local_id.clone());
     core.remote_id = Some(peer.remote_id.clone());
-    let payloads = &opened.payloads;
-    let wanted = ChildRequest::of(payloads);
-    let mobility = Mobility::agreed(payloads, &peer.connection, false);
+    let Wishes { child: wanted, addresses: requested, initial_contact, mobility } = wishes;
+    // EAP may have led to another connection since.
+    let mobility = mobility.filter(|_| peer.connection.mobike);
     if let Some(failure) = misfit(peer.connection.childless, wanted.is_some()) {
         core.respond_failure(plaintext, &failure, cx)?;
         return Err(failure);
     }
-    let requested = payloads.cp().filter(|cp| cp.cfg_type == CfgType::REQUEST).map(requested_addresses);
     let action = cx.ask(
         core.id,
         Action::CheckUnique {
             ike_sa: core.id,
             connection: peer.connection.clone(),
             local_id: peer.local_id.clone(),
-            remote_id: peer.remote_id.clone(),
+            remote_id: core.peer().unwrap_or(&peer.remote_id).clone(),
             remote: core.path.remote.ip(),
-            initial_contact: payloads.notify(NotifyType::INITIAL_CONTACT).is_some(),
+            initial_contact,
         },
     );
     Ok(State::AuthAnswering(Box::new(Answering {
@@ -113,6 +132,7 @@ pub(crate) fn answer(
         local_id: peer.local_id,
         remote_id: peer.remote_id,
         auth: peer.auth,
+        is_named_before: peer.is_named_before,
         wanted,
         requested,
         lease: Lease::default(),
@@ -133,12 +153,34 @@ fn misfit(childless: Childless, has_child: bool) -> Option<Failure> {
     }
 }
 
-struct Peer {
-    connection: Arc<Connection>,
-    local_id: Identity,
-    remote_id: Identity,
+/// A peer that has proven who it is.
+pub(super) struct Peer {
+    pub(super) connection: Arc<Connection>,
+    pub(super) local_id: Identity,
+    pub(super) remote_id: Identity,
     /// Our AUTH data for it.
-    auth: Vec<u8>,
+    pub(super) auth: Vec<u8>,
+    /// It has our IDr already.
+    pub(super) is_named_before: bool,
+}
+
+/// What the first IKE_AUTH request asks for beside authentication.
+pub(super) struct Wishes {
+    child: Option<ChildRequest>,
+    addresses: Option<Vec<IpAddr>>,
+    initial_contact: bool,
+    mobility: Option<Mobility>,
+}
+
+impl Wishes {
+    pub(super) fn of(payloads: &Payloads<'_>, connection: &Connection) -> Self {
+        Self {
+            mobility: Mobility::agreed(payloads, connection, false),
+            child: ChildRequest::of(payloads),
+            addresses: payloads.cp().filter(|cp| cp.cfg_type == CfgType::REQUEST).map(requested_addresses),
+            initial_contact: payloads.notify(NotifyType::INITIAL_CONTACT).is_some(),
+        }
+    }
 }
 
 /// Finds the connection for the identities and checks AUTH (RFC 7296 §2.15).
@@ -148,15 +190,10 @@ fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'
         return Err(Failure::Protocol("its IKE_AUTH request lacks IDi"));
     };
     let id_r = payloads.id_r();
-    let (connection, local_id) = find_connection(core, id_i, id_r, cx)?;
+    let (connection, local_id) = candidates(core, id_i, id_r, &has_psk, cx)?.swap_remove(0);
     info!(target: "cfg", "selected peer config '{}'", connection.name);
     core.connection = Some(connection.clone());
-    let auth = payloads.auth().ok_or_else(|| {
-        Failure::Authentication(format!(
-            "'{id_i}' wants EAP, which connection '{}' does not have",
-            connection.name
-        ))
-    })?;
+    let auth = payloads.auth().ok_or(Failure::Protocol("its IKE_AUTH request lacks AUTH"))?;
     if auth.method != AuthMethod::SHARED_KEY {
         return Err(Failure::Authentication(format!(
             "'{id_i}' used {}, connection '{}' expects a pre-shared key",
@@ -175,27 +212,34 @@ fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'
         mobike::check_no_nat(payloads, opened.path)?;
     }
     let auth = handshake.responder_auth(suite, key, &local_id);
-    Ok(Peer { connection, local_id, remote_id: id_i.clone(), auth })
+    Ok(Peer { connection, local_id, remote_id: id_i.clone(), auth, is_named_before: false })
 }
 
-/// The connection whose addresses fit closest, and among these the one whose identities do.
-fn find_connection(
+/// True if both ends prove themselves by a pre-shared key.
+fn has_psk(connection: &Connection) -> bool {
+    let own = connection.local.first().is_some_and(|auth| auth.class == AuthClass::Psk);
+    own && connection.remote.first().is_some_and(|auth| allows_psk(auth.class))
+}
+
+/// The connections that `allows` the peer's way to authenticate, and our identity for each: first those whose addresses
+/// fit closest, and among these the ones whose identities do. At least one.
+pub(super) fn candidates(
     core: &Core,
     id_i: &Identity,
     id_r: Option<&Identity>,
+    allows: &dyn Fn(&Connection) -> bool,
     cx: &Cx<'_>,
-) -> Result<(Arc<Connection>, Identity), Failure> {
+) -> Result<Vec<(Arc<Connection>, Identity)>, Failure> {
     let (local, remote) = (core.path.local.ip(), core.path.remote.ip());
     let own = |connection: &Connection| {
         let configured = connection.local.first().and_then(|auth| auth.id.clone());
         // Without an id of its own, a connection goes by what the peer asked for, or by our address.
         configured.unwrap_or_else(|| id_r.cloned().unwrap_or_else(|| Identity::from_addr(local)))
     };
-    let best = cx
+    let mut found: Vec<_> = cx
         .configuration
         .connections
         .iter()
-        .rev() // max_by_key keeps the last of equals: the first in load order
         .filter_map(|connection| {
             let ours = own(connection);
             let auth = connection.remote.first()?;
@@ -204,18 +248,19 @@ fn find_connection(
             let local_quality = id_r.map_or(Some(Identity::PERFECT), |id_r| ours.matches(id_r))?;
             // IKE_SA_INIT was negotiated by addresses alone, perhaps with another connection's proposals.
             let suits = core.suite.is_some_and(|suite| suite.is_among(&connection.proposals));
-            (allows_psk(auth.class) && suits).then_some(())?;
+            (allows(connection) && suits).then_some(())?;
             Some(((score, u32::from(remote_quality) + u32::from(local_quality)), connection, ours))
         })
-        .max_by_key(|(score, ..)| *score);
-    let Some((_, connection, ours)) = best else {
+        .collect();
+    found.sort_by_key(|(score, ..)| Reverse(*score)); // of equals, the first in load order stays first
+    if found.is_empty() {
         let wanted = id_r.map_or_else(|| "%any".to_owned(), ToString::to_string);
         info!(target: "cfg", "looking for peer configs matching {local}[{wanted}]...{remote}[{id_i}]");
         return Err(Failure::Authentication(format!(
             "no matching peer config found for {local}[{wanted}]...{remote}[{id_i}]"
         )));
-    };
-    Ok((connection.clone(), ours))
+    }
+    Ok(found.into_iter().map(|(_, connection, ours)| (connection.clone(), ours)).collect())
 }
 
 impl Answering {
@@ -283,7 +328,7 @@ impl Answering {
         for address in &requested {
             info!(target: "ike", "peer requested virtual IP {}", address_or_any(*address));
         }
-        let (pools, identity) = (self.connection.pools.clone(), self.remote_id.clone());
+        let (pools, identity) = (self.connection.pools.clone(), self.peer(core).clone());
         self.stage = Stage::Lease(cx.ask(core.id, Action::Lease { pools, identity, requested }));
         Ok(State::AuthAnswering(self))
     }
@@ -353,8 +398,11 @@ impl Answering {
             self.release_lease(core, cx); // it was for the CHILD_SA, and the peer is not told of it
         }
         let mut reply = PayloadWriter::new();
-        reply.id_r(&self.local_id).auth(AuthMethod::SHARED_KEY, &self.auth);
-        info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
+        if !self.is_named_before {
+            reply.id_r(&self.local_id);
+            info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
+        }
+        reply.auth(AuthMethod::SHARED_KEY, &self.auth);
         match &child {
             ChildAnswer::Made(child_sa, proposal) => {
                 if !self.lease.addresses.is_empty() {
@@ -420,10 +468,15 @@ impl Answering {
         self.release_lease(core, cx);
     }
 
+    /// Who it is that has addresses.
+    fn peer<'a>(&'a self, core: &'a Core) -> &'a Identity {
+        core.peer().unwrap_or(&self.remote_id)
+    }
+
     fn release_lease(&mut self, core: &Core, cx: &mut Cx<'_>) {
         let addresses = std::mem::take(&mut self.lease).addresses;
         if !addresses.is_empty() {
-            let (pools, identity) = (self.connection.pools.clone(), self.remote_id.clone());
+            let (pools, identity) = (self.connection.pools.clone(), self.peer(core).clone());
             cx.ask(core.id, Action::ReleaseLease { pools, identity, addresses });
         }
     }

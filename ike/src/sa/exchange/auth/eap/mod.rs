@@ -1,0 +1,46 @@
+//! EAP inside IKE_AUTH (RFC 7296 §2.16): the peer proves who it is in as many rounds as its method takes, and both ends
+//! say AUTH when it is over.
+//!
+//! ```text
+//! HDR, SK {IDi, [IDr], [CP(CFG_REQUEST)], SAi2, TSi, TSr, [N(EAP_ONLY_AUTHENTICATION)]}  -->
+//!                                                    <--  HDR, SK {IDr, [AUTH], EAP}
+//! HDR, SK {EAP}  -->                                 <--  HDR, SK {EAP}                      (so often)
+//! HDR, SK {EAP}  -->                                 <--  HDR, SK {EAP (Success)}
+//! HDR, SK {AUTH}  -->          <--  HDR, SK {AUTH, [CP(CFG_REPLY)], SAr2, TSi, TSr}
+//! ```
+//!
+//! The responder's first AUTH is missing where both agree that the method proves it too (RFC 5998).
+
+pub(super) mod initiator;
+pub(super) mod responder;
+
+use crate::config::EapMethods;
+use crate::crypto::Secret;
+use crate::eap::Method;
+use crate::sa::exchange::init::Handshake;
+
+/// The most messages of the peer in one conversation: several times what any method needs, and an end to those that
+/// would go on for ever.
+const MOST_ROUNDS: u32 = 64;
+
+/// The methods that may be used, in order; those alone that prove both ends where nothing else proves the responder
+/// (RFC 5998 §4).
+fn allowed(methods: EapMethods, is_eap_only: bool) -> Vec<Method> {
+    let mut allowed = methods.in_order();
+    allowed.retain(|method| !is_eap_only || method.is_mutual());
+    allowed
+}
+
+/// The keys of the initiator's and the responder's AUTH: the MSK, or SK_pi and SK_pr where the method makes none (RFC
+/// 7296 §2.16).
+fn auth_keys<'a>(msk: Option<&'a Secret>, handshake: &'a Handshake) -> (&'a Secret, &'a Secret) {
+    match msk {
+        Some(msk) => (msk, msk),
+        None => (handshake.sk_pi.secret(), handshake.sk_pr.secret()),
+    }
+}
+
+/// What EAP has made for AUTH, for the log.
+fn key_words(msk: Option<&Secret>) -> &'static str {
+    if msk.is_some() { "MSK established" } else { "no MSK established" }
+}
