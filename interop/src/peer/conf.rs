@@ -54,7 +54,7 @@ impl Display for Section {
     }
 }
 
-/// A connection whose ends prove themselves with a pre-shared key.
+/// A connection between two ends that prove themselves to each other.
 #[derive(Clone, Debug)]
 pub struct Connection {
     keys: Section,
@@ -63,12 +63,16 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// IKEv2 between the identities `local` and `remote`.
+    /// IKEv2 between the identities `local` and `remote`, which prove themselves with a pre-shared key.
     pub fn psk(local: &str, remote: &str) -> Self {
-        let end = |id| Section::new().set("auth", "psk").set("id", id);
+        Self::between_ends(end("psk", local), end("psk", remote))
+    }
+
+    /// IKEv2 between two ends; [`end`] makes them.
+    pub fn between_ends(local: Section, remote: Section) -> Self {
         Self {
             keys: Section::new().set("version", 2),
-            ends: Section::new().section("local", end(local)).section("remote", end(remote)),
+            ends: Section::new().section("local", local).section("remote", remote),
             children: Section::new(),
         }
     }
@@ -92,6 +96,11 @@ impl Connection {
         self.children = self.children.section(name, child);
         self
     }
+}
+
+/// An end with this identity, which proves itself in this way.
+pub fn end(auth: &str, id: &str) -> Section {
+    Section::new().set("auth", auth).set("id", id)
 }
 
 /// A child that protects what passes between `local` and `remote`, each a list of prefixes.
@@ -133,6 +142,14 @@ impl SwanctlConf {
         }
         self.secrets =
             self.secrets.section(&format!("ike-{name}"), section.set("secret", format!("\"{secret}\"")));
+        self
+    }
+
+    /// Adds a password of EAP.
+    #[must_use]
+    pub fn password(mut self, user: &str, password: &str) -> Self {
+        let section = Section::new().set("id", user).set("secret", format!("\"{password}\""));
+        self.secrets = self.secrets.section(&format!("eap-{user}"), section);
         self
     }
 

@@ -35,6 +35,8 @@ pub struct IkeSa {
 pub struct End {
     /// The identity.
     pub id: String,
+    /// The identity of EAP, where it is another.
+    pub eap_id: Option<String>,
     /// The address.
     pub host: String,
     /// The UDP port.
@@ -193,16 +195,22 @@ fn ike_line(line: &str, sa: &mut IkeSa) -> Result<()> {
 /// `'pc7' @ 203.0.113.9[61234] [10.9.0.4]`
 fn end(text: &str) -> Result<End> {
     let (id, place) = text.split_once("' @ ").context("no identity")?;
-    let (address, virtual_ips) = match place.split_once(' ') {
-        Some((address, ips)) => (
-            address,
-            ips.strip_prefix('[').and_then(|ips| ips.strip_suffix(']')).context("no list of addresses")?,
-        ),
-        None => (place, ""),
+    let (address, rest) = place.split_once(' ').unwrap_or((place, ""));
+    let (eap_id, ips) = match rest.strip_prefix("EAP: '") {
+        Some(rest) => {
+            let (id, ips) = rest.split_once('\'').context("no end of the EAP identity")?;
+            (Some(id.to_owned()), ips.trim_start())
+        }
+        None => (None, rest),
+    };
+    let virtual_ips = match ips {
+        "" => "",
+        ips => ips.strip_prefix('[').and_then(|ips| ips.strip_suffix(']')).context("no list of addresses")?,
     };
     let (host, port) = address.strip_suffix(']').and_then(|a| a.split_once('[')).context("no port")?;
     Ok(End {
         id: id.strip_prefix('\'').context("no quote")?.to_owned(),
+        eap_id,
         host: host.to_owned(),
         port: port.parse()?,
         virtual_ips: virtual_ips.split_whitespace().map(str::to_owned).collect(),
@@ -271,7 +279,7 @@ mod tests {
     const SAS: &str = "\
 road: #12, ESTABLISHED, IKEv2, 1a2b3c4d5e6f7081_i 9f8e7d6c5b4a3928_r*
   local  'vpn.lab' @ 198.51.100.7[4500]
-  remote 'pc7' @ 203.0.113.9[61234] [10.9.0.4 fd00::4]
+  remote 'pc7' @ 203.0.113.9[61234] EAP: 'alice' [10.9.0.4 fd00::4]
   AES_GCM_16-256/PRF_HMAC_SHA2_384/ECP_384
   established 65s ago, rekeying in 13011s
   lan: #31, reqid 4, INSTALLED, TUNNEL-in-UDP, ESP:AES_GCM_16-128
@@ -288,7 +296,7 @@ road: #12, ESTABLISHED, IKEv2, 1a2b3c4d5e6f7081_i 9f8e7d6c5b4a3928_r*
         let [sa] = sas.as_slice() else { panic!("{sas:?}") };
         assert_eq!((sa.name.as_str(), sa.unique_id, sa.state.as_str()), ("road", 12, "ESTABLISHED"));
         assert!(!sa.is_initiator);
-        assert_eq!(sa.remote.port, 61234);
+        assert_eq!((sa.remote.port, sa.remote.eap_id.as_deref()), (61234, Some("alice")));
         assert_eq!(sa.remote.virtual_ips, ["10.9.0.4", "fd00::4"]);
         let [child] = sa.children.as_slice() else { panic!("{sas:?}") };
         assert_eq!((child.inbound.bytes, child.inbound.packets, child.outbound.packets), (5120, 40, 0));

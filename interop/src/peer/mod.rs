@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::lab::{Deadline, Host, Log, Output, Process};
 
-pub use conf::{Connection, Section, Settings, SwanctlConf, child};
+pub use conf::{Connection, Section, Settings, SwanctlConf, child, end};
 pub use events::Events;
 pub(crate) use installation::Installation;
 pub use listing::{ChildSa, IkeSa, Lease, Pool};
@@ -36,7 +36,8 @@ const PATIENCE_OF_SWANCTL: Duration = Duration::from_secs(30);
 /// The plugins of Debian's charon that make it a complete IKEv2 peer here. The order matters: the data plane in user
 /// space (kernel-libipsec) must stand before the kernel's, which it replaces.
 const CHARON_PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm openssl curve25519 chapoly xcbc cmac pem x509 \
-                              pubkey kernel-libipsec kernel-netlink socket-default vici resolve counters";
+                              pubkey kernel-libipsec kernel-netlink socket-default vici resolve counters md5 \
+                              eap-identity eap-md5 eap-mschapv2 eap-gtc xauth-generic";
 
 /// The program a peer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

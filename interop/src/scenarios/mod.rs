@@ -5,6 +5,7 @@
 
 mod badinput;
 mod clients;
+mod eap;
 mod ferryctl;
 mod flood;
 mod handshake;
@@ -246,6 +247,17 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
          soon as the gateway has answered the update.",
         mobility::moving_client,
     ),
+    (
+        "eap",
+        "A client proves itself by EAP-MSCHAPv2, -MD5 and -GTC to a gateway with a pre-shared key, and has an address and \
+         traffic under its EAP identity.",
+        eap::by_password,
+    ),
+    (
+        "eap-wrong-password",
+        "A client with a wrong EAP password is refused, whatever the method, and the gateway's log says who.",
+        eap::wrong_password,
+    ),
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];
 
@@ -288,6 +300,11 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         "ferryctl",
         "ferryctl loads, begins, lists and ends as swanctl does, in the same words.",
         ferryctl::same_as_swanctl,
+    ),
+    (
+        "eap-psk-only",
+        "Client and gateway prove themselves by EAP-PSK alone, and traffic flows; with another key nothing is set up.",
+        eap::psk_only,
     ),
     (
         "service-manager",

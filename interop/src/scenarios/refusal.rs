@@ -95,7 +95,7 @@ pub(super) fn wrong_identity(lab: &Lab, roles: Roles) -> Result<()> {
 }
 
 /// Initiating must fail, and by a refusal, not by waiting in vain.
-fn refused(peer: &Peer, child: &str) -> Result<()> {
+pub(super) fn refused(peer: &Peer, child: &str) -> Result<()> {
     let output = peer.try_initiate(child)?;
     ensure!(output.code() == 1, "swanctl did not report the failure: {output}");
     let reason = output.stderr.lines().find_map(|line| line.strip_prefix("initiate failed: "));
@@ -104,7 +104,7 @@ fn refused(peer: &Peer, child: &str) -> Result<()> {
     Ok(())
 }
 
-fn none_left(peers: &[&Peer]) -> Result<()> {
+pub(super) fn none_left(peers: &[&Peer]) -> Result<()> {
     for peer in peers {
         ensure!(peer.sas()?.is_empty(), "{} kept {:?}", peer.host().role(), peer.sas()?);
     }

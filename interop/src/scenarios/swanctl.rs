@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::topology::Sites;
 use super::{Roles, site};
 use crate::lab::{Deadline, Lab, until};
-use crate::peer::{Connection, Daemon, Peer, Section, SwanctlConf, child};
+use crate::peer::{Connection, Daemon, Peer, Section, SwanctlConf, child, end};
 
 /// Names every IKE daemon of this project must list.
 const ALGORITHMS: [&str; 26] = [
@@ -210,9 +210,18 @@ fn everything() -> SwanctlConf {
             "second",
             child("10.2.0.0/24[tcp/443], 10.2.0.0/24[udp]", "10.3.0.0/24").set("mode", "tunnel"),
         );
+    let by_eap = |method: &str| Section::new().set("auth", method).set("eap_id", "%any");
+    let phones = Connection::between_ends(end("psk", "gw.test"), by_eap("eap-mschapv2"));
+    let any = Connection::between_ends(end("psk", "gw.test"), by_eap("eap-dynamic"));
+    let alice = end("eap-md5", "phone.test").set("eap_id", "alice").set("aaa_id", "aaa.test");
+    let uplink = Connection::between_ends(alice, end("eap", "gw2.test"));
     SwanctlConf::new()
         .connection("full", full)
         .connection("plain", plain())
+        .connection("phones", phones.child("lan", child("10.1.0.0/16", "dynamic")))
+        .connection("any", any.set("remote_addrs", "192.0.2.8").child("lan2", Section::new()))
+        .connection("uplink", uplink.set("remote_addrs", "192.0.2.7").child("net", Section::new()))
+        .password("alice", "in wonderland")
         .secret("one", "for two", &["gw.test", "alice@clients.test"])
         .secret("all", "for everybody", &[])
         .pool("four", Section::new().set("addrs", "10.9.0.0/24").set("dns", "10.1.0.53, 10.1.0.54"))
