@@ -183,7 +183,11 @@ fn udp(payload: &[u8]) -> Option<([u16; 2], Option<Carried>)> {
 }
 
 fn stays_on_link(destination: IpAddr) -> bool {
-    matches!(destination, IpAddr::V6(to) if to.is_multicast() || to.is_unicast_link_local())
+    match destination {
+        // RFC 5771 §4: no router forwards these. Switches tell them which groups they listen to.
+        IpAddr::V4(to) => matches!(to.octets(), [224, 0, 0, _]),
+        IpAddr::V6(to) => to.is_multicast() || to.is_unicast_link_local(),
+    }
 }
 
 type Packet<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
@@ -259,14 +263,17 @@ mod tests {
 
     #[test]
     fn ike_and_esp_are_counted() {
+        let mut igmp = frame(2, [0x2200, 0], b"");
+        igmp.splice(30..34, [224, 0, 0, 22]);
         let file = capture(&[
             frame(17, [500, 1033], b"ike"),
             frame(17, [4500, 1044], &[0, 0, 0, 0, 1]),
             frame(17, [4500, 4500], &[1, 2, 3, 4, 5]),
             frame(17, [1044, 4500], &[0xff]),
+            igmp,
         ]);
         let seen = only_ipsec(file.path(), ENDS, b"secret").unwrap();
-        assert_eq!(seen, Seen { ike: 2, esp: 1, esp_bytes: 5, keepalives: 1, link: 0 });
+        assert_eq!(seen, Seen { ike: 2, esp: 1, esp_bytes: 5, keepalives: 1, link: 1 });
     }
 
     #[test]
