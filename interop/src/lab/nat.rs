@@ -1,4 +1,4 @@
-//! Address translation and firewalls, made with `nft`.
+//! Address translation, firewalls and bad lines, made with `nft`.
 
 use anyhow::Result;
 
@@ -51,6 +51,23 @@ pub fn lose_some(host: &Host, n: u32) -> Result<()> {
                 chain arriving {{
                     type filter hook input priority filter
                     udp dport {{ 500, 4500 }} numgen inc mod {n} 1 drop
+                }}
+            }}"
+        ),
+    )
+}
+
+/// Makes the switches in `host` drop IPv4 datagrams of more than `mtu` octets, and all fragments of any, without a word
+/// to anybody.
+pub fn drop_large(host: &Host, mtu: u32) -> Result<()> {
+    nft(
+        host,
+        &format!(
+            "table bridge narrow {{
+                chain passing {{
+                    type filter hook forward priority filter
+                    ip frag-off & 0x3fff != 0 counter drop
+                    ip length > {mtu} counter drop
                 }}
             }}"
         ),

@@ -23,6 +23,8 @@ const SNAPLEN: usize = 262_144;
 pub struct Seen {
     /// IKE messages, on either port.
     pub ike: u64,
+    /// Those of them that are fragments of a message (RFC 7383), by which of the two ends sent them.
+    pub fragments: [u64; 2],
     /// ESP packets in UDP.
     pub esp: u64,
     /// Octets of ESP packets, without their UDP headers.
@@ -35,11 +37,12 @@ pub struct Seen {
 
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { ike, esp, esp_bytes, keepalives, link } = self;
+        let Self { ike, fragments, esp, esp_bytes, keepalives, link } = self;
         write!(
             f,
-            "{ike} IKE messages, {esp} ESP packets ({esp_bytes} octets), {keepalives} keepalives, \
-             {link} packets of the link itself"
+            "{ike} IKE messages ({} of them fragments), {esp} ESP packets ({esp_bytes} octets), {keepalives} keepalives, \
+             {link} packets of the link itself",
+            fragments.iter().sum::<u64>()
         )
     }
 }
@@ -62,6 +65,8 @@ pub struct Passed {
 pub enum Carried {
     /// An IKE message.
     Ike,
+    /// A fragment of an IKE message (RFC 7383 §2.5).
+    Fragment,
     /// An ESP packet.
     Esp,
     /// A NAT keepalive.
@@ -156,6 +161,12 @@ fn count(frame: &[u8], ends: [IpAddr; 2], seen: &mut Seen) -> Result<()> {
     );
     match carried {
         Some(Carried::Ike) => seen.ike += 1,
+        Some(Carried::Fragment) => {
+            seen.ike += 1;
+            for (end, count) in ends.iter().zip(&mut seen.fragments) {
+                *count += u64::from(*end == source);
+            }
+        }
         Some(Carried::Keepalive) => seen.keepalives += 1,
         Some(Carried::Esp) => {
             seen.esp += 1;
@@ -172,14 +183,23 @@ fn udp(payload: &[u8]) -> Option<([u16; 2], Option<Carried>)> {
     let ports = [u16::from_be_bytes([s1, s2]), u16::from_be_bytes([d1, d2])];
     let carried = if ports.contains(&NAT_TRAVERSAL) {
         Some(match datagram {
-            [0, 0, 0, 0, ..] => Carried::Ike,
+            [0, 0, 0, 0, message @ ..] => ike(message),
             [0xff] => Carried::Keepalive,
             _ => Carried::Esp,
         })
     } else {
-        ports.contains(&IKE).then_some(Carried::Ike)
+        ports.contains(&IKE).then(|| ike(datagram))
     };
     Some((ports, carried))
+}
+
+fn ike(message: &[u8]) -> Carried {
+    const NEXT_PAYLOAD: usize = 16;
+    const ENCRYPTED_FRAGMENT: u8 = 53;
+    match message.get(NEXT_PAYLOAD) {
+        Some(&ENCRYPTED_FRAGMENT) => Carried::Fragment,
+        _ => Carried::Ike,
+    }
 }
 
 fn stays_on_link(destination: IpAddr) -> bool {
@@ -268,12 +288,13 @@ mod tests {
         let file = capture(&[
             frame(17, [500, 1033], b"ike"),
             frame(17, [4500, 1044], &[0, 0, 0, 0, 1]),
+            frame(17, [4500, 4500], &[&[0; 20][..], &[53, 0x20, 35]].concat()),
             frame(17, [4500, 4500], &[1, 2, 3, 4, 5]),
             frame(17, [1044, 4500], &[0xff]),
             igmp,
         ]);
         let seen = only_ipsec(file.path(), ENDS, b"secret").unwrap();
-        assert_eq!(seen, Seen { ike: 2, esp: 1, esp_bytes: 5, keepalives: 1, link: 1 });
+        assert_eq!(seen, Seen { ike: 3, fragments: [1, 0], esp: 1, esp_bytes: 5, keepalives: 1, link: 1 });
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod clients;
 mod eap;
 mod ferryctl;
 mod flood;
+mod fragmentation;
 mod handshake;
 mod loss;
 mod mobility;
@@ -227,6 +228,12 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         handshake::invalid_ke,
     ),
     (
+        "narrow-line",
+        "Over a line that drops large datagrams and IP fragments, IKE_AUTH passes in fragments of its own; without \
+         them it fails, and the log says so.",
+        fragmentation::narrow_line,
+    ),
+    (
         "killed-client",
         "A client killed without warning comes back, gets the same address, and its old SA is gone.",
         clients::killed_client,
@@ -262,7 +269,7 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
 ];
 
 /// Those of them to be played with strongSwan's next generation, too.
-const WITH_CHARON6: &[&str] = &["road-warrior", "site", "narrowing", "wrong-key"];
+const WITH_CHARON6: &[&str] = &["road-warrior", "site", "narrowing", "wrong-key", "narrow-line"];
 
 /// Scenarios to be played in both roles and with both generations of strongSwan, beside all others.
 const LASTING: &[Entry<WithRoles>] = &[(

@@ -183,7 +183,8 @@ impl Sites {
         Self::build_with(lab, |left, right| lab.line((left, "wan"), (right, "wan"), delay))
     }
 
-    fn build_with(lab: &Lab, connect: impl FnOnce(&Host, &Host) -> Result<()>) -> Result<Self> {
+    /// With something else than a cable between the interfaces `wan` of the gateways.
+    pub(crate) fn build_with(lab: &Lab, connect: impl FnOnce(&Host, &Host) -> Result<()>) -> Result<Self> {
         let left = Site {
             gateway: lab.host("left")?,
             host: lab.host("left-host")?,
