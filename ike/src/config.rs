@@ -142,6 +142,8 @@ pub struct Settings {
     pub fragment_size_v4: usize,
     /// The same over IPv6.
     pub fragment_size_v6: usize,
+    /// Whoever sends to an IKE SPI that we do not have is told so, with an unprotected INVALID_IKE_SPI.
+    pub unknown_spi_notices: bool,
     /// A CHILD_SA is made in an IKE SA of its connection that stands already.
     pub reuse_ike_sa: bool,
     /// After a change of addresses or routes, ask whether the peer can still be reached even where the path is as it was.
@@ -174,6 +176,7 @@ impl Default for Settings {
             max_datagram: 10_000,   // charon.max_packet
             fragment_size_v4: 1280, // charon.fragment_size
             fragment_size_v6: 1280,
+            unknown_spi_notices: false,                   // charon says nothing
             reuse_ike_sa: true,                           // charon.reuse_ikesa
             check_current_path: false,                    // charon.check_current_path
             delete_rekeyed_delay: Duration::from_secs(5), // charon.delete_rekeyed_delay

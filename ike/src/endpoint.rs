@@ -19,8 +19,9 @@ use crate::natt::{self, Encapsulated};
 use crate::output::{Action, ActionId, ChildSaId, Event, IkeSaId, Outcome, Output, Path, RequestId};
 use crate::sa::{self, Cleartext, Core, IkeSa, State};
 use crate::status::{Counters, IkeSaStatus};
+use crate::unknown_spi::{self, Allowance, Hint};
 use crate::wire::codec::{DecodeError, Reader};
-use crate::wire::header::{Flags, Header, HeaderFields};
+use crate::wire::header::Header;
 use crate::wire::registry::{ExchangeType, IkeSpi, MessageId, NotifyType};
 use crate::wire::{self, PayloadWriter};
 
@@ -44,10 +45,18 @@ pub struct Endpoint {
     half_open: HalfOpen,
     /// IKE SAs of all endpoints.
     total: Arc<IkeSaTotal>,
+    /// Notices to whoever sends to SPIs that we do not have.
+    notices: Allowance,
+    /// Refused peers that may still ask for their answer again.
+    refused: usize,
     /// Who waits for all SAs to go.
     shutdown: Option<RequestId>,
     is_going_down: bool,
 }
+
+/// The most refused peers whose answer is kept. Making one costs a stranger a key exchange and nothing else, and the
+/// limits on what is half open do not count it any more.
+const MOST_REFUSED: usize = 256;
 
 struct Held {
     sa: IkeSa,
@@ -59,6 +68,8 @@ struct Held {
     opened_by: Option<FirstMessage>,
     /// It counts among `standing`.
     stands: bool,
+    /// It counts among `refused`.
+    is_refused: bool,
     /// It counts in the total of all endpoints.
     counts: bool,
 }
@@ -94,6 +105,8 @@ impl Endpoint {
             cookies: None,
             half_open,
             total,
+            notices: Allowance::default(),
+            refused: 0,
             shutdown: None,
             is_going_down: false,
         }
@@ -137,6 +150,11 @@ impl Endpoint {
             self.handle_first_message(&cleartext, now);
             return;
         }
+        // It has no SPIs that mean anything (RFC 7296 §1.5).
+        if Hint::of(&cleartext.message) == Some(Hint::Child) {
+            self.follow_hint(path, now);
+            return;
+        }
         // The flag says which of the two SPIs the sender chose; the other is ours.
         let own_spi = if header.flags.initiator { header.spi_r } else { header.spi_i };
         if self.sas.contains_key(&own_spi) {
@@ -144,6 +162,13 @@ impl Endpoint {
         } else {
             self.house.counters.invalid_spi += 1;
             debug!(target: "net", "received a message from {} for unknown IKE_SA {own_spi}, ignored", path.remote);
+            if self.house.settings.unknown_spi_notices
+                && let Some(notice) = unknown_spi::notice(&cleartext.message)
+                && self.notices.take(now)
+            {
+                debug!(target: "net", "sending INVALID_IKE_SPI notify to {}", path.remote);
+                self.house.cx(now).transmit(path, &notice);
+            }
         }
     }
 
@@ -371,6 +396,16 @@ impl Endpoint {
         }
     }
 
+    /// Somebody at that address says that it does not know our packets (RFC 7296 §2.21.4).
+    fn follow_hint(&mut self, path: Path, now: Instant) {
+        let concerned = self.sas.iter().filter(|(_, held)| held.sa.core.path.remote.ip() == path.remote.ip());
+        let mut concerned: Vec<_> = concerned.map(|(spi, held)| (held.sa.core.id, *spi)).collect();
+        concerned.sort_unstable_by_key(|(id, _)| *id);
+        for (_, spi) in concerned {
+            self.with_sa(spi, now, IkeSa::take_hint);
+        }
+    }
+
     /// Whether a stranger is heard, or must show first that it receives at its address.
     fn admit(&mut self, cleartext: &Cleartext<'_>, now: Instant) -> bool {
         let source = cleartext.path.remote.ip();
@@ -421,16 +456,9 @@ impl Endpoint {
             }
             _ => return,
         };
-        let fields = HeaderFields {
-            spi_i: header.spi_i,
-            spi_r: header.spi_r,
-            exchange: header.exchange,
-            flags: Flags { initiator: !header.flags.initiator, response: true, version: false },
-            message_id: header.message_id,
-        };
         let mut reply = PayloadWriter::new();
         reply.notify(kind, &data);
-        let message = wire::build(fields, &reply);
+        let message = wire::build(unknown_spi::answer_to(&header), &reply);
         let mut cx = self.house.cx(now);
         cx.transmit(path, &message);
     }
@@ -452,7 +480,15 @@ impl Endpoint {
         self.by_id.insert(sa.core.id, spi);
         self.sas.insert(
             spi,
-            Held { sa, deadline: None, half_open_from: None, opened_by, stands: false, counts: false },
+            Held {
+                sa,
+                deadline: None,
+                half_open_from: None,
+                opened_by,
+                stands: false,
+                counts: false,
+                is_refused: false,
+            },
         );
     }
 
@@ -506,7 +542,17 @@ impl Endpoint {
 
     fn keep_books(&mut self, spi: IkeSpi, now: Instant) {
         let Some(mut held) = self.sas.remove(&spi) else { return };
+        let is_refused = held.sa.is_refused();
+        if is_refused && !held.is_refused && self.refused >= MOST_REFUSED {
+            held.sa.forget();
+        }
         let is_gone = held.sa.is_gone();
+        match (held.is_refused, is_refused && !is_gone) {
+            (false, true) => self.refused += 1,
+            (true, false) => self.refused = self.refused.saturating_sub(1),
+            (false, false) | (true, true) => {}
+        }
+        held.is_refused = is_refused && !is_gone;
         // Half open or not any more. What we open ourselves says nothing about strangers.
         let is_half_open = held.sa.is_half_open() && held.sa.core.role == Role::Responder;
         match held.half_open_from {

@@ -22,6 +22,7 @@ pub mod selector;
 pub mod sim;
 pub mod status;
 mod timer;
+mod unknown_spi;
 pub mod wire;
 
 pub use command::{Command, CommandError};

@@ -75,6 +75,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("dataplane", Honoured),
     ("tun_name", Honoured),
     ("pid_file", Honoured),
+    ("unknown_spi_notices", Honoured),
     // Which of charon's plugins are loaded: ours are built in.
     ("load", Charons),
     ("load_modular", Charons),

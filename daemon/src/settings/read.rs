@@ -99,6 +99,7 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
         // RFC 7383 §2.5.1 has the least ones.
         fragment_size_v4: fragment_size(from, "fragment_size_v4", 576)?,
         fragment_size_v6: fragment_size(from, "fragment_size_v6", 1280)?,
+        unknown_spi_notices: from.bool("unknown_spi_notices", default.unknown_spi_notices)?,
         reuse_ike_sa: from.bool("reuse_ikesa", default.reuse_ike_sa)?,
         check_current_path: from.bool("check_current_path", default.check_current_path)?,
         delete_rekeyed_delay: from.seconds("delete_rekeyed_delay", default.delete_rekeyed_delay)?,
@@ -289,10 +290,11 @@ mod tests {
     #[test]
     fn our_own_keys() {
         let loaded =
-            parse("ferryd { shards = 3\n dataplane = userspace\n tun_name = esp7\n pid_file = /x }").unwrap();
+            parse("ferryd { shards = 3\n dataplane = userspace\n tun_name = esp7\n pid_file = /x\n unknown_spi_notices = yes }").unwrap();
         assert_eq!(loaded.settings.shards, Some(3));
         assert_eq!(loaded.settings.data_plane, DataPlaneChoice::Userspace);
         assert_eq!(loaded.settings.tun_name, "esp7");
+        assert!(loaded.settings.ike.unknown_spi_notices && !settings("").ike.unknown_spi_notices);
         assert_eq!(loaded.settings.pid_file, std::path::Path::new("/x"));
         assert_eq!(settings("").shards, None);
         assert!(error("dataplane = fast").ends_with("expected auto, kernel or userspace"));

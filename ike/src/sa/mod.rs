@@ -256,6 +256,11 @@ impl Core {
         Ok(())
     }
 
+    /// We have answered more than the first message of a peer.
+    fn has_refused(&self) -> bool {
+        self.role == Role::Responder && self.window.answered_last().is_some_and(|id| id > MessageId(0))
+    }
+
     /// Sends the response to the request answered last again, to where it was asked for.
     pub(crate) fn answer_again(&self, path: Path, cx: &mut Cx<'_>) {
         for message in self.window.last_answer() {

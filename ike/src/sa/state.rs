@@ -4,6 +4,7 @@
 //! initiator  Preparing -> InitSent -> AuthSent ---------------+
 //!                                                             +-> Established -> Closed
 //! responder  InitAnswered -> [EapRounds] -> AuthAnswering ----+
+//!                         `-> Refused
 //! ```
 //!
 //! A state owns what is known in it; moving on consumes the old one. Any state may end in `Gone`.
@@ -11,6 +12,7 @@
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{debug, info};
 
@@ -30,8 +32,13 @@ use crate::output::{ActionId, ChildDown, ChildSaId, Event, Outcome, Path, Reques
 use crate::redirect::Gateway;
 use crate::status::{IkeSaState, IkeSaStatus};
 use crate::timer::Timer;
+use crate::unknown_spi::Hint;
 use crate::wire::PayloadWriter;
 use crate::wire::registry::ExchangeType;
+
+/// How long a refusal is kept, should it have been lost. It covers the first two retransmissions of the default
+/// schedule; who misses all of these gives up by itself.
+const REFUSAL_LINGER: Duration = Duration::from_secs(15);
 
 /// One IKE SA.
 pub(crate) struct IkeSa {
@@ -58,6 +65,9 @@ pub(crate) enum State {
     Established(Box<Established>),
     /// Over; only a repeated request of the peer is still answered.
     Closed,
+    /// Responder: the peer was refused in IKE_AUTH, and may ask for that answer again (RFC 7296 §2.1). Without it, it
+    /// would try until it gives up, and not know why.
+    Refused,
     /// Over.
     Gone,
 }
@@ -80,12 +90,22 @@ impl IkeSa {
 
     /// True once nothing is left but, perhaps, an answer that may have to be repeated.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state, State::Closed | State::Gone)
+        matches!(self.state, State::Closed | State::Refused | State::Gone)
+    }
+
+    /// True while a peer that was refused may ask for that answer again.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self.state, State::Refused)
+    }
+
+    /// Keeps nothing for whoever may still ask.
+    pub(crate) fn forget(&mut self) {
+        self.state = State::Gone;
     }
 
     /// True until both ends have authenticated: what counts against the half-open limits.
     pub(crate) fn is_half_open(&self) -> bool {
-        !matches!(self.state, State::Established(_) | State::Closed | State::Gone)
+        !matches!(self.state, State::Established(_) | State::Closed | State::Refused | State::Gone)
     }
 
     /// It is established, and no other has taken its place.
@@ -108,6 +128,7 @@ impl IkeSa {
             | State::EapRounds(_)
             | State::AuthAnswering(_)
             | State::Closed
+            | State::Refused
             | State::Gone => false,
         }
     }
@@ -142,8 +163,20 @@ impl IkeSa {
         }
     }
 
+    /// Somebody who may be the peer says that it does not know our packets. RFC 7296 §2.21.4: whether it is there is
+    /// asked; nothing else happens.
+    pub(crate) fn take_hint(&mut self, cx: &mut Cx<'_>) {
+        self.established(cx, |established, _, cx| established.take_hint(cx));
+    }
+
     fn handle_response(&mut self, cleartext: &Cleartext<'_>, cx: &mut Cx<'_>) {
         let header = &cleartext.message.header;
+        if Hint::of(&cleartext.message) == Some(Hint::IkeSa)
+            && cleartext.path.remote.ip() == self.core.path.remote.ip()
+        {
+            self.take_hint(cx);
+            return;
+        }
         if !self.core.window.awaits(header.message_id) {
             debug!(target: "ike", "ignoring a response with message ID {}: not awaited", header.message_id);
             return;
@@ -291,7 +324,7 @@ impl IkeSa {
                 let result = established.work(&mut self.core, cx);
                 self.settle(result, cx);
             }
-            State::Closed => cx.tell(Event::Completed { request, result: Ok(()) }),
+            State::Closed | State::Refused => cx.tell(Event::Completed { request, result: Ok(()) }),
             state => {
                 self.core.disclaim_heritage(false, cx);
                 self.abandon(state, Failure::Ended("terminated before it was established"), cx);
@@ -421,7 +454,7 @@ impl IkeSa {
                 let result = established.work(&mut self.core, cx);
                 self.settle(result, cx);
             }
-            State::Closed => {}
+            State::Closed | State::Refused => {}
             state => {
                 self.core.disclaim_heritage(false, cx);
                 self.abandon(state, Failure::Ended("shutting down"), cx);
@@ -456,6 +489,10 @@ impl IkeSa {
                 // What failed has put the state away; its children were never installed.
                 self.report(&failure, cx);
                 self.state = State::Gone;
+                if self.core.has_refused() {
+                    self.core.timers.arm(Timer::Linger, cx.now + REFUSAL_LINGER);
+                    self.state = State::Refused;
+                }
             }
         }
     }
@@ -480,7 +517,7 @@ impl IkeSa {
     /// As an operator sees it; `None` once it is over.
     pub(crate) fn listing(&self) -> Option<IkeSaStatus> {
         Some(match &self.state {
-            State::Closed | State::Gone => return None,
+            State::Closed | State::Refused | State::Gone => return None,
             State::Established(established) => established.status(&self.core),
             State::Preparing(_) | State::Redirecting(_) => self.status(IkeSaState::Created),
             State::InitSent(_) => IkeSaStatus {
@@ -516,6 +553,7 @@ impl State {
             | Self::EapRounds(_)
             | Self::Established(_)
             | Self::Closed
+            | Self::Refused
             | Self::Gone => {}
         }
     }

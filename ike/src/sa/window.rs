@@ -119,6 +119,11 @@ impl Window {
         request.chain(self.last_answer()).map(Vec::capacity).sum()
     }
 
+    /// The ID of the request answered last.
+    pub(crate) fn answered_last(&self) -> Option<MessageId> {
+        self.answered.as_ref().map(|answer| answer.id)
+    }
+
     /// The response to the request answered last, or all its fragments; empty if none was answered.
     pub(crate) fn last_answer(&self) -> &[Vec<u8>] {
         self.answered.as_ref().map_or(&[], |answer| &answer.messages)

@@ -89,13 +89,24 @@ fn lie(world: &mut World, sa: &IkeSaStatus) {
     }
 }
 
+/// What both ends have, whether or not they ask each other if they live: that much a stranger's word may do, once
+/// (RFC 7296 §2.21.4).
+fn possessions(world: &World, rw: HostId, gw: HostId) -> Vec<IkeSaStatus> {
+    let mut sas = [world.ike_sas(rw), world.ike_sas(gw)].concat();
+    for sa in &mut sas {
+        sa.tasks_active.retain(|task| *task != "IKE_DPD");
+        sa.tasks_queued.retain(|task| *task != "IKE_DPD");
+    }
+    sas
+}
+
 #[test]
 fn nothing_is_believed_that_is_not_protected() {
     let (mut world, rw, gw) = connected();
-    let before = [world.ike_sas(rw), world.ike_sas(gw)];
-    lie(&mut world, &before[0][0]);
-    assert_eq!([world.ike_sas(rw), world.ike_sas(gw)], before);
-    assert!(world.in_air().is_empty(), "nobody is answered: {:?}", world.in_air());
+    let before = possessions(&world, rw, gw);
+    lie(&mut world, &before[0]);
+    assert_eq!(possessions(&world, rw, gw), before);
+    assert!(world.in_air().len() <= 2, "nobody is answered: {:?}", world.in_air());
     assert_traffic(&mut world, rw, gw);
 }
 
@@ -120,12 +131,13 @@ fn nothing_is_believed_in_the_midst_of_an_exchange() {
             let mut messages = 0;
             while !world.in_air().is_empty() {
                 let honest = world.in_air().len();
-                let before = [world.ike_sas(rw), world.ike_sas(gw)];
-                for sa in before.concat() {
-                    lie(&mut world, &sa);
+                let before = possessions(&world, rw, gw);
+                for sa in &before {
+                    lie(&mut world, sa);
                 }
-                assert_eq!([world.ike_sas(rw), world.ike_sas(gw)], before, "exchange {nth}");
-                assert_eq!(world.in_air().len(), honest, "exchange {nth}: nobody is answered");
+                assert_eq!(possessions(&world, rw, gw), before, "exchange {nth}");
+                let questions = world.in_air().len() - honest;
+                assert!(questions <= before.len(), "exchange {nth}: nobody is answered");
                 world.deliver();
                 messages += 1;
             }

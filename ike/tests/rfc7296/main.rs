@@ -16,6 +16,7 @@ mod s1_2;
 mod s1_3;
 mod s1_3_1;
 mod s1_4;
+mod s1_5;
 mod s2_1;
 mod s2_15;
 mod s2_16;

@@ -155,8 +155,9 @@ fn a_gateway_that_does_not_authenticate_is_not_believed() {
 #[test]
 fn a_client_that_wants_eap_or_signs_is_refused() {
     let (mut world, _, gw) = World::of(client(), gateway());
-    for method in [None, Some(AuthMethod(1)), Some(AuthMethod(14)), Some(AuthMethod(13))] {
-        let mut puppet = Puppet::initiator(PUPPET, GATEWAY, OFFER, 1);
+    let methods = [None, Some(AuthMethod(1)), Some(AuthMethod(14)), Some(AuthMethod(13))];
+    for (method, seed) in methods.into_iter().zip(1..) {
+        let mut puppet = Puppet::initiator(PUPPET, GATEWAY, OFFER, seed);
         puppet.open(&mut world);
         let mut payloads = PayloadWriter::new();
         payloads.id_i(&ferry_ike::identity::Identity::parse("rw.example.org").unwrap());
@@ -167,6 +168,7 @@ fn a_client_that_wants_eap_or_signs_is_refused() {
         assert_eq!(answer.as_deref(), Some("N(AUTHENTICATION_FAILED)"));
         assert!(world.ike_sas(gw).is_empty());
     }
+    world.run_out(crate::seconds(60));
     world.assert_nothing_left();
 }
 

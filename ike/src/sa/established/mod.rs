@@ -55,6 +55,8 @@ pub(crate) struct Established {
     /// The CREATE_CHILD_SA request of the peer that is being answered.
     pub(in crate::sa) answering: Option<Box<create_child::Answering>>,
     pub(in crate::sa) installing: Option<Installing>,
+    /// When a stranger last made us ask whether the peer is there.
+    hinted: Option<Instant>,
     /// The question when a packet last came, if it is asked.
     querying: Option<ActionId>,
     /// The question which of these CHILD_SAs are idle, if it is asked.
@@ -158,6 +160,7 @@ impl Established {
             active: None,
             answering: None,
             installing: None,
+            hinted: None,
             querying: None,
             watching: None,
             mobility: None,

@@ -168,6 +168,12 @@ fn inform(
         // Those that ask for an answer come with extensions we have not announced.
         debug!(target: "ike", "received {} notify", notify.kind);
     }
+    for notify in opened.payloads.notifies().filter(|notify| notify.kind == NotifyType::INVALID_SPI) {
+        // RFC 7296 §1.5: the data, not the SPI field.
+        if let Ok(spi) = <[u8; 4]>::try_from(notify.data) {
+            established.peer_lacks_child(Spi(u32::from_be_bytes(spi)));
+        }
+    }
     if opened.payloads.notify(NotifyType::AUTHENTICATION_FAILED).is_some() {
         // The peer could not verify us after all (RFC 7296 §2.21.2).
         return Verdict::Deleted;

@@ -60,6 +60,17 @@ impl Established {
         self.active = Some(Active::CreateChild(Box::new(Asking::new(wanted, core, cx))));
     }
 
+    /// The peer says, under our keys, that it does not have what we send this CHILD_SA's packets to (RFC 7296 §1.5). If
+    /// that is so it cannot be rekeyed either, and is made from scratch; if it is not so any more, nothing is lost.
+    pub(crate) fn peer_lacks_child(&mut self, spi_out: Spi) {
+        let lacking = self.children.iter().find(|child| child.spi_out == spi_out && child.is_to_be_rekeyed());
+        let Some(task) = lacking.map(|child| Task::RekeyChild(child.id)) else { return };
+        if !self.queue.contains(&task) {
+            info!(target: "ike", "the peer does not know SPI {spi_out}, rekeying its CHILD_SA");
+            self.queue.push_back(task);
+        }
+    }
+
     // What comes of it.
 
     /// Our exchange has come to nothing. The CHILD_SA goes on, and another attempt is made before its time is up.
