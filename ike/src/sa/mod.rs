@@ -10,6 +10,7 @@ mod exchange;
 mod fragment;
 mod mobike;
 mod mode;
+mod notices;
 mod opened;
 mod renewal;
 mod state;

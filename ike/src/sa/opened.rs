@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Core;
 use super::fragment::{PATIENCE, Progress};
+use super::notices;
 use crate::context::Cx;
 use crate::crypto;
 use crate::output::Path;
@@ -98,6 +99,7 @@ impl Plaintext {
     pub(crate) fn decode(&self) -> Result<Opened<'_>, DecodeError> {
         let payloads = decode_payloads(self.first, &self.octets)?;
         crate::wire::rules::check(self.header.exchange, self.header.flags.response, &payloads)?;
+        notices::log_ignored(&payloads);
         Ok(Opened { header: &self.header, path: self.path, payloads })
     }
 }

@@ -164,10 +164,6 @@ fn inform(
     if let Some(redirect) = opened.payloads.notify(NotifyType::REDIRECT) {
         established.follow_redirect(redirect.data, core, cx);
     }
-    for notify in opened.payloads.notifies() {
-        // Those that ask for an answer come with extensions we have not announced.
-        debug!(target: "ike", "received {} notify", notify.kind);
-    }
     for notify in opened.payloads.notifies().filter(|notify| notify.kind == NotifyType::INVALID_SPI) {
         // RFC 7296 §1.5: the data, not the SPI field.
         if let Ok(spi) = <[u8; 4]>::try_from(notify.data) {

@@ -20,6 +20,7 @@ use crate::natt::{self, NatSituation};
 use crate::output::{Action, ActionId, ChildSaId, IkeSaId, Outcome, Path};
 use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::redirect::Gateway;
+use crate::sa::notices;
 use crate::sa::opened::{Cleartext, Plaintext};
 use crate::sa::task::Wanted;
 use crate::sa::{Core, PlannedChild, Protection, State};
@@ -201,6 +202,7 @@ impl Sent {
             return Ok(State::InitSent(self));
         }
         cx.counters.ike_sa_init.responses_in += 1;
+        notices::log_ignored(payloads);
         match self.restart_cause(payloads) {
             // The answer to a copy of what we have sent: it is done already.
             Some(Restart::Cookie(cookie)) if self.cookie.as_ref() == Some(&cookie) => {
@@ -468,6 +470,7 @@ pub(crate) fn answer(
     let (Some(sa), Some(ke), Some(nonce_i)) = (payloads.sa(), payloads.ke(), payloads.nonce()) else {
         return Err(Failure::Protocol("its IKE_SA_INIT request lacks SA, KE or nonce"));
     };
+    notices::log_ignored(payloads);
     let (chosen, connection) = choose(&sa.proposals, cleartext.path, cx)?;
     let fake = connection.encap || cx.settings.force_encapsulation;
     let suite = IkeSuite::from_proposal(&chosen).map_err(|e| Failure::NoProposal(e.to_string()))?;
