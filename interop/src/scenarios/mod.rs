@@ -10,6 +10,7 @@ mod ferryctl;
 mod flood;
 mod fragmentation;
 mod handshake;
+mod lifecycle;
 mod loss;
 mod mobility;
 mod refusal;
@@ -264,6 +265,33 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "eap-wrong-password",
         "A client with a wrong EAP password is refused, whatever the method, and the gateway's log says who.",
         eap::wrong_password,
+    ),
+    (
+        "reauthentication",
+        "A client that reauthenticates keeps its address, and with make before break its gateway loses no packet.",
+        lifecycle::make_before_break,
+    ),
+    (
+        "reauthentication-break",
+        "A client that deletes its IKE SA before it makes it anew has its child and its address again.",
+        lifecycle::break_before_make,
+    ),
+    (
+        "auth-lifetime",
+        "A gateway says when its client must authenticate again, and the client does.",
+        lifecycle::auth_lifetime,
+    ),
+    ("inactivity", "A child that carries nothing is deleted, and its IKE SA stays.", lifecycle::inactivity),
+    (
+        "childless",
+        "An IKE SA is made without a child, with its address, and the child follows.",
+        lifecycle::childless,
+    ),
+    ("redirect", "A client goes to the other gateway that its gateway names.", lifecycle::redirect),
+    (
+        "restart",
+        "What is to be up comes up again after the peer has closed it, and after the peer was gone.",
+        lifecycle::restart,
     ),
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];
