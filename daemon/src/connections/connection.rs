@@ -431,7 +431,8 @@ mod tests {
         let cases: [(Section, &str); 14] = [
             (
                 Section::new(),
-                "connections.gw.local.auth = pubkey (the default) is not supported yet: only psk is",
+                "connections.gw.local.auth = pubkey (the default) is not supported yet: psk is, and eap with md5, gtc, \
+                 mschapv2, psk or dynamic",
             ),
             (psk().with("versoin", "2"), "there is no key connections.gw.versoin"),
             (psk().with("proposals", "aes128"), "there is no key connections.gw.proposals"),
@@ -466,7 +467,7 @@ mod tests {
             (
                 psk().with_section("remote", Section::new().with_list("certs", [&[0x30, 0x82]])),
                 "connections.gw.remote.certs = (2 octets) is not supported yet: \
-                 there is no authentication by certificates or public keys, only psk",
+                 there is no authentication by certificates or public keys, only psk and eap",
             ),
             (
                 psk().with_section("local-2", Section::new().with("auth", "psk")),
