@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::config::{Child, Configuration, Connection};
 use crate::output::{ChildSaId, IkeSaId, Path, RequestId};
 use crate::redirect::Gateway;
+use crate::selector::TrafficSelector;
 
 /// An order to an endpoint.
 ///
@@ -25,6 +26,8 @@ pub enum Command {
         connection: Arc<Connection>,
         /// What to protect; `None` makes an IKE SA alone.
         child: Option<Arc<Child>>,
+        /// The packet that wants it, if a trap has caught one.
+        trigger: Option<Trigger>,
         /// From where to where.
         path: Path,
     },
@@ -94,6 +97,17 @@ pub enum Command {
         /// Whom to tell when nothing is left.
         request: RequestId,
     },
+}
+
+/// A packet that a trap has caught (RFC 4301 §4.4.1), by which a CHILD_SA is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Its protocol, our address and port.
+    pub local: TrafficSelector,
+    /// Its protocol, the peer's address and port.
+    pub remote: TrafficSelector,
+    /// The reqid of the trap, which the CHILD_SA gets; `None` for the next free one.
+    pub reqid: Option<u32>,
 }
 
 /// Why an order was refused; nothing was changed.

@@ -11,13 +11,13 @@ use ring::digest;
 use tracing::{debug, info, info_span};
 
 use crate::command::{Command, CommandError};
-use crate::config::{AddressPattern, Child, Connection, EndpointConfig, IkeSaTotal, Unique};
+use crate::config::{AddressPattern, Connection, EndpointConfig, IkeSaTotal, Unique};
 use crate::context::{Cx, House, draw_ike_spi};
 use crate::cookie::{Admission, CookieJar, HalfOpen};
 use crate::crypto::{CryptoProvider, Role};
 use crate::natt::{self, Encapsulated};
 use crate::output::{Action, ActionId, ChildSaId, Event, IkeSaId, Outcome, Output, Path, RequestId};
-use crate::sa::{self, Cleartext, Core, IkeSa, State};
+use crate::sa::{self, Cleartext, Core, IkeSa, State, Wanted};
 use crate::status::{Counters, IkeSaStatus};
 use crate::unknown_spi::{self, Allowance, Hint};
 use crate::wire::codec::{DecodeError, Reader};
@@ -194,14 +194,15 @@ impl Endpoint {
     pub fn handle_command(&mut self, command: Command, now: Instant) -> Result<(), CommandError> {
         match command {
             Command::Configure(configuration) => self.house.configuration = configuration,
-            Command::Initiate { request, connection, child, path } => {
+            Command::Initiate { request, connection, child, trigger, path } => {
                 if self.is_going_down {
                     return Err(CommandError::ShuttingDown);
                 }
                 if let Some(child) = child.as_ref().filter(|child| child.mode().is_none()) {
                     return Err(CommandError::NoSa(child.name.clone()));
                 }
-                self.initiate(request, connection, child, path, now);
+                let wanted = child.map(|child| Wanted::new(child, trigger, Some(request)));
+                self.initiate(request, connection, wanted, path, now);
             }
             Command::RekeyIkeSa { request, ike_sa } => {
                 let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
@@ -303,14 +304,14 @@ impl Endpoint {
         &mut self,
         request: RequestId,
         connection: Arc<Connection>,
-        child: Option<Arc<Child>>,
+        wanted: Option<Wanted>,
         path: Path,
         now: Instant,
     ) {
         if self.house.settings.reuse_ike_sa
-            && let Some(spi) = self.to_the_same_peer(&connection, child.is_some(), path)
+            && let Some(spi) = self.to_the_same_peer(&connection, wanted.is_some(), path)
         {
-            self.with_sa(spi, now, |sa, cx| sa.reuse(child, request, cx));
+            self.with_sa(spi, now, |sa, cx| sa.reuse(wanted, request, cx));
             return;
         }
         let id = IkeSaId(self.house.unique_ids.ike_sa());
@@ -319,8 +320,7 @@ impl Endpoint {
         core.requests.push(request);
         core.connection = Some(connection.clone());
         self.insert(IkeSa { core, state: State::Gone }, None);
-        let child = child.map(|child| sa::Wanted::new(child, None));
-        self.with_sa(spi_i, now, |sa, cx| sa.initiate(connection, child, cx));
+        self.with_sa(spi_i, now, |sa, cx| sa.initiate(connection, wanted, cx));
     }
 
     /// The oldest IKE SA of a connection with the same peer that stands, or comes to stand.

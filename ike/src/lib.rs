@@ -25,6 +25,6 @@ mod timer;
 mod unknown_spi;
 pub mod wire;
 
-pub use command::{Command, CommandError};
+pub use command::{Command, CommandError, Trigger};
 pub use endpoint::Endpoint;
 pub use output::{Action, ActionId, Event, Outcome, Output, Path, Transmit};

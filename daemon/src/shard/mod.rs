@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ferry_ike::Trigger;
 use ferry_ike::config::{
     Child, Configuration, Connection, EndpointConfig, IkeSaTotal, Ports, Settings, SpiPrefix, UniqueIds,
 };
@@ -175,11 +176,12 @@ impl Shards {
         &self,
         connection: Arc<Connection>,
         child: Option<Arc<Child>>,
+        trigger: Option<Trigger>,
     ) -> Result<(), String> {
         let path = initiate::path(&connection, self.inner.ports, &self.inner.dataplane).await?;
         let inbox = self.inbox_for(&connection.name).ok_or("there are no shards")?;
         let (request, done) = self.inner.requests.open();
-        let order = Command::Initiate { request, connection, child, path };
+        let order = Command::Initiate { request, connection, child, trigger, path };
         self.wait(request, command(inbox, order).await, done).await
     }
 

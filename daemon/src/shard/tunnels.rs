@@ -19,7 +19,7 @@ impl Tunnels for Shards {
     }
 
     async fn initiate(&self, connection: Arc<Connection>, child: Option<Arc<Child>>) -> Result<(), String> {
-        Shards::initiate(self, connection, child).await
+        Shards::initiate(self, connection, child, None).await
     }
 
     async fn terminate_ike(&self, id: IkeSaId, force: bool) -> Result<(), String> {

@@ -32,7 +32,7 @@ pub(crate) use self::renewal::Word;
 pub(crate) use self::state::{IkeSa, State};
 pub(crate) use self::task::Wanted;
 use self::window::Window;
-use crate::config::{Child, Connection, Lease};
+use crate::config::{Connection, Lease};
 use crate::context::Cx;
 use crate::crypto::{IkeSuite, Opener, Role, Sealer};
 use crate::error::Failure;
@@ -92,17 +92,8 @@ pub(crate) struct Protection {
 /// A CHILD_SA we mean to make together with the IKE SA.
 pub(crate) struct PlannedChild {
     pub(crate) id: ChildSaId,
-    pub(crate) child: Arc<Child>,
+    pub(crate) wanted: Wanted,
     pub(crate) spi_in: Spi,
-    /// The reqid it must have; `None` for a new one.
-    pub(crate) reqid: Option<u32>,
-}
-
-impl PlannedChild {
-    /// The same, to be made in another way.
-    pub(crate) fn wanted(&self) -> Wanted {
-        Wanted { reqid: self.reqid, ..Wanted::new(self.child.clone(), None) }
-    }
 }
 
 /// Addresses that go back to where they came from when the SA ends.

@@ -77,12 +77,7 @@ impl Renewal {
         let mut reqids = BTreeSet::new();
         let is_wanted = |child: &&ChildSa| child.is_live() && child.ending.is_none();
         let live = old.children.iter().filter(is_wanted).filter(|child| reqids.insert(child.reqid));
-        let children = live.map(|child| Wanted {
-            child: child.child.clone(),
-            reqid: Some(child.reqid),
-            rekeys: None,
-            request: None,
-        });
+        let children = live.map(|child| Wanted::again(child.child.clone(), child.reqid, None));
         Self {
             connection: old.connection.clone(),
             children: children.collect(),

@@ -21,10 +21,9 @@ use super::exchange::redirect::Redirecting;
 use super::exchange::{auth, init, redirect};
 use super::opened::{Cleartext, Plaintext};
 use super::renewal::Word;
-use super::task::Wanted;
 use super::window::Standing;
-use super::{Core, Whereabouts};
-use crate::config::{Child, Connection};
+use super::{Core, Wanted, Whereabouts};
+use crate::config::Connection;
 use crate::context::Cx;
 use crate::crypto::Role;
 use crate::error::Failure;
@@ -334,8 +333,8 @@ impl IkeSa {
     }
 
     /// Starts it, as initiator.
-    pub(crate) fn initiate(&mut self, connection: Arc<Connection>, child: Option<Wanted>, cx: &mut Cx<'_>) {
-        let result = init::initiate(&mut self.core, connection, child, cx);
+    pub(crate) fn initiate(&mut self, connection: Arc<Connection>, wanted: Option<Wanted>, cx: &mut Cx<'_>) {
+        let result = init::initiate(&mut self.core, connection, wanted, cx);
         self.settle(result, cx);
     }
 
@@ -343,22 +342,22 @@ impl IkeSa {
     pub(crate) fn follow(
         &mut self,
         connection: Arc<Connection>,
-        child: Option<Wanted>,
+        wanted: Option<Wanted>,
         gateway: Gateway,
         cx: &mut Cx<'_>,
     ) {
-        let result = redirect::follow(&mut self.core, connection, child, gateway, cx);
+        let result = redirect::follow(&mut self.core, connection, wanted, gateway, cx);
         self.settle(result, cx);
     }
 
     /// Makes a further child in it, as soon as it stands.
-    pub(crate) fn reuse(&mut self, child: Option<Arc<Child>>, request: RequestId, cx: &mut Cx<'_>) {
+    pub(crate) fn reuse(&mut self, wanted: Option<Wanted>, request: RequestId, cx: &mut Cx<'_>) {
         let is_established = matches!(self.state, State::Established(_));
-        match child {
-            Some(child) if is_established => {
-                self.established(cx, |established, _, _| established.create_child(child, Some(request)));
+        match wanted {
+            Some(wanted) if is_established => {
+                self.established(cx, |established, _, _| established.create_child(wanted));
             }
-            Some(child) => self.core.wanted.push(Wanted::new(child, Some(request))),
+            Some(wanted) => self.core.wanted.push(wanted),
             None if is_established => cx.tell(Event::Completed { request, result: Ok(()) }),
             None => self.core.requests.push(request),
         }

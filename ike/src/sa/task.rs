@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use super::exchange::{create_child, rekey_ike};
+use crate::command::Trigger;
 use crate::config::Child;
+use crate::error::Failure;
 use crate::output::{ChildSaId, RequestId};
 use crate::redirect::Gateway;
-use crate::wire::registry::{ExchangeType, Spi};
+use crate::selector::TrafficSelector;
+use crate::wire::registry::{ExchangeType, NotifyType, Spi};
 
 /// What we want to ask the peer.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +49,10 @@ pub(crate) enum Task {
 pub(crate) struct Wanted {
     /// As it is configured.
     pub(crate) child: Arc<Child>,
+    /// The packet that wants it.
+    pub(crate) trigger: Option<Trigger>,
+    /// It is for nothing but that packet's addresses, protocol and ports.
+    pub(crate) is_single_pair: bool,
     /// The reqid it must have; `None` for a new one.
     pub(crate) reqid: Option<u32>,
     /// The one it takes the place of.
@@ -55,9 +62,48 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// A further one, with a reqid of its own.
-    pub(crate) const fn new(child: Arc<Child>, request: Option<RequestId>) -> Self {
-        Self { child, reqid: None, rekeys: None, request }
+    /// A further one.
+    pub(crate) fn new(child: Arc<Child>, trigger: Option<Trigger>, request: Option<RequestId>) -> Self {
+        let reqid = trigger.as_ref().and_then(|trigger| trigger.reqid);
+        Self { child, trigger, is_single_pair: false, reqid, rekeys: None, request }
+    }
+
+    /// The successor of one, or what is made in its place.
+    pub(crate) fn again(child: Arc<Child>, reqid: u32, rekeys: Option<ChildSaId>) -> Self {
+        Self { reqid: Some(reqid), rekeys, ..Self::new(child, None, None) }
+    }
+
+    /// What to ask for of these selectors: the packet's own first.
+    ///
+    /// RFC 7296 §2.9: "the initiator SHOULD include as the first Traffic Selector in each of TSi and TSr a very specific
+    /// Traffic Selector including the addresses in the packet triggering the request."
+    pub(crate) fn selectors(
+        &self,
+        mut local: Vec<TrafficSelector>,
+        mut remote: Vec<TrafficSelector>,
+    ) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
+        let holds = |selectors: &[TrafficSelector], packet| selectors.iter().any(|ts| ts.contains(packet));
+        if let Some(trigger) = &self.trigger
+            && holds(&local, &trigger.local)
+            && holds(&remote, &trigger.remote)
+        {
+            for (selectors, packet) in [(&mut local, trigger.local), (&mut remote, trigger.remote)] {
+                if self.is_single_pair {
+                    selectors.clear();
+                }
+                if selectors.first() != Some(&packet) {
+                    selectors.insert(0, packet);
+                }
+            }
+        }
+        (local, remote)
+    }
+
+    /// RFC 7296 §2.9: who is answered SINGLE_PAIR_REQUIRED asks again for the packet alone.
+    pub(crate) fn for_single_pair(&self, failure: &Failure) -> Option<Self> {
+        let is_required = matches!(failure, Failure::Refused(NotifyType::SINGLE_PAIR_REQUIRED));
+        (is_required && self.trigger.is_some() && !self.is_single_pair)
+            .then(|| Self { is_single_pair: true, ..self.clone() })
     }
 }
 

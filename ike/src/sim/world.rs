@@ -12,7 +12,7 @@ use super::network::{Air, Datagram, Fate, Flight, Weather};
 use super::outside::{ActionKind, Manner};
 use super::random::{Dice, provider, provider_that_knows};
 use super::setup::{Setup, address};
-use crate::command::{Command, CommandError};
+use crate::command::{Command, CommandError, Trigger};
 use crate::config::{AddressPattern, Configuration, Connection};
 use crate::crypto::KnownAgreements;
 use crate::output::{ChildSaId, IkeSaId, Output, Path, RequestId, Transmit};
@@ -262,6 +262,15 @@ impl World {
     ///
     /// If the endpoint refuses it.
     pub fn initiate(&mut self, host: HostId, name: &str) -> RequestId {
+        self.acquire(host, name, None)
+    }
+
+    /// The same, for a packet that a trap has caught.
+    ///
+    /// # Panics
+    ///
+    /// If the endpoint refuses it.
+    pub fn acquire(&mut self, host: HostId, name: &str, trigger: Option<Trigger>) -> RequestId {
         let request = self.next_request();
         let connection = self.connection(host, name);
         let child = connection.child(name).cloned();
@@ -271,7 +280,7 @@ impl World {
         });
         let path =
             self.host(host).path(&connection, remote.expect("the connection names the peer's address"));
-        self.command(host, Command::Initiate { request, connection, child, path })
+        self.command(host, Command::Initiate { request, connection, child, trigger, path })
             .expect("nothing speaks against initiating");
         request
     }

@@ -294,7 +294,7 @@ fn shutting_down_deletes_everything_and_takes_nothing_new() {
         local: "192.0.2.1:500".parse().unwrap(),
         remote: "198.51.100.7:500".parse().unwrap(),
     };
-    let command = Command::Initiate { request: refused, connection, child: None, path };
+    let command = Command::Initiate { request: refused, connection, child: None, trigger: None, path };
     assert_eq!(world.command(gw, command), Err(CommandError::ShuttingDown));
 }
 

@@ -1,17 +1,14 @@
 //! Its CHILD_SAs come and go.
 
-use std::sync::Arc;
-
 use tracing::info;
 
 use super::{Established, Installing};
-use crate::config::Child;
 use crate::context::Cx;
 use crate::error::Failure;
 use crate::output::{Action, ActionId, ChildDown, ChildSaId, Event, Outbound, Outcome, RequestId};
 use crate::sa::child::ChildSa;
 use crate::sa::task::{Task, Wanted};
-use crate::sa::{Core, HeldLease};
+use crate::sa::{Core, HeldLease, PlannedChild};
 use crate::status::ChildSaState;
 
 impl Established {
@@ -49,13 +46,21 @@ impl Established {
     /// The IKE SA stands without the CHILD_SA it was made for.
     pub(crate) fn child_failed(
         &mut self,
-        child_sa: ChildSaId,
+        planned: &PlannedChild,
         failure: &Failure,
         core: &mut Core,
         cx: &mut Cx<'_>,
     ) {
+        cx.ask(core.id, Action::RemoveChild { child_sa: planned.id });
+        if let Some(wanted) = planned.wanted.for_single_pair(failure) {
+            info!(target: "ike", "failed to establish CHILD_SA, trying again for a single pair: {failure}");
+            core.requests.retain(|request| Some(*request) != wanted.request);
+            let mut requests = std::mem::take(&mut core.requests);
+            cx.complete(&mut requests, &Ok(()));
+            self.create_child(wanted);
+            return;
+        }
         self.decide_on_child_failure(failure, cx);
-        cx.ask(core.id, Action::RemoveChild { child_sa });
         let mut requests = std::mem::take(&mut core.requests);
         cx.complete(&mut requests, &Err(format!("establishing CHILD_SA failed: {failure}")));
     }
@@ -106,8 +111,8 @@ impl Established {
     }
 
     /// Makes a further CHILD_SA.
-    pub(crate) fn create_child(&mut self, child: Arc<Child>, request: Option<RequestId>) {
-        self.queue.push_back(Task::CreateChild(Box::new(Wanted::new(child, request))));
+    pub(crate) fn create_child(&mut self, wanted: Wanted) {
+        self.queue.push_back(Task::CreateChild(Box::new(wanted)));
     }
 
     pub(crate) fn terminate_child(&mut self, child_sa: ChildSaId, request: RequestId) {

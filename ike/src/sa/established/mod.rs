@@ -200,8 +200,9 @@ impl Established {
             core.timers.arm(Timer::Liveness, cx.now + delay);
         }
         self.keep_mapping(core, cx);
-        let wanted = std::mem::take(&mut core.wanted).into_iter();
-        self.queue.extend(wanted.map(|wanted| Task::CreateChild(Box::new(wanted))));
+        for wanted in std::mem::take(&mut core.wanted) {
+            self.create_child(wanted);
+        }
         if core.heritage.is_some() && !self.queue.contains(&Task::Succeed) {
             self.queue.push_back(Task::Succeed);
         }

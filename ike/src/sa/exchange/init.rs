@@ -22,8 +22,7 @@ use crate::proposal::{self, Prefer, Proposal, SelectContext};
 use crate::redirect::Gateway;
 use crate::sa::notices;
 use crate::sa::opened::{Cleartext, Plaintext};
-use crate::sa::task::Wanted;
-use crate::sa::{Core, PlannedChild, Protection, State};
+use crate::sa::{Core, PlannedChild, Protection, State, Wanted};
 use crate::timer::Timer;
 use crate::wire::header::{Flags, HeaderFields};
 use crate::wire::registry::{IkeSpi, KeMethod, MessageId, NotifyType};
@@ -68,11 +67,11 @@ pub(crate) struct Preparing {
 pub(crate) fn initiate(
     core: &mut Core,
     connection: Arc<Connection>,
-    child: Option<Wanted>,
+    wanted: Option<Wanted>,
     cx: &mut Cx<'_>,
 ) -> Result<State, Failure> {
     core.connection = Some(connection.clone());
-    match child {
+    match wanted {
         None => begin(core, connection, None, 1, cx),
         Some(wanted) => {
             let child_sa = ChildSaId(cx.unique_ids.child_sa());
@@ -95,12 +94,7 @@ impl Preparing {
         }
         match outcome {
             Outcome::Spi(spi_in) => {
-                let planned = PlannedChild {
-                    id: self.child_sa,
-                    child: self.wanted.child,
-                    spi_in,
-                    reqid: self.wanted.reqid,
-                };
+                let planned = PlannedChild { id: self.child_sa, wanted: self.wanted, spi_in };
                 begin(core, self.connection, Some(planned), 1, cx)
             }
             Outcome::Failed(why) => Err(Failure::Outside(format!("no SPI for the CHILD_SA: {why}"))),
@@ -260,7 +254,7 @@ impl Sent {
             cx.counters.invalid += 1;
             return Ok(State::InitSent(self));
         };
-        let (connection, wanted) = (self.connection.clone(), self.planned.as_ref().map(PlannedChild::wanted));
+        let (connection, wanted) = (self.connection.clone(), self.planned.as_ref().map(|planned| planned.wanted.clone()));
         self.give_back(core, cx);
         redirect::follow(core, connection, wanted, gateway, cx)
     }

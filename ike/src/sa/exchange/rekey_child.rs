@@ -56,7 +56,7 @@ impl Established {
         };
         child.state = ChildSaState::Rekeying;
         let (config, reqid) = (child.child.clone(), child.reqid);
-        let wanted = Wanted { child: config, reqid: Some(reqid), rekeys: Some(id), request: None };
+        let wanted = Wanted::again(config, reqid, Some(id));
         self.active = Some(Active::CreateChild(Box::new(Asking::new(wanted, core, cx))));
     }
 
@@ -97,7 +97,7 @@ impl Established {
             // RFC 7296 §2.25: the peer does not have it. It is silently deleted, and made from scratch.
             let (config, reqid) = (child.child.clone(), child.reqid);
             self.drop_child(id, ChildDown::Terminated, core, cx);
-            let wanted = Wanted { child: config, reqid: Some(reqid), rekeys: None, request: None };
+            let wanted = Wanted::again(config, reqid, None);
             self.queue.push_back(Task::CreateChild(Box::new(wanted)));
         }
         self.complete_child_rekeyers(id, &Err(failure.to_string()), cx);

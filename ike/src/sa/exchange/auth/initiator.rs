@@ -93,7 +93,7 @@ fn childless(
         }
         Some(planned) if is_allowed && is_liked => {
             cx.ask(core.id, Action::RemoveChild { child_sa: planned.id });
-            let mut wanted = planned.wanted();
+            let mut wanted = planned.wanted;
             // The first that asked for the IKE SA asked for the child.
             wanted.request = (!core.requests.is_empty()).then(|| core.requests.remove(0));
             core.wanted.insert(0, wanted);
@@ -104,13 +104,13 @@ fn childless(
 }
 
 fn offer(planned: &PlannedChild, connection: &Connection, core: &Core) -> Option<Offer> {
-    Some(Offer::new(
-        planned.child.mode()?,
-        planned.child.esp_proposals.iter().map(Proposal::without_ke).collect(),
-        planned.spi_in,
-        own_selectors(&planned.child, connection, core.path.local.ip()),
-        resolve(&planned.child.remote_ts, &[core.path.remote.ip()]),
-    ))
+    let child = &planned.wanted.child;
+    let (ts_i, ts_r) = planned.wanted.selectors(
+        own_selectors(child, connection, core.path.local.ip()),
+        resolve(&child.remote_ts, &[core.path.remote.ip()]),
+    );
+    let proposals = child.esp_proposals.iter().map(Proposal::without_ke).collect();
+    Some(Offer::new(child.mode()?, proposals, planned.spi_in, ts_i, ts_r))
 }
 
 /// Our side of the traffic. Before we know our virtual IPs, `dynamic` asks for everything of their families;
@@ -223,13 +223,13 @@ impl Sent {
                 shared: None,
                 nonce_i: &handshake.nonce_i,
                 nonce_r: &handshake.nonce_r,
-                reqid: planned.reqid,
+                reqid: planned.wanted.reqid,
                 virtual_ips: lease.addresses.clone(),
                 outbound: Outbound::Now,
             };
-            let made = Agreed::accept(planned.child, &offer, &opened.payloads, core)
+            let made = Agreed::accept(planned.wanted.child.clone(), &offer, &opened.payloads, core)
                 .and_then(|agreed| agreed.install(with, core, cx));
-            (planned.id, made)
+            (planned, made)
         });
         // Virtual IPs are for CHILD_SAs: where the first one fails we do not take them.
         let held = match &made {
@@ -250,11 +250,11 @@ impl Sent {
                 established.install_addresses(cx.ask(core.id, action));
             }
             None => established.announce(core, cx),
-            Some((id, Err(failure))) => {
+            Some((planned, Err(failure))) => {
                 established.announce_without_child(core, cx);
-                established.child_failed(id, &failure, core, cx);
+                established.child_failed(&planned, &failure, core, cx);
             }
-            Some((id, Ok((child_sa, install)))) => {
+            Some((PlannedChild { id, .. }, Ok((child_sa, install)))) => {
                 established.announce_without_child(core, cx);
                 // The peer uses the CHILD_SA from now on; ours follows as soon as it has its addresses.
                 let installing = if lease.addresses.is_empty() {
@@ -285,7 +285,7 @@ impl Sent {
             debug!(target: "ike", "the gateway is not told that we leave: {error}");
         }
         core.settle();
-        let (connection, wanted) = (self.connection.clone(), self.planned.as_ref().map(PlannedChild::wanted));
+        let (connection, wanted) = (self.connection.clone(), self.planned.as_ref().map(|planned| planned.wanted.clone()));
         self.give_back(core, cx);
         redirect::follow(core, connection, wanted, gateway, cx)
     }

@@ -194,7 +194,14 @@ impl Asking {
             return aim.send(request, established, core, cx);
         }
         if let Some(error) = payloads.error().filter(|_| payloads.sa().is_none()) {
-            aim.abandon(&Failure::Refused(error.kind), established, core, cx);
+            let failure = Failure::Refused(error.kind);
+            match aim.wanted.for_single_pair(&failure) {
+                Some(wanted) => {
+                    cx.ask(core.id, Action::RemoveChild { child_sa: aim.id });
+                    established.queue.push_front(Task::CreateChild(Box::new(wanted)));
+                }
+                None => aim.abandon(&failure, established, core, cx),
+            }
             return Ok(());
         }
         match aim.make(&sent, &opened, established, core, cx) {
@@ -250,7 +257,8 @@ impl Aim {
             }
             None => {
                 let (local, remote) = established.inner_addresses(core);
-                (resolve(&self.wanted.child.local_ts, &local), resolve(&self.wanted.child.remote_ts, &remote))
+                let child = &self.wanted.child;
+                self.wanted.selectors(resolve(&child.local_ts, &local), resolve(&child.remote_ts, &remote))
             }
         };
         let mode = self.wanted.child.mode()?;
