@@ -11,10 +11,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ferry_esp::plane::{
-    ChildId, Direction, DropReason, Event, InstallError, Path, Plane, PlaneConfig, SpiPrefix,
+    Acquired, ChildId, Direction, DropReason, Event, InstallError, Path, Plane, PlaneConfig, PolicyAction,
+    PolicyId, SpiPrefix,
 };
 use ferry_esp::{
-    AddressRange, CopyDscp, HEADROOM, InboundParams, InboundSa, KeyError, KeyMaterial, Limit, Limits,
+    AddressRange, CopyDscp, Flow, HEADROOM, InboundParams, InboundSa, KeyError, KeyMaterial, Limit, Limits,
     OutboundParams, OutboundSa, Sealed, Selector, Selectors, SequenceNumbers, Spi, Suite, TAILROOM,
     TunnelOptions,
 };
@@ -538,4 +539,78 @@ fn dropping_the_plane_ends_everything() {
     assert!(device.send(b"x").is_err(), "the device is closed");
     assert!(ike.recv().is_err() && events.recv().is_err(), "the callbacks are gone");
     UdpSocket::bind(address).expect("the port is free again");
+}
+
+const TRAP: PolicyId = PolicyId(7);
+
+/// The flow of the packet that [`to_peer`] makes.
+fn acquire() -> Event {
+    let flow = Flow {
+        source: "10.1.0.1".parse().expect("address"),
+        destination: "10.2.0.1".parse().expect("address"),
+        protocol: Some(253),
+        ports: None,
+    };
+    Event::Acquire { policy: TRAP, flow }
+}
+
+#[test]
+fn packets_wait_in_a_trap_until_there_is_an_sa() {
+    let (mut peer, gateway) = (Peer::new(), Gateway::new("127.0.0.1:0"));
+    gateway.plane.add_policy(TRAP, selectors(&OURS, &THEIRS), PolicyAction::Trap).expect("added");
+    for payload in [b"one", b"two"] {
+        gateway.inject(&to_peer(payload));
+    }
+    gateway.inject(&ipv4([10, 1, 0, 1], [192, 0, 2, 1], b"elsewhere"));
+    assert_eq!(gateway.event(), acquire());
+    gateway.add_child(CHILD, SPI_TO_PLANE, SPI_TO_PEER, peer.address, TunnelOptions::default());
+    gateway.plane.settle(TRAP, Acquired::Made);
+    // In their order, once each, and what comes later after them.
+    assert_eq!([peer.receive(), peer.receive()], [to_peer(b"one"), to_peer(b"two")]);
+    gateway.inject(&to_peer(b"three"));
+    assert_eq!(peer.receive(), to_peer(b"three"));
+    assert!(gateway.events.try_recv().is_err(), "one SA was asked for");
+
+    // The trap stays when the SA goes, and nothing leaves without one.
+    gateway.plane.remove(CHILD).expect("known");
+    gateway.inject(&to_peer(b"four"));
+    assert_eq!(gateway.event(), acquire());
+    gateway.plane.settle(TRAP, Acquired::Failed);
+    while gateway.dropped(DropReason::OutboundTrapped) == 0 {
+        thread::yield_now();
+    }
+    gateway.plane.remove_policy(TRAP);
+    gateway.inject(&to_peer(b"five"));
+    while gateway.dropped(DropReason::OutboundNoPolicy) < 2 {
+        thread::yield_now();
+    }
+    assert_eq!(gateway.plane.stats().iter().map(|(_, count)| count).sum::<u64>(), 3);
+}
+
+#[test]
+fn what_a_policy_drops_is_dropped_unless_an_sa_carries_it() {
+    let (mut peer, gateway) = Peer::with_gateway();
+    gateway
+        .plane
+        .add_policy(TRAP, selectors(&["10.0.0.0/8"], &["0.0.0.0/0"]), PolicyAction::Drop)
+        .expect("added");
+    gateway.inject(&ipv4([10, 1, 0, 1], [192, 0, 2, 1], b"elsewhere"));
+    gateway.inject(&to_peer(b"good"));
+    assert_eq!(peer.receive(), to_peer(b"good"));
+    assert_eq!(gateway.dropped(DropReason::OutboundDiscarded), 1);
+}
+
+#[test]
+fn the_first_packet_is_told_where_that_is_wanted() {
+    let (mut peer, gateway) = Peer::with_gateway();
+    gateway.plane.tell_first_received(CHILD);
+    peer.send(&from_peer(b"one"), &gateway);
+    assert_eq!(gateway.event(), Event::FirstReceived { child: CHILD });
+    peer.send(&from_peer(b"two"), &gateway);
+    for payload in [b"one", b"two"] {
+        assert_eq!(gateway.emerged(), from_peer(payload));
+    }
+    assert!(gateway.events.try_recv().is_err());
+    gateway.plane.tell_first_received(CHILD);
+    assert_eq!(gateway.event(), Event::FirstReceived { child: CHILD }, "it has been received before");
 }

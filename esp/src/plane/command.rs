@@ -9,6 +9,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::config::{ChildId, Path};
+use super::policy::{Acquired, Policy, PolicyId};
 use super::tables::{Inbound, Outbound};
 
 /// A change to what the worker owns. Carried out in the order of asking.
@@ -17,6 +18,10 @@ pub(super) enum Command {
     AddOutbound(Box<Outbound>),
     UpdatePath { child: ChildId, path: Path, socket: usize },
     Remove(ChildId),
+    TellFirst(ChildId),
+    AddPolicy(Box<Policy>),
+    RemovePolicy(PolicyId),
+    Settle(PolicyId, Acquired),
     Stop,
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::config::ChildId;
+use super::policy::PolicyId;
+use crate::inner::Flow;
 use crate::limits::Limit;
 use crate::packet::Spi;
 
@@ -34,6 +36,19 @@ pub enum Event {
         child: ChildId,
         /// Its outbound SPI.
         spi: Spi,
+    },
+    /// An inbound SA has received its first packet, if that was to be told.
+    FirstReceived {
+        /// The child.
+        child: ChildId,
+    },
+    /// A packet was caught by a trap, which waits for an SA. No other is told until that is
+    /// [settled](super::Plane::settle).
+    Acquire {
+        /// The trap.
+        policy: PolicyId,
+        /// The packet.
+        flow: Flow,
     },
     /// An outbound SA has no sequence number left; its packets are dropped.
     SequenceExhausted {

@@ -12,6 +12,7 @@ use super::command::{self, Command, Requests, Stopped};
 use super::config::{ChildId, IkeDatagram, Path, PlaneConfig, SpiPrefix};
 use super::error::{InstallError, PlaneError};
 use super::event::Event;
+use super::policy::{Acquired, Policy, PolicyAction, PolicyId};
 use super::registry::Registry;
 use super::socket::{EspSocket, choose};
 use super::stats::{ChildUse, DropCounters, Stats};
@@ -22,6 +23,7 @@ use crate::inbound::{InboundParams, InboundSa};
 use crate::limits::{LimitWatch, Limits};
 use crate::outbound::{OutboundParams, OutboundSa};
 use crate::packet::Spi;
+use crate::selector::Selectors;
 
 /// A running data plane. Dropping it ends the worker, closes the device and wipes the SAs.
 ///
@@ -116,8 +118,15 @@ impl Plane {
         let sa = InboundSa::new(params)?;
         let mut registry = self.registry();
         let usage = registry.add_inbound(child, sa.spi())?;
-        let inbound =
-            Inbound { sa, child, remote: path.remote, told: None, watch: LimitWatch::new(limits), usage };
+        let inbound = Inbound {
+            sa,
+            child,
+            remote: path.remote,
+            told: None,
+            tells_first: false,
+            watch: LimitWatch::new(limits),
+            usage,
+        };
         self.requests.send(Command::AddInbound(Box::new(inbound)))?;
         Ok(())
     }
@@ -169,6 +178,33 @@ impl Plane {
         // A worker that has stopped has no SAs any more.
         let _ = self.requests.send(Command::Remove(child));
         Some(used)
+    }
+
+    /// Tells by [`Event::FirstReceived`] when the inbound SA of a child receives its first packet; at once if it has.
+    pub fn tell_first_received(&self, child: ChildId) {
+        let _ = self.requests.send(Command::TellFirst(child)); // a worker that has stopped receives nothing
+    }
+
+    /// Adds a policy for packets that no SA carries. An SA goes before it, whatever its selectors.
+    pub fn add_policy(
+        &self,
+        policy: PolicyId,
+        selectors: Selectors,
+        action: PolicyAction,
+    ) -> Result<(), InstallError> {
+        self.requests.send(Command::AddPolicy(Box::new(Policy::new(policy, selectors, action))))?;
+        Ok(())
+    }
+
+    /// Removes a policy, and what it keeps. One that is not there is no error.
+    pub fn remove_policy(&self, policy: PolicyId) {
+        // A worker that has stopped has no policies any more.
+        let _ = self.requests.send(Command::RemovePolicy(policy));
+    }
+
+    /// Says that the SA a trap has asked for was added, or will not be. Until then the trap asks for no other.
+    pub fn settle(&self, policy: PolicyId, acquired: Acquired) {
+        let _ = self.requests.send(Command::Settle(policy, acquired)); // as above
     }
 
     /// What a child has been used for.

@@ -16,6 +16,10 @@ pub enum DropReason {
     OutboundMalformed,
     /// Outbound: no policy covers the packet. It is never sent in the clear.
     OutboundNoPolicy,
+    /// Outbound: a policy says that it is dropped.
+    OutboundDiscarded,
+    /// Outbound: it was caught by a trap, and there is no SA for it, or no room to wait for one.
+    OutboundTrapped,
     /// Outbound: the SA has no sequence number left.
     OutboundSequenceExhausted,
     /// Outbound: the SA has reached its hard limit.
@@ -56,9 +60,11 @@ pub enum DropReason {
 
 impl DropReason {
     /// Every reason, in the order in which [`Stats::iter`] gives them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::OutboundMalformed,
         Self::OutboundNoPolicy,
+        Self::OutboundDiscarded,
+        Self::OutboundTrapped,
         Self::OutboundSequenceExhausted,
         Self::OutboundLimit,
         Self::OutboundQueueFull,
@@ -84,6 +90,8 @@ impl DropReason {
         match self {
             Self::OutboundMalformed => "out-malformed",
             Self::OutboundNoPolicy => "out-no-policy",
+            Self::OutboundDiscarded => "out-discarded",
+            Self::OutboundTrapped => "out-trapped",
             Self::OutboundSequenceExhausted => "out-sequence-exhausted",
             Self::OutboundLimit => "out-limit",
             Self::OutboundQueueFull => "out-queue-full",
@@ -222,6 +230,11 @@ impl Usage {
         self.last.store(micros + 1, Ordering::Relaxed);
     }
 
+    /// Nothing has passed yet.
+    pub(super) fn is_unused(&self) -> bool {
+        self.last.load(Ordering::Relaxed) == 0
+    }
+
     /// Octets, packets, and when the last one was.
     pub(super) fn read(&self, start: Instant) -> (u64, u64, Option<Instant>) {
         let last = self.last.load(Ordering::Relaxed).checked_sub(1);
@@ -251,8 +264,8 @@ mod tests {
         }
         let stats = counters.read();
         let counts: Vec<u64> = stats.iter().map(|(_, count)| count).collect();
-        assert_eq!(counts, (1..=20).collect::<Vec<u64>>());
-        assert_eq!(stats.dropped(DropReason::InboundForged), 12);
+        assert_eq!(counts, (1..=22).collect::<Vec<u64>>());
+        assert_eq!(stats.dropped(DropReason::InboundForged), 14);
         let names: std::collections::HashSet<&str> = DropReason::ALL.map(DropReason::name).into();
         assert_eq!(names.len(), DropReason::ALL.len());
     }

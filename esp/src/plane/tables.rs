@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::config::{ChildId, Path};
+use super::policy::{Policy, PolicyId};
 use super::stats::Usage;
 use crate::inbound::InboundSa;
 use crate::inner::Flow;
@@ -22,6 +25,8 @@ pub(super) struct Inbound {
     pub(super) remote: SocketAddr,
     /// Another address they came from, once that was told.
     pub(super) told: Option<SocketAddr>,
+    /// The next verified packet is the first, and to be told.
+    pub(super) tells_first: bool,
     pub(super) watch: LimitWatch,
     pub(super) usage: Arc<Usage>,
 }
@@ -52,11 +57,30 @@ pub(super) enum SequenceTold {
 #[derive(Default)]
 pub(super) struct Tables {
     sad: Sad<Box<Inbound>>,
-    /// Policies name outbound SAs by their place in `outbound`.
-    spd: Spd<usize>,
+    spd: Spd<Target>,
     outbound: Vec<Option<Box<Outbound>>>,
     free: Vec<usize>,
     children: HashMap<ChildId, Members>,
+    policies: HashMap<PolicyId, Box<Policy>>,
+}
+
+/// What a policy names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    /// An outbound SA, by its place among them.
+    Sa(usize),
+    /// A policy without one.
+    Policy(PolicyId),
+}
+
+/// What becomes of a packet.
+pub(super) enum Way<'a> {
+    /// This SA carries it.
+    Sa(&'a mut Outbound),
+    /// A policy decides.
+    Policy(&'a mut Policy),
+    /// There is no policy for it: it is not sent.
+    None,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -78,7 +102,7 @@ impl Tables {
             self.outbound.len() - 1
         });
         for pair in outbound.sa.selectors().pairs() {
-            self.spd.insert(pair, outbound.priority, place);
+            self.spd.insert(pair, outbound.priority, Target::Sa(place));
         }
         self.children.entry(outbound.child).or_default().outbound = Some(place);
         if let Some(slot) = self.outbound.get_mut(place) {
@@ -106,9 +130,15 @@ impl Tables {
         let Some(place) = members.outbound else { return };
         let Some(outbound) = self.outbound.get_mut(place).and_then(Option::take) else { return };
         for pair in outbound.sa.selectors().pairs() {
-            self.spd.remove(&pair, place);
+            self.spd.remove(&pair, Target::Sa(place));
         }
         self.free.push(place);
+    }
+
+    /// The inbound SA of a child.
+    pub(super) fn inbound_of(&mut self, child: ChildId) -> Option<&mut Inbound> {
+        let spi = self.children.get(&child)?.inbound?;
+        self.inbound(spi)
     }
 
     /// The inbound SA of a packet.
@@ -117,10 +147,41 @@ impl Tables {
         self.sad.find(spi).map(|inbound| &mut **inbound)
     }
 
-    /// The outbound SA for a packet.
+    /// What becomes of a packet that is to be sent.
     #[inline]
-    pub(super) fn outbound(&mut self, flow: &Flow) -> Option<&mut Outbound> {
-        self.spd.find(flow).and_then(|place| self.at(place))
+    pub(super) fn outbound(&mut self, flow: &Flow) -> Way<'_> {
+        match self.spd.find(flow) {
+            Some(Target::Sa(place)) => self.at(place).map_or(Way::None, Way::Sa),
+            Some(Target::Policy(id)) => self.policy(id).map_or(Way::None, Way::Policy),
+            None => Way::None,
+        }
+    }
+
+    pub(super) fn add_policy(&mut self, policy: Box<Policy>) {
+        self.remove_policy(policy.id);
+        for pair in policy.selectors.pairs() {
+            let priority = pair.priority().saturating_add(policy.action.behind());
+            self.spd.insert(pair, Some(priority), Target::Policy(policy.id));
+        }
+        self.policies.insert(policy.id, policy);
+    }
+
+    pub(super) fn remove_policy(&mut self, id: PolicyId) {
+        let Some(policy) = self.policies.remove(&id) else { return };
+        for pair in policy.selectors.pairs() {
+            self.spd.remove(&pair, Target::Policy(id));
+        }
+    }
+
+    pub(super) fn policy(&mut self, id: PolicyId) -> Option<&mut Policy> {
+        self.policies.get_mut(&id).map(|policy| &mut **policy)
+    }
+
+    /// A packet that waited in a trap and that an SA carries now.
+    pub(super) fn released(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+        let Self { spd, policies, .. } = self;
+        let is_free = |flow: &Flow| matches!(spd.find(flow), Some(Target::Sa(_)));
+        policies.values_mut().find_map(|policy| policy.trap.release(is_free))
     }
 
     fn at(&mut self, place: usize) -> Option<&mut Outbound> {
@@ -132,9 +193,11 @@ impl Tables {
 mod tests {
     use super::*;
     use crate::limits::Limits;
+    use crate::plane::policy::PolicyAction;
+    use crate::selector::Selectors;
     use crate::sequence::SequenceNumbers;
     use crate::suite::Suite;
-    use crate::testing::ends;
+    use crate::testing::{ends, net};
     use crate::tunnel::TunnelOptions;
 
     fn path(text: &str) -> Path {
@@ -162,6 +225,7 @@ mod tests {
             child: ChildId(child),
             remote: path("192.0.2.2:4500").remote,
             told: None,
+            tells_first: false,
             watch: LimitWatch::new(Limits::default()),
             usage: Arc::default(),
         })
@@ -179,7 +243,10 @@ mod tests {
     #[test]
     fn a_rekeyed_child_takes_over_and_places_are_used_again() {
         let mut tables = Tables::default();
-        let current = |tables: &mut Tables| tables.outbound(&flow()).map(|outbound| outbound.child.0);
+        let current = |tables: &mut Tables| match tables.outbound(&flow()) {
+            Way::Sa(outbound) => Some(outbound.child.0),
+            Way::Policy(_) | Way::None => None,
+        };
         assert_eq!(current(&mut tables), None);
         tables.add_outbound(outbound(1));
         tables.add_outbound(outbound(2));
@@ -208,9 +275,44 @@ mod tests {
             tables.inbound(spi).map(|inbound| (inbound.remote, inbound.told)),
             Some((new.remote, None))
         );
-        assert_eq!(tables.outbound(&flow()).map(|outbound| (outbound.path, outbound.socket)), Some((new, 7)));
+        let moved =
+            matches!(tables.outbound(&flow()), Way::Sa(moved) if moved.path == new && moved.socket == 7);
+        assert!(moved);
         tables.update_path(ChildId(2), path("203.0.113.1:9"), 0);
         tables.remove(ChildId(1));
-        assert!(tables.inbound(spi).is_none() && tables.outbound(&flow()).is_none());
+        assert!(tables.inbound(spi).is_none() && matches!(tables.outbound(&flow()), Way::None));
+    }
+
+    /// What `policies` of the flow's selectors make of it.
+    fn fate(tables: &mut Tables) -> &'static str {
+        match tables.outbound(&flow()) {
+            Way::Sa(_) => "sent",
+            Way::Policy(Policy { action: PolicyAction::Trap, .. }) => "trapped",
+            Way::Policy(_) => "dropped",
+            Way::None => "unknown",
+        }
+    }
+
+    #[test]
+    fn an_sa_goes_before_a_trap_and_a_trap_before_what_is_dropped() {
+        let everything = |prefix| Selectors { local: vec![net(prefix)], remote: vec![net(prefix)] };
+        let mut tables = Tables::default();
+        assert_eq!(fate(&mut tables), "unknown");
+        // The narrowest is the least of them, and yet it comes last.
+        tables.add_policy(Box::new(Policy::new(PolicyId(1), everything("10.0.0.0/8"), PolicyAction::Drop)));
+        assert_eq!(fate(&mut tables), "dropped");
+        tables.add_policy(Box::new(Policy::new(PolicyId(2), everything("10.0.0.0/7"), PolicyAction::Trap)));
+        assert_eq!(fate(&mut tables), "trapped");
+        tables.add_outbound(outbound(1));
+        assert_eq!(fate(&mut tables), "sent");
+        tables.add_policy(Box::new(Policy::new(PolicyId(2), everything("10.0.0.0/7"), PolicyAction::Trap)));
+        assert_eq!(fate(&mut tables), "sent", "a trap that is installed again is no newer SA");
+        tables.remove(ChildId(1));
+        assert_eq!(fate(&mut tables), "trapped", "the trap stays");
+        tables.remove_policy(PolicyId(2));
+        assert_eq!(fate(&mut tables), "dropped");
+        tables.remove_policy(PolicyId(1));
+        tables.remove_policy(PolicyId(1));
+        assert!(tables.spd.is_empty() && tables.policies.is_empty());
     }
 }

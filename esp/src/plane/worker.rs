@@ -13,11 +13,12 @@ use super::command::{Command, Orders};
 use super::config::IkeDatagram;
 use super::demux::{Contents, demux};
 use super::event::{Direction, Event};
+use super::policy::{Acquired, Caught, Policy, PolicyAction, PolicyId};
 use super::socket::EspSocket;
 use super::stats::{DropCounters, DropReason};
 use super::sys::Received;
-use super::tables::{Inbound, Outbound, SequenceTold, Tables};
-use crate::inner::InnerHeader;
+use super::tables::{Inbound, Outbound, SequenceTold, Tables, Way};
+use crate::inner::{Flow, InnerHeader};
 use crate::outbound::SealError;
 use crate::packet::Sealed;
 use crate::suite::{HEADROOM, TAILROOM};
@@ -49,6 +50,10 @@ pub(super) struct Worker<I, E> {
     now: Duration,
     ike: I,
     events: E,
+    /// An outbound SA was added: a packet that waits in a trap may go.
+    may_release: bool,
+    /// What became of the SAs that traps have asked for.
+    settling: Vec<(PolicyId, Acquired)>,
     is_stopping: bool,
 }
 
@@ -82,6 +87,8 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
             now,
             ike,
             events,
+            may_release: false,
+            settling: Vec::new(),
             is_stopping: false,
         })
     }
@@ -107,6 +114,7 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
                     DEVICE => self.drain_device(),
                     index => self.drain_socket(usize::try_from(index).unwrap_or(usize::MAX), flags),
                 }
+                self.release();
             }
         }
     }
@@ -117,14 +125,64 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
         while let Some(command) = self.orders.next() {
             match command {
                 Command::AddInbound(inbound) => self.tables.add_inbound(inbound),
-                Command::AddOutbound(outbound) => self.tables.add_outbound(outbound),
+                Command::AddOutbound(outbound) => {
+                    self.tables.add_outbound(outbound);
+                    self.may_release = true;
+                }
                 Command::UpdatePath { child, path, socket } => self.tables.update_path(child, path, socket),
                 Command::Remove(child) => self.tables.remove(child),
+                Command::TellFirst(child) => match self.tables.inbound_of(child) {
+                    Some(inbound) if inbound.usage.is_unused() => inbound.tells_first = true,
+                    Some(_) => (self.events)(Event::FirstReceived { child }),
+                    None => {}
+                },
+                Command::AddPolicy(policy) => self.tables.add_policy(policy),
+                Command::RemovePolicy(policy) => self.tables.remove_policy(policy),
+                Command::Settle(policy, acquired) => self.settling.push((policy, acquired)),
                 Command::Stop => {
                     self.is_stopping = true;
                     return;
                 }
             }
+        }
+    }
+
+    /// Sends what waited for an SA that is there now, and ends what traps have asked for.
+    fn release(&mut self) {
+        if std::mem::take(&mut self.may_release) {
+            while let Some(packet) = self.tables.released() {
+                let Some(room) = self.buffer.get_mut(HEADROOM..HEADROOM + packet.len()) else { continue };
+                room.copy_from_slice(&packet);
+                if let Err(reason) = self.send(packet.len()) {
+                    self.drops.count(reason);
+                }
+            }
+        }
+        for (id, acquired) in std::mem::take(&mut self.settling) {
+            let Some(policy) = self.tables.policy(id) else { continue };
+            let (next, lost) = policy.trap.settle(acquired, self.now);
+            if let Some(flow) = next {
+                (self.events)(Event::Acquire { policy: id, flow });
+            }
+            for _ in 0..lost {
+                self.drops.count(DropReason::OutboundTrapped);
+            }
+        }
+    }
+
+    /// The same before the packet of `len` octets in the buffer, which came after those that wait.
+    fn release_before(&mut self, len: usize) {
+        if !self.may_release {
+            return;
+        }
+        let place = HEADROOM..HEADROOM + len;
+        let Some(packet) = self.buffer.get(place.clone()).map(|octets| Zeroizing::new(octets.to_vec()))
+        else {
+            return;
+        };
+        self.release();
+        if let Some(room) = self.buffer.get_mut(place) {
+            room.copy_from_slice(&packet);
         }
     }
 
@@ -137,6 +195,7 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
                 Ok(len) => {
                     if self.orders.are_waiting() {
                         self.obey();
+                        self.release_before(len);
                     }
                     if let Err(reason) = self.send(len) {
                         self.drops.count(reason);
@@ -161,7 +220,14 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
     fn send(&mut self, len: usize) -> Result<(), DropReason> {
         let packet = self.buffer.get(HEADROOM..HEADROOM + len).ok_or(DropReason::OutboundMalformed)?;
         let header = InnerHeader::parse(packet).map_err(|_| DropReason::OutboundMalformed)?;
-        let outbound = self.tables.outbound(&header.flow).ok_or(DropReason::OutboundNoPolicy)?;
+        let outbound = match self.tables.outbound(&header.flow) {
+            Way::Sa(outbound) => outbound,
+            Way::Policy(policy) => {
+                let packet = packet.get(..header.len).unwrap_or(packet);
+                return without_sa(policy, packet, header.flow, self.now, &self.events);
+            }
+            Way::None => return Err(DropReason::OutboundNoPolicy),
+        };
         if outbound.watch.is_spent() {
             return Err(DropReason::OutboundLimit);
         }
@@ -256,6 +322,10 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
         if opened.is_newest() {
             note_remote(inbound, local, received.remote, &self.events);
         }
+        if inbound.tells_first {
+            inbound.tells_first = false;
+            (self.events)(Event::FirstReceived { child: inbound.child });
+        }
         let bytes = opened.payload().len() as u64;
         inbound.usage.count(bytes, self.now);
         if let Some(limit) = inbound.watch.count(bytes) {
@@ -268,6 +338,27 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
             Ok(_) => Ok(()),
             Err(_) => Err(DropReason::InboundDeviceRefused),
         }
+    }
+}
+
+/// What a policy does with a packet that no SA carries.
+fn without_sa(
+    policy: &mut Policy,
+    packet: &[u8],
+    flow: Flow,
+    now: Duration,
+    events: impl Fn(Event),
+) -> Result<(), DropReason> {
+    match policy.action {
+        PolicyAction::Drop => Err(DropReason::OutboundDiscarded),
+        PolicyAction::Trap => match policy.trap.catch(packet, flow, now) {
+            Caught::Asks => {
+                events(Event::Acquire { policy: policy.id, flow });
+                Ok(())
+            }
+            Caught::Waits => Ok(()),
+            Caught::Lost => Err(DropReason::OutboundTrapped),
+        },
     }
 }
 
