@@ -8,7 +8,10 @@ use ferry_ike::config::{Child, Configuration, Connection};
 use ferry_ike::output::{ChildSaId, Event, IkeSaId};
 use ferry_ike::redirect::Gateway;
 use ferry_ike::status::{Counters, IkeSaStatus};
+use ferry_ike::{Path, Trigger};
 use tokio::sync::broadcast;
+
+use crate::dataplane::{Policy, PolicyId};
 
 /// Everything that holds SAs: the shards and their data plane, or a stand-in for them in tests.
 ///
@@ -17,13 +20,29 @@ pub(crate) trait Tunnels: Clone + Send + Sync + 'static {
     /// Uses these connections and secrets from now on. What is up stays as it is.
     fn configure(&self, configuration: Arc<Configuration>) -> impl Future<Output = ()> + Send;
 
-    /// Makes an IKE_SA, and a CHILD_SA if one is named. Ends when it is up, or with a sentence when it has
+    /// Makes an IKE_SA, and a CHILD_SA if one is named, for the packet that a trap has caught, if one has. Ends when it is up, or with a sentence when it has
     /// failed.
     fn initiate(
         &self,
         connection: Arc<Connection>,
         child: Option<Arc<Child>>,
+        trigger: Option<Trigger>,
     ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// The addresses a connection would be initiated between.
+    fn path(&self, connection: &Connection) -> impl Future<Output = Result<Path, String>> + Send;
+
+    /// A reqid nobody has.
+    fn fresh_reqid(&self) -> u32;
+
+    /// Installs a policy that is there without an SA.
+    fn install_policy(&self, policy: Policy) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Removes one, if it is there.
+    fn remove_policy(&self, id: PolicyId) -> impl Future<Output = ()> + Send;
+
+    /// The CHILD_SA that a trap has asked for is there, or will not be.
+    fn settle_trap(&self, id: PolicyId, is_made: bool);
 
     /// Deletes an IKE_SA; with `force` without waiting for the peer.
     fn terminate_ike(&self, id: IkeSaId, force: bool) -> impl Future<Output = Result<(), String>> + Send;
@@ -81,6 +100,7 @@ pub(crate) mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::sync::{Mutex, MutexGuard};
 
+    use ferry_ike::config::AddressPattern;
     use ferry_ike::status::{ChildSaState, ChildSaStatus, IkeSaState};
     use ferry_ike::wire::registry::{IkeSpi, Spi};
     use tokio::sync::mpsc;
@@ -116,6 +136,9 @@ pub(crate) mod tests {
         Redirect(u64, String),
         ReauthenticateIke(u64),
         RekeyChild(u64),
+        Install(u64, String),
+        Uninstall(u64),
+        Settle(u64, bool),
     }
 
     impl Default for Fake {
@@ -206,6 +229,7 @@ pub(crate) mod tests {
             &self,
             connection: Arc<Connection>,
             child: Option<Arc<Child>>,
+            _trigger: Option<Trigger>,
         ) -> Result<(), String> {
             let child = child.map(|child| child.name.clone());
             let span = tracing::info_span!(target: "ike", "ike_sa", conn = %connection.name, id = 1);
@@ -214,6 +238,32 @@ pub(crate) mod tests {
                 tracing::debug!(target: "ike", "in detail");
             });
             self.outcome(Told::Initiate(connection.name.clone(), child)).await
+        }
+
+        async fn path(&self, connection: &Connection) -> Result<Path, String> {
+            match connection.remote_addrs.first() {
+                Some(AddressPattern::Host(remote)) => Ok(Path {
+                    local: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 500)),
+                    remote: SocketAddr::new(*remote, 500),
+                }),
+                _nobody => Err("there is no address to initiate to".to_owned()),
+            }
+        }
+
+        fn fresh_reqid(&self) -> u32 {
+            77
+        }
+
+        async fn install_policy(&self, policy: Policy) -> Result<(), String> {
+            self.outcome(Told::Install(policy.id.0, policy.name)).await
+        }
+
+        async fn remove_policy(&self, id: PolicyId) {
+            let _ = self.outcome(Told::Uninstall(id.0)).await;
+        }
+
+        fn settle_trap(&self, id: PolicyId, is_made: bool) {
+            self.tell.send(Told::Settle(id.0, is_made)).unwrap();
         }
 
         async fn rekey_ike(&self, id: IkeSaId) -> Result<(), String> {

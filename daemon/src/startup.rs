@@ -99,7 +99,6 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     tokio::spawn(Arc::clone(&sockets).read_ike(move |datagram, path| {
         reader.deliver(datagram, path);
     }));
-    tokio::spawn(follow(told, shards.clone()));
     watch_network(&settings.routing, plane.handle.clone(), shards.clone()).await;
 
     let defaults = Defaults {
@@ -110,6 +109,7 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     };
     let store = Store::new(shards.clone(), defaults);
     tokio::spawn(store.clone().react());
+    tokio::spawn(follow(told, shards.clone(), store.clone()));
     tokio::spawn(look_up(store.clone()));
     let reload = Reload::new(store.clone(), leases.clone(), logger.clone(), settings);
     let control = Control {
@@ -149,10 +149,12 @@ fn cores() -> usize {
 }
 
 /// Passes on what the data plane tells. Ends with it; what is dropped midway was told too late.
-async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards) {
+async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards, store: Store<Shards>) {
     while let Some(event) = told.recv().await {
         match event {
             PlaneEvent::PeerMoved { child_sa, remote } => shards.mapping_changed(child_sa, remote).await,
+            PlaneEvent::Acquire { policy, local, remote } => store.acquire(policy, local, remote).await,
+            PlaneEvent::FirstReceived { child_sa } => shards.first_received(child_sa).await,
             PlaneEvent::NearlyExhausted { child_sa } => {
                 let shards = shards.clone();
                 tokio::spawn(async move {

@@ -92,6 +92,12 @@ pub enum Command {
         /// anybody else.
         addresses: Vec<IpAddr>,
     },
+    /// The data plane decrypted the first packet of a CHILD_SA that was installed with
+    /// [`Outbound::Held`](crate::output::Outbound::Held): the peer sends with it.
+    FirstReceived {
+        /// Which.
+        child_sa: ChildSaId,
+    },
     /// Delete all IKE SAs and take no new ones: the daemon is going down.
     Shutdown {
         /// Whom to tell when nothing is left.

@@ -89,7 +89,8 @@ impl UniqueIds {
         self.child_sa.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(crate) fn reqid(&self) -> u32 {
+    /// The next free reqid.
+    pub fn reqid(&self) -> u32 {
         self.reqid.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 }
@@ -460,8 +461,26 @@ pub struct RemoteAuth {
 pub enum ChildAction {
     /// Nothing.
     None,
+    /// Let a trap wait for a packet that needs it.
+    Trap,
     /// Make it.
     Start,
+    /// Both.
+    TrapAndStart,
+}
+
+impl ChildAction {
+    /// A trap is to be there.
+    #[must_use]
+    pub const fn traps(self) -> bool {
+        matches!(self, Self::Trap | Self::TrapAndStart)
+    }
+
+    /// The child is to be made.
+    #[must_use]
+    pub const fn starts(self) -> bool {
+        matches!(self, Self::Start | Self::TrapAndStart)
+    }
 }
 
 /// Whether IKE SAs are made without a CHILD_SA at first (RFC 6023).

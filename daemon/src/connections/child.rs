@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ferry_ike::config::{Child, ChildAction, CopyDscp, Mode, Processing, Volume};
-use ferry_ike::selector::SelectorPattern;
+use ferry_ike::selector::{Ports, SelectorPattern};
 use ferry_ike::wire::registry::ProtocolId;
 
 use super::connection::{nonzero, number};
@@ -16,7 +16,6 @@ use crate::dataplane::Abilities;
 /// The widest anti-replay window, in packets: the kernel's limit.
 const WIDEST_WINDOW: u32 = 4096;
 
-const NO_TRAPS: &str = "there are no traps; use start or none";
 const NO_MARKS: &str = "packets cannot be marked";
 
 /// Reads a child.
@@ -36,7 +35,23 @@ pub(super) fn parse(
             Item::Section(inner) => return Err(inner.unknown()),
         }
     }
-    Ok(draft.finish())
+    let child = draft.finish();
+    if child.processing == Processing::Pass && defaults.plane.passes_by_route && !is_of_addresses(&child) {
+        let why = format!(
+            "the {} data plane lets whole addresses pass, and cannot tell protocols and ports apart in mode = pass",
+            defaults.plane.name
+        );
+        return Err(section.problem(&why));
+    }
+    Ok(child)
+}
+
+/// Whether its selectors are about addresses alone.
+fn is_of_addresses(child: &Child) -> bool {
+    child.local_ts.iter().chain(&child.remote_ts).all(|pattern| match pattern {
+        SelectorPattern::Dynamic { protocol, ports } => *protocol == 0 && *ports == Ports::ANY,
+        SelectorPattern::Fixed(selector) => selector.protocol == 0 && selector.ports() == Ports::ANY,
+    })
 }
 
 /// What was read so far: a child with its defaults, and what depends on other keys.
@@ -115,7 +130,7 @@ impl<'r> Draft<'r> {
                 ];
                 self.child.copy_dscp = key.choice(&choices)?;
             }
-            "mode" => self.child.processing = Processing::Protect(mode(key, self.plane)?),
+            "mode" => self.child.processing = processing(key, self.plane)?,
             _another if self.remark(key)? => {}
             _another => refuse(key)?,
         }
@@ -231,34 +246,42 @@ fn refuse(key: &Key<'_>) -> Result<(), ConfigError> {
     refused.map_or(Ok(()), |reason| Err(key.unsupported(reason)))
 }
 
-fn mode(key: &Key<'_>, plane: Abilities) -> Result<Mode, ConfigError> {
+fn processing(key: &Key<'_>, plane: Abilities) -> Result<Processing, ConfigError> {
     let choices = [
-        ("tunnel", Some(Mode::Tunnel)),
-        ("transport", Some(Mode::Transport)),
+        ("tunnel", Some(Processing::Protect(Mode::Tunnel))),
+        ("transport", Some(Processing::Protect(Mode::Transport))),
         ("transport_proxy", None),
         ("iptfs", None),
-        ("beet", Some(Mode::Beet)),
-        ("pass", None),
-        ("drop", None),
+        ("beet", Some(Processing::Protect(Mode::Beet))),
+        ("pass", Some(Processing::Pass)),
+        ("drop", Some(Processing::Drop)),
     ];
     match key.choice(&choices)? {
-        Some(mode) if plane.modes.contains(&mode) => Ok(mode),
-        Some(_) => Err(key.unsupported(format!("the {} data plane does tunnel mode only", plane.name))),
-        None => Err(key.unsupported("only tunnel, transport and beet are")),
+        Some(Processing::Protect(mode)) if plane.modes.contains(&mode) => Ok(Processing::Protect(mode)),
+        Some(shunt @ (Processing::Pass | Processing::Drop)) => Ok(shunt),
+        Some(Processing::Protect(_)) => {
+            Err(key.unsupported(format!("the {} data plane does tunnel mode only", plane.name)))
+        }
+        None => Err(key.unsupported("only tunnel, transport, beet, pass and drop are")),
     }
 }
 
 fn action(key: &Key<'_>) -> Result<ChildAction, ConfigError> {
-    let mut action = ChildAction::None;
+    let (mut traps, mut starts) = (false, false);
     for word in key.text()?.split('|') {
         match word.trim().to_ascii_lowercase().as_str() {
             "none" | "clear" => {}
-            "start" | "restart" => action = ChildAction::Start,
-            "trap" | "route" => return Err(key.unsupported(NO_TRAPS)),
+            "start" | "restart" => starts = true,
+            "trap" | "route" => traps = true,
             _another => return Err(key.invalid("none, trap, start or trap|start")),
         }
     }
-    Ok(action)
+    Ok(match (traps, starts) {
+        (false, false) => ChildAction::None,
+        (true, false) => ChildAction::Trap,
+        (false, true) => ChildAction::Start,
+        (true, true) => ChildAction::TrapAndStart,
+    })
 }
 
 /// Limits on traffic as they are written; those that are not follow from the others.
@@ -388,9 +411,7 @@ mod tests {
         let cases = [
             ("mode", "transport", "the userspace data plane does tunnel mode only"),
             ("mode", "beet", "the userspace data plane does tunnel mode only"),
-            ("mode", "transport_proxy", "only tunnel, transport and beet are"),
-            ("start_action", "trap|start", NO_TRAPS),
-            ("dpd_action", "route", NO_TRAPS),
+            ("mode", "transport_proxy", "only tunnel, transport, beet, pass and drop are"),
             ("updown", "/bin/true", "no scripts are run"),
             ("mark_in", "%unique", NO_MARKS),
             ("if_id_out", "0x2a", "there are no XFRM interfaces"),

@@ -5,6 +5,7 @@
 //! was asked, so that an SA is never removed before it is installed.
 
 mod algorithms;
+mod policy;
 mod routing;
 mod senders;
 mod steward;
@@ -17,12 +18,14 @@ use std::sync::Arc;
 
 use ferry_ike::config::Mode;
 use ferry_ike::output::{Action, ChildInstall, ChildSaId, Outcome, Path};
+use ferry_ike::selector::TrafficSelector;
 use ferry_ike::wire::registry::Spi;
 use ferry_xfrm::EspSupport;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
+pub(crate) use self::policy::{Policy, PolicyId, PolicyKind};
 use self::routing::Routing;
 pub(crate) use self::routing::RoutingError;
 use self::steward::Steward;
@@ -43,6 +46,14 @@ pub(crate) trait DataPlane: Send + 'static {
     fn update(&mut self, child_sa: ChildSaId, path: Path, encapsulated: bool) -> Result<(), String>;
     /// Takes both directions down, or gives back what was set aside. One that is not there is no error.
     fn remove(&mut self, child_sa: ChildSaId);
+    /// Tells by [`PlaneEvent::FirstReceived`] when a child has received its first packet.
+    fn tell_first_received(&mut self, child_sa: ChildSaId);
+    /// Installs a policy without an SA, other than one that lets packets pass. An SA goes before it.
+    fn install_policy(&mut self, policy: &Policy) -> Result<(), String>;
+    /// Removes it. One that is not there is no error.
+    fn remove_policy(&mut self, id: PolicyId);
+    /// What a trap has asked for was made, or was not. It asks for nothing else before.
+    fn settle(&mut self, id: PolicyId, is_made: bool);
     /// What CHILD_SAs have carried. Those that are gone are left out.
     fn query(&self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse>;
     /// The interface that routes into tunnels lead to; `None` where policies catch packets on any.
@@ -56,11 +67,14 @@ pub(crate) struct Abilities {
     pub(crate) name: &'static str,
     /// Modes of CHILD_SAs.
     pub(crate) modes: &'static [Mode],
+    /// What passes is known by a route alone, which is about addresses.
+    pub(crate) passes_by_route: bool,
 }
 
 impl Abilities {
     /// Our own plane's: it gives and takes whole IP packets, so only tunnels can be told from what is inside.
-    pub(crate) const USERSPACE: Self = Self { name: "userspace", modes: &[Mode::Tunnel] };
+    pub(crate) const USERSPACE: Self =
+        Self { name: "userspace", modes: &[Mode::Tunnel], passes_by_route: true };
 }
 
 /// What a data plane tells of its own accord.
@@ -71,6 +85,20 @@ pub(crate) enum PlaneEvent {
         child_sa: ChildSaId,
         /// Where it came from.
         remote: SocketAddr,
+    },
+    /// A packet was caught by a trap.
+    Acquire {
+        /// The trap.
+        policy: PolicyId,
+        /// Our side of the packet.
+        local: TrafficSelector,
+        /// The peer's side.
+        remote: TrafficSelector,
+    },
+    /// The first packet of a CHILD_SA has come: the peer sends with it.
+    FirstReceived {
+        /// Which.
+        child_sa: ChildSaId,
     },
     /// A CHILD_SA has carried nearly as much as it may: it is time for its successor.
     NearlyExhausted {
@@ -115,6 +143,9 @@ enum Order {
     Query(Vec<ChildSaId>, oneshot::Sender<HashMap<ChildSaId, ChildUse>>),
     LocalAddresses(oneshot::Sender<Result<Vec<IpAddr>, String>>),
     SourceTowards(IpAddr, oneshot::Sender<Result<IpAddr, String>>),
+    InstallPolicy(Box<Policy>, oneshot::Sender<Result<(), String>>),
+    RemovePolicy(PolicyId, oneshot::Sender<()>),
+    Settle(PolicyId, bool),
     Stop(oneshot::Sender<()>),
 }
 
@@ -152,11 +183,30 @@ impl DataPlaneHandle {
         receiver.await.unwrap_or_else(|_| Err("the daemon is going down".into()))
     }
 
-    /// Our address on the way to a peer.
+    /// Our address on the way to a peer, which is reached whatever else policies make of its address.
     pub(crate) async fn source_towards(&self, peer: IpAddr) -> Result<IpAddr, String> {
         let (sender, receiver) = oneshot::channel();
         let _ = self.orders.send(Order::SourceTowards(peer, sender));
         receiver.await.unwrap_or_else(|_| Err("the daemon is going down".into()))
+    }
+
+    /// Installs a policy without an SA.
+    pub(crate) async fn install_policy(&self, policy: Policy) -> Result<(), String> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.orders.send(Order::InstallPolicy(Box::new(policy), sender));
+        receiver.await.unwrap_or_else(|_| Err("the daemon is going down".into()))
+    }
+
+    /// Removes a policy, if it is there.
+    pub(crate) async fn remove_policy(&self, id: PolicyId) {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.orders.send(Order::RemovePolicy(id, sender));
+        let _ = receiver.await;
+    }
+
+    /// What a trap has asked for was made, or was not.
+    pub(crate) fn settle(&self, id: PolicyId, is_made: bool) {
+        let _ = self.orders.send(Order::Settle(id, is_made));
     }
 
     /// Which plane runs and why, as one clause.

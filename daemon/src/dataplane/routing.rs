@@ -11,6 +11,7 @@ use ferry_xfrm::{
 use thiserror::Error;
 use tracing::{debug, warn};
 
+use super::{Policy, PolicyKind};
 use crate::settings;
 
 /// Why routes and addresses cannot be kept: one sentence.
@@ -34,14 +35,58 @@ pub(super) struct Routing {
     prefer_best_path: bool,
 }
 
-/// What was installed for one child.
+/// What was installed for one child or one policy.
+#[derive(Default)]
 pub(super) struct Ways {
     routes: Vec<Route>,
     /// Where the sources of the routes come from: the local selectors and virtual IPs of the child.
     locals: Vec<AddressRange>,
     virtual_ips: Vec<IpAddr>,
-    /// The peer's outer address, where a route would have caught it.
-    exempted: Option<IpAddr>,
+    /// Outer addresses of peers that a route would have caught.
+    exempted: Vec<IpAddr>,
+}
+
+impl Ways {
+    /// A peer is led to around them already.
+    pub(super) fn leads_around(&self, peer: IpAddr) -> bool {
+        self.exempted.contains(&peer)
+    }
+}
+
+/// Traffic that is led somewhere.
+pub(super) struct Traffic<'a> {
+    /// Whose it is, for sentences.
+    name: &'a str,
+    local_ts: &'a [TrafficSelector],
+    remote_ts: &'a [TrafficSelector],
+    virtual_ips: &'a [IpAddr],
+    /// The outer addresses, if there is a tunnel.
+    path: Option<Path>,
+    next_hop: NextHop,
+}
+
+impl<'a> Traffic<'a> {
+    pub(super) fn of_child(install: &'a ChildInstall, interface: u32) -> Self {
+        Self {
+            name: &install.child.name,
+            local_ts: &install.local_ts,
+            remote_ts: &install.remote_ts,
+            virtual_ips: &install.virtual_ips,
+            path: Some(install.path),
+            next_hop: NextHop::Interface(interface),
+        }
+    }
+
+    pub(super) fn of_policy(policy: &'a Policy, interface: u32) -> Self {
+        let Policy { name, local_ts, remote_ts, .. } = policy;
+        let (path, next_hop) = match policy.kind {
+            PolicyKind::Trap { path, .. } => (Some(path), NextHop::Interface(interface)),
+            PolicyKind::Drop => (None, NextHop::Interface(interface)),
+            // As charon does: what passes is not looked up among the routes into tunnels.
+            PolicyKind::Pass => (None, NextHop::Throw),
+        };
+        Self { name, local_ts, remote_ts, virtual_ips: &[], path, next_hop }
+    }
 }
 
 impl Routing {
@@ -129,40 +174,40 @@ impl Routing {
         self.addresses.path_to(peer, None).await.map(|path| path.source).map_err(|error| error.to_string())
     }
 
-    /// Leads the traffic of a child to an interface.
-    pub(super) async fn add(&mut self, install: &ChildInstall, interface: u32) -> Result<Ways, String> {
+    /// Leads traffic where it is to go.
+    pub(super) async fn add(&mut self, traffic: Traffic<'_>) -> Result<Ways, String> {
         let mut ways = Ways {
             routes: Vec::new(),
-            locals: install.local_ts.iter().filter_map(range).collect(),
-            virtual_ips: install.virtual_ips.clone(),
-            exempted: None,
+            locals: traffic.local_ts.iter().filter_map(range).collect(),
+            virtual_ips: traffic.virtual_ips.to_vec(),
+            exempted: Vec::new(),
         };
-        let result = self.add_all(&mut ways, install, interface).await;
+        let result = self.add_all(&mut ways, &traffic).await;
         match result {
             Ok(()) => Ok(ways),
             Err(error) => {
                 self.remove(ways).await;
-                Err(format!("the routes of CHILD_SA {} cannot be installed: {error}", install.child.name))
+                Err(format!("the routes of {} cannot be installed: {error}", traffic.name))
             }
         }
     }
 
-    async fn add_all(
-        &mut self,
-        ways: &mut Ways,
-        install: &ChildInstall,
-        interface: u32,
-    ) -> Result<(), ferry_xfrm::Error> {
+    async fn add_all(&mut self, ways: &mut Ways, traffic: &Traffic<'_>) -> Result<(), ferry_xfrm::Error> {
         if self.routes.is_none() {
             return Ok(());
         }
-        let peer = install.path.remote.ip();
-        if install.remote_ts.iter().any(|selector| selector.includes_address(peer)) {
+        let peer = traffic.path.map(|path| path.remote.ip());
+        if let Some(peer) =
+            peer.filter(|peer| traffic.remote_ts.iter().any(|selector| selector.includes_address(*peer)))
+        {
             self.exempt(ways, peer).await?;
         }
-        for destination in install.remote_ts.iter().filter_map(range) {
-            let source = self.source_for(ways, install.path.local.ip(), destination).await;
-            let route = Route::new(destination, NextHop::Interface(interface), source);
+        for destination in traffic.remote_ts.iter().filter_map(range) {
+            let source = match traffic.path {
+                Some(path) => self.source_for(ways, path.local.ip(), destination).await,
+                None => None,
+            };
+            let route = Route::new(destination, traffic.next_hop, source);
             if let Some(routes) = &mut self.routes {
                 // What stands there in our own table is from a daemon that died.
                 routes.replace(&route).await?;
@@ -172,11 +217,12 @@ impl Routing {
         Ok(())
     }
 
-    async fn exempt(&mut self, ways: &mut Ways, peer: IpAddr) -> Result<(), ferry_xfrm::Error> {
+    /// Leads to a peer around what was installed, as long as that stays.
+    pub(super) async fn exempt(&mut self, ways: &mut Ways, peer: IpAddr) -> Result<(), ferry_xfrm::Error> {
         let path = self.addresses.path_to(peer, None).await?;
         if let Some(routes) = &mut self.routes {
             routes.exempt_peer(peer, &path).await?;
-            ways.exempted = Some(peer);
+            ways.exempted.push(peer);
         }
         Ok(())
     }
@@ -200,8 +246,11 @@ impl Routing {
     /// The peer, or we, have another outer address now.
     pub(super) async fn follow(&mut self, ways: &mut Ways, path: Path) -> Result<(), String> {
         let peer = path.remote.ip();
-        if let Some(before) = ways.exempted.filter(|before| *before != peer) {
+        if let [before] = *ways.exempted.as_slice()
+            && before != peer
+        {
             self.exempt(ways, peer).await.map_err(|error| error.to_string())?;
+            ways.exempted.retain(|exempted| *exempted == peer);
             if let Some(routes) = &mut self.routes
                 && let Err(error) = routes.release_peer(before).await
             {
@@ -236,10 +285,10 @@ impl Routing {
                 debug!(target: "knl", "{error}");
             }
         }
-        if let Some(peer) = ways.exempted
-            && let Err(error) = routes.release_peer(peer).await
-        {
-            debug!(target: "knl", "{error}");
+        for peer in ways.exempted {
+            if let Err(error) = routes.release_peer(peer).await {
+                debug!(target: "knl", "{error}");
+            }
         }
     }
 

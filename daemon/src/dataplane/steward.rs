@@ -1,14 +1,15 @@
 //! The steward: owns the plane, the routes and the virtual IPs.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
-use ferry_ike::output::{Action, ChildInstall, ChildSaId, LastUse, Outcome};
+use ferry_ike::output::{Action, ChildInstall, ChildSaId, LastUse, Outbound, Outcome};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::routing::{Routing, Ways};
+use super::routing::{Routing, Traffic, Ways};
 use super::senders::Senders;
-use super::{DataPlane, Order};
+use super::{DataPlane, Order, Policy, PolicyId, PolicyKind};
 use crate::control::ChildUse;
 
 /// Does orders one after the other. It ends with [`Order::Stop`], or when nobody can order any more; dropped
@@ -20,11 +21,14 @@ pub(super) struct Steward<P> {
     senders: Senders,
     /// The routes of every installed child, to take them back.
     ways: HashMap<ChildSaId, Ways>,
+    /// Policies without an SA, and their routes.
+    policies: HashMap<PolicyId, (Policy, Ways)>,
 }
 
 impl<P: DataPlane> Steward<P> {
     pub(super) fn new(plane: P, routing: Routing, orders: mpsc::UnboundedReceiver<Order>) -> Self {
-        Self { plane, routing, orders, senders: Senders::default(), ways: HashMap::new() }
+        let (ways, policies) = (HashMap::new(), HashMap::new());
+        Self { plane, routing, orders, senders: Senders::default(), ways, policies }
     }
 
     pub(super) async fn run(mut self)
@@ -46,8 +50,20 @@ impl<P: DataPlane> Steward<P> {
                     let _ = reply.send(self.routing.local_addresses(tunnel).await);
                 }
                 Order::SourceTowards(peer, reply) => {
+                    self.lead_around(peer).await;
                     let _ = reply.send(self.routing.source_towards(peer).await);
                 }
+                Order::InstallPolicy(policy, reply) => {
+                    let _ = reply.send(self.install_policy(*policy).await);
+                }
+                Order::RemovePolicy(id, reply) => {
+                    if let Some((_, ways)) = self.policies.remove(&id) {
+                        self.routing.remove(ways).await;
+                    }
+                    self.plane.remove_policy(id);
+                    let _ = reply.send(());
+                }
+                Order::Settle(id, is_made) => self.plane.settle(id, is_made),
                 Order::Stop(reply) => {
                     self.routing.shutdown().await;
                     let _ = reply.send(());
@@ -113,13 +129,17 @@ impl<P: DataPlane> Steward<P> {
 
     /// SAs first, then the routes that lead to them.
     async fn install(&mut self, install: &mut ChildInstall) -> Result<(), String> {
+        let is_held = install.outbound_use == Outbound::Held;
         install.outbound_use = self.senders.add(install);
         if let Err(error) = self.plane.install(install) {
             self.senders.remove(install.child_sa);
             return Err(error);
         }
+        if is_held {
+            self.plane.tell_first_received(install.child_sa);
+        }
         let Some(interface) = self.plane.interface() else { return Ok(()) };
-        match self.routing.add(install, interface).await {
+        match self.routing.add(Traffic::of_child(install, interface)).await {
             Ok(ways) => {
                 self.ways.insert(install.child_sa, ways);
                 Ok(())
@@ -129,6 +149,39 @@ impl<P: DataPlane> Steward<P> {
                 self.senders.remove(install.child_sa);
                 self.plane.remove(install.child_sa);
                 Err(error)
+            }
+        }
+    }
+
+    /// The policy first, then the routes that lead to it: what they lead there is caught.
+    async fn install_policy(&mut self, policy: Policy) -> Result<(), String> {
+        self.plane.install_policy(&policy)?;
+        let ways = match self.plane.interface() {
+            Some(interface) => self.routing.add(Traffic::of_policy(&policy, interface)).await,
+            None => Ok(Ways::default()),
+        };
+        match ways {
+            Ok(ways) => {
+                self.policies.insert(policy.id, (policy, ways));
+                Ok(())
+            }
+            Err(error) => {
+                warn!(target: "knl", "{error}");
+                self.plane.remove_policy(policy.id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Our own packets to a peer must not be caught by policies that are about its address, nor by their routes.
+    async fn lead_around(&mut self, peer: IpAddr) {
+        for (policy, ways) in self.policies.values_mut() {
+            if policy.kind != PolicyKind::Pass
+                && policy.includes(peer)
+                && !ways.leads_around(peer)
+                && let Err(error) = self.routing.exempt(ways, peer).await
+            {
+                warn!(target: "knl", "{peer} may not be reached, '{}' is about its address: {error}", policy.name);
             }
         }
     }

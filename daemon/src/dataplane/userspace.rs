@@ -5,23 +5,26 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
-use ferry_esp::plane::{self, ChildId, IkeDatagram, Plane, SpiPrefix};
+use ferry_esp::plane::{self, Acquired, ChildId, IkeDatagram, Plane, PolicyAction, SpiPrefix};
 use ferry_esp::{
-    AddressRange, CopyDscp, Ecn, InboundParams, KeyMaterial, Limit, Limits, OutboundParams, Ports, Selector,
-    Selectors, SequenceNumbers, TunnelOptions,
+    AddressRange, CopyDscp, Ecn, Flow, InboundParams, KeyMaterial, Limit, Limits, OutboundParams, Ports,
+    Selector, Selectors, SequenceNumbers, TunnelOptions,
 };
 use ferry_ike::config::{self, Child, Volume};
 use ferry_ike::crypto::ChildKeyMaterial;
 use ferry_ike::output::{ChildInstall, ChildSaId, Outbound, Path};
-use ferry_ike::selector::TrafficSelector;
+use ferry_ike::selector::{self, TrafficSelector};
 use ferry_ike::wire::registry::Spi;
 use ferry_xfrm::Links;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::{DataPlane, PlaneError, PlaneEvent, algorithms};
+use super::{DataPlane, PlaneError, PlaneEvent, Policy, PolicyId, PolicyKind, algorithms};
 use crate::control::ChildUse;
 use crate::net::Sockets;
+
+const ICMP: u8 = 1;
+const ICMPV6: u8 = 58;
 
 /// Draws of an SPI before the configured range is believed to be full.
 const DRAWS: usize = 4096;
@@ -89,10 +92,7 @@ impl DataPlane for Userspace {
             .ok_or("the userspace data plane does not have the negotiated cipher")?;
         let child = ChildId(install.child_sa.0);
         let path = plane::Path { local: install.path.local, remote: install.path.remote };
-        let selectors = Selectors {
-            local: install.local_ts.iter().map(selector).collect::<Result<_, _>>()?,
-            remote: install.remote_ts.iter().map(selector).collect::<Result<_, _>>()?,
-        };
+        let selectors = selectors(&install.local_ts, &install.remote_ts)?;
         let sequence_numbers =
             if install.suite.esn() { SequenceNumbers::Extended } else { SequenceNumbers::Short };
         let tunnel = tunnel_options(&install.child);
@@ -160,6 +160,30 @@ impl DataPlane for Userspace {
         }
     }
 
+    fn tell_first_received(&mut self, child_sa: ChildSaId) {
+        self.plane.tell_first_received(ChildId(child_sa.0));
+    }
+
+    fn install_policy(&mut self, policy: &Policy) -> Result<(), String> {
+        let action = match policy.kind {
+            PolicyKind::Trap { .. } => PolicyAction::Trap,
+            PolicyKind::Drop => PolicyAction::Drop,
+            PolicyKind::Pass => return Ok(()), // what passes is not routed to the device
+        };
+        let selectors = selectors(&policy.local_ts, &policy.remote_ts)?;
+        let id = plane::PolicyId(policy.id.0);
+        self.plane.add_policy(id, selectors, action).map_err(|error| error.to_string())
+    }
+
+    fn remove_policy(&mut self, id: PolicyId) {
+        self.plane.remove_policy(plane::PolicyId(id.0));
+    }
+
+    fn settle(&mut self, id: PolicyId, is_made: bool) {
+        let acquired = if is_made { Acquired::Made } else { Acquired::Failed };
+        self.plane.settle(plane::PolicyId(id.0), acquired);
+    }
+
     fn query(&self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse> {
         let now = Instant::now();
         let ago = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
@@ -193,6 +217,11 @@ fn tell(event: plane::Event, events: &mpsc::UnboundedSender<PlaneEvent>) {
         | plane::Event::LimitReached { child, limit: Limit::Hard, .. } => {
             PlaneEvent::Exhausted { child_sa: ChildSaId(child.0) }
         }
+        plane::Event::Acquire { policy, flow } => {
+            let (local, remote) = sides(&flow);
+            PlaneEvent::Acquire { policy: PolicyId(policy.0), local, remote }
+        }
+        plane::Event::FirstReceived { child } => PlaneEvent::FirstReceived { child_sa: ChildSaId(child.0) },
         plane::Event::DeviceLost { reason } => {
             warn!(target: "knl", "the TUN device is gone, no packets pass any more: {reason}");
             return;
@@ -208,6 +237,28 @@ fn tell(event: plane::Event, events: &mpsc::UnboundedSender<PlaneEvent>) {
 fn keys(material: &ChildKeyMaterial) -> KeyMaterial {
     let (encryption, integrity) = material.octets();
     KeyMaterial::new(encryption, integrity)
+}
+
+fn selectors(local_ts: &[TrafficSelector], remote_ts: &[TrafficSelector]) -> Result<Selectors, String> {
+    Ok(Selectors {
+        local: local_ts.iter().map(selector).collect::<Result<_, _>>()?,
+        remote: remote_ts.iter().map(selector).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Both sides of a packet, ours first, as traffic selectors.
+fn sides(flow: &Flow) -> (TrafficSelector, TrafficSelector) {
+    let protocol = flow.protocol.unwrap_or(0);
+    let ports = match (protocol, flow.ports) {
+        // The answer has another type, and would not be of the CHILD_SA that a peer makes for this one alone.
+        (ICMP | ICMPV6, _) | (_, None) => None,
+        (_, ports) => ports,
+    };
+    let side = |address, port: Option<u16>| {
+        TrafficSelector::host(address).with(protocol, port.map_or(selector::Ports::ANY, selector::Ports::one))
+    };
+    let (source, destination) = ports.unzip();
+    (side(flow.source, source), side(flow.destination, destination))
 }
 
 fn selector(ts: &TrafficSelector) -> Result<Selector, String> {
@@ -261,6 +312,26 @@ fn common_prefix(spis: &RangeInclusive<u32>) -> SpiPrefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packet_is_its_addresses_protocol_and_ports() {
+        let flow = |protocol, ports| Flow {
+            source: "10.0.0.1".parse().unwrap(),
+            destination: "10.1.0.1".parse().unwrap(),
+            protocol,
+            ports,
+        };
+        let table = [
+            (flow(Some(6), Some((40_000, 80))), "10.0.0.1/32[tcp/40000] 10.1.0.1/32[tcp/http]"),
+            (flow(Some(1), Some((0x0800, 0x0800))), "10.0.0.1/32[icmp] 10.1.0.1/32[icmp]"),
+            (flow(Some(17), None), "10.0.0.1/32[udp] 10.1.0.1/32[udp]"),
+            (flow(None, None), "10.0.0.1/32 10.1.0.1/32"),
+        ];
+        for (flow, expected) in table {
+            let (local, remote) = sides(&flow);
+            assert_eq!(format!("{local} {remote}"), expected);
+        }
+    }
 
     #[test]
     fn the_prefix_of_a_range_of_spis() {

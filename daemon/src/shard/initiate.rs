@@ -47,9 +47,10 @@ async fn path_to(
     dataplane: &DataPlaneHandle,
 ) -> Result<Path, String> {
     let name = &connection.name;
+    let source = dataplane.source_towards(remote).await;
     let local = match first_address(&connection.local_addrs, Some(remote)).await {
         Some(local) => local,
-        None => dataplane.source_towards(remote).await?,
+        None => source?,
     };
     let local_port = if connection.local_port == 0 { ports.ike } else { connection.local_port };
     if local_port != ports.ike && local_port != ports.nat_t {

@@ -66,6 +66,7 @@ struct Inner {
     events: broadcast::Sender<Arc<Event>>,
     requests: Requests,
     dataplane: DataPlaneHandle,
+    unique_ids: Arc<UniqueIds>,
 }
 
 /// Commands whose completion somebody waits for.
@@ -126,6 +127,7 @@ impl Shards {
             events,
             requests: Requests::default(),
             dataplane: dataplane.clone(),
+            unique_ids: Arc::clone(&unique_ids),
         };
         let handle = Self { inner: Arc::new(inner) };
         for (value, (datagrams, inputs)) in (0..).zip(outlets) {
@@ -228,6 +230,15 @@ impl Shards {
     pub(crate) async fn network_changed(&self, addresses: Vec<IpAddr>) {
         for inbox in &self.inner.inboxes {
             let _ = command(inbox, Command::NetworkChanged { addresses: addresses.clone() }).await;
+        }
+    }
+
+    /// The data plane received the first packet of a CHILD_SA.
+    pub(crate) async fn first_received(&self, child_sa: ChildSaId) {
+        for inbox in &self.inner.inboxes {
+            if command(inbox, Command::FirstReceived { child_sa }).await.is_ok() {
+                return;
+            }
         }
     }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferry_ike::config::{AddressPattern, ChildAction, Connection};
+use ferry_ike::config::{AddressPattern, Child, Connection};
 use ferry_vici::Section;
 
-use super::merge::{Kind, merge};
+use super::merge::{Kind, acting, merge};
 use super::{LoadedConnection, Store};
 use crate::connections::{self, ConfigError, Occasion};
 use crate::control::Tunnels;
@@ -48,10 +48,11 @@ impl<T: Tunnels> Store<T> {
         }
         let store = self.clone();
         tokio::spawn(async move {
-            store.undo(new.name(), &change.undo).await;
+            store.undo(new.name(), &change.undo, Some(&new)).await;
             store.refresh(&new, Occasion::Asked).await;
             for child in &change.start {
-                store.start_anew(new.name(), child);
+                store.forget_failures(new.name(), &child.name);
+                store.act(child.start_action, &new, child).await;
             }
         });
         Ok(())
@@ -66,11 +67,9 @@ impl<T: Tunnels> Store<T> {
         self.publish(&loaded).await;
         drop(loaded);
         tracing::info!(target: "cfg", "removed vici connection: {name}");
-        let acting =
-            removed.parsed.connection.children.iter().filter(|c| c.start_action != ChildAction::None);
-        let undo: Vec<String> = acting.map(|child| child.name.clone()).collect();
+        let undo = acting(removed.parsed.connection.children.iter());
         let store = self.clone();
-        tokio::spawn(async move { store.undo(removed.name(), &undo).await });
+        tokio::spawn(async move { store.undo(removed.name(), &undo, None).await });
         Ok(())
     }
 
@@ -101,8 +100,20 @@ impl<T: Tunnels> Store<T> {
         resolved
     }
 
-    /// Ends the CHILD_SAs of these children, and IKE_SAs that have no others.
-    async fn undo(&self, connection: &str, children: &[String]) {
+    /// Takes back what these children began of their own accord: their traps and shunts, except those that will be
+    /// replaced by `new`, their CHILD_SAs, and IKE_SAs that have no others.
+    async fn undo(&self, connection: &str, children: &[Arc<Child>], new: Option<&LoadedConnection>) {
+        for child in children {
+            let successor = new.and_then(|new| new.parsed.connection.child(&child.name));
+            let is_replaced = successor.is_some_and(|new| {
+                new.start_action.traps() || (new.start_action.starts() && new.mode().is_none())
+            });
+            if !is_replaced && let Err(error) = self.uninstall(Some(connection), &child.name).await {
+                tracing::debug!(target: "cfg", "{error}");
+            }
+        }
+        let started = children.iter().filter(|child| child.start_action.starts());
+        let children: Vec<&str> = started.map(|child| child.name.as_str()).collect();
         if children.is_empty() {
             return;
         }
@@ -112,7 +123,7 @@ impl<T: Tunnels> Store<T> {
                 continue;
             }
             let undone: Vec<_> =
-                ike_sa.children.iter().filter(|child| children.contains(&child.name)).collect();
+                ike_sa.children.iter().filter(|child| children.contains(&child.name.as_str())).collect();
             if !undone.is_empty() && undone.len() == ike_sa.children.len() {
                 if end(connection, tunnels.terminate_ike(ike_sa.id, false)).await.is_err() {
                     // What comes next must not find an IKE_SA that waits for a peer that is gone.

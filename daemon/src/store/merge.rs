@@ -17,15 +17,15 @@ pub(super) enum Kind {
     Unchanged,
 }
 
-/// What is to be done, by names of children.
-#[derive(Debug, PartialEq, Eq)]
+/// What is to be done about children.
+#[derive(Debug, PartialEq)]
 pub(super) struct Change {
     /// How the connection came to be.
     pub(super) kind: Kind,
     /// What was done of our own accord and is wanted no longer.
-    pub(super) undo: Vec<String>,
+    pub(super) undo: Vec<Arc<Child>>,
     /// What is to be done of our own accord.
-    pub(super) start: Vec<String>,
+    pub(super) start: Vec<Arc<Child>>,
 }
 
 /// Compares a connection with the one it replaces. Children that are the same are shared with it afterwards.
@@ -63,8 +63,9 @@ fn has_like(children: &[Arc<Child>], child: &Child) -> bool {
     children.iter().any(|other| Child { name: child.name.clone(), ..Child::clone(other) } == *child)
 }
 
-fn acting<'a>(children: impl Iterator<Item = &'a Arc<Child>>) -> Vec<String> {
-    children.filter(|child| child.start_action != ChildAction::None).map(|child| child.name.clone()).collect()
+/// Those that do something of their own accord.
+pub(super) fn acting<'a>(children: impl Iterator<Item = &'a Arc<Child>>) -> Vec<Arc<Child>> {
+    children.filter(|child| child.start_action != ChildAction::None).cloned().collect()
 }
 
 #[cfg(test)]
@@ -86,7 +87,8 @@ mod tests {
     fn change(old: Option<&Section>, new: &Section) -> (Kind, Vec<String>, Vec<String>) {
         let old = old.map(parse);
         let change = merge(old.as_ref(), &mut parse(new));
-        (change.kind, change.undo, change.start)
+        let names = |children: Vec<Arc<Child>>| children.iter().map(|child| child.name.clone()).collect();
+        (change.kind, names(change.undo), names(change.start))
     }
 
     fn names(names: &[&str]) -> Vec<String> {

@@ -8,6 +8,7 @@
 mod connections;
 mod credentials;
 mod merge;
+mod policies;
 mod reactions;
 mod starting;
 
@@ -21,6 +22,8 @@ use crate::connections::{Defaults, Parsed};
 use crate::control::Tunnels;
 
 pub(crate) use credentials::NewSecret;
+pub(crate) use policies::Installed as InstalledPolicy;
+use policies::Policies;
 use starting::Starts;
 
 /// What is loaded. A clone is the same thing.
@@ -34,6 +37,8 @@ struct Shared<T> {
     loaded: Mutex<Loaded>,
     /// What is being started of our own accord.
     starts: Starts,
+    /// Traps and shunts.
+    policies: Policies,
 }
 
 #[derive(Default)]
@@ -76,6 +81,7 @@ impl<T: Tunnels> Store<T> {
                 defaults: ArcSwap::from_pointee(defaults),
                 loaded,
                 starts: Starts::default(),
+                policies: Policies::default(),
             }),
         }
     }

@@ -41,7 +41,8 @@ impl<T: Tunnels> Store<T> {
 
     async fn react_to(&self, event: &Arc<Event>) {
         let (ike_sa, child_sa, reason) = match &**event {
-            Event::ChildSaDown { ike_sa, child_sa, reason } => (ike_sa, child_sa, reason),
+            Event::ChildSaUp { ike_sa, child_sa } => (ike_sa, child_sa, None),
+            Event::ChildSaDown { ike_sa, child_sa, reason } => (ike_sa, child_sa, Some(*reason)),
             Event::NotRenewed { connection, children } => {
                 return self.restart_lost(connection, children).await;
             }
@@ -50,17 +51,20 @@ impl<T: Tunnels> Store<T> {
         let Some(connection) = ike_sa.connection.as_deref() else { return };
         // A child that is no longer configured wants nothing.
         let Ok((connection, Some(child))) = self.find(Some(connection), Some(&child_sa.name)).await else {
-            return;
+            return self.stand_down(connection, &child_sa.name, false).await;
         };
-        if action(&child, *reason) == ChildAction::Start {
+        let Some(reason) = reason else { return self.guard(&connection, &child).await };
+        let action = action(&child, reason);
+        self.stand_down(connection.name(), &child.name, action.traps()).await;
+        if action.starts() {
             tracing::info!(
                 target: "cfg",
                 "CHILD_SA '{}' of connection '{}' went down and is started again",
                 child.name,
                 connection.name(),
             );
-            self.start(connection.name(), &child.name);
         }
+        self.act(action, &connection, &child).await;
     }
 }
 

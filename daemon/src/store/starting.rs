@@ -110,10 +110,9 @@ impl Starts {
 }
 
 impl<T: Tunnels> Store<T> {
-    /// A configuration was loaded that wants a child to be up.
-    pub(super) fn start_anew(&self, connection: &str, child: &str) {
+    /// A configuration was loaded: its children are begun without a wait.
+    pub(super) fn forget_failures(&self, connection: &str, child: &str) {
         self.shared.starts.forget(&(connection.to_owned(), child.to_owned()));
-        self.start(connection, child);
     }
 
     /// Begins to make a child, and goes on until it is there, or not wanted any longer.
@@ -185,7 +184,7 @@ impl<T: Tunnels> Store<T> {
                     );
                     tokio::time::sleep(interval).await;
                 }
-                None => return self.shared.tunnels.initiate(resolved, child).await,
+                None => return self.shared.tunnels.initiate(resolved, child, None).await,
             }
         }
     }
@@ -199,7 +198,7 @@ fn is_unresolved(connection: &Connection) -> bool {
 
 /// Whether a child is to be up of our own accord, at one time or another.
 pub(super) fn keeps_up(child: &Child) -> bool {
-    [child.start_action, child.close_action, child.dpd_action].contains(&ChildAction::Start)
+    [child.start_action, child.close_action, child.dpd_action].into_iter().any(ChildAction::starts)
 }
 
 #[cfg(test)]

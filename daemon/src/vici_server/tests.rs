@@ -140,6 +140,41 @@ fn what_is_loaded_is_listed_and_unloaded() {
 }
 
 #[test]
+fn traps_and_shunts_are_installed_listed_and_uninstalled() {
+    let server = Server::start();
+    let mut client = server.client();
+    let child = |remote: &str| Section::new().with_list("remote_ts", [remote]);
+    let children =
+        connection(&[("net", child("10.9.0.0/16")), ("lan", child("dynamic[udp]").with("mode", "drop"))]);
+    load(&mut client, "gw", children.with_list("remote_addrs", ["192.0.2.2"]));
+    load(&mut client, "any", connection(&[("nobody", Section::new())]));
+    for name in ["lan", "net", "net"] {
+        let install = Message::new().with("child", name);
+        assert_eq!(ask(&mut client, "install", &install), "install {success=yes}");
+    }
+    let nobody = Message::new().with("child", "nobody");
+    assert_eq!(
+        ask(&mut client, "install", &nobody),
+        "install {success=no errmsg=installing 'nobody' failed: there is no address to initiate to}"
+    );
+    let mut listed = |kinds: &[&str]| {
+        let message = kinds.iter().fold(Message::new(), |message, kind| message.with_flag(*kind, true));
+        stream(&mut client, "list-policies", "list-policy", &message)
+    };
+    let trap = "list-policy {gw/net {child=net ike=gw mode=TUNNEL local-ts=[192.0.2.1/32] \
+                remote-ts=[10.9.0.0/16]}}";
+    let shunt =
+        "list-policy {gw/lan {child=lan ike=gw mode=DROP local-ts=[dynamic] remote-ts=[dynamic[udp]]}}";
+    assert_eq!(listed(&["trap", "drop", "pass"]), [trap, shunt]);
+    assert_eq!(listed(&["drop"]), [shunt]);
+    assert!(listed(&[]).is_empty());
+    let uninstall = Message::new().with("child", "net").with("ike", "gw");
+    assert_eq!(ask(&mut client, "uninstall", &uninstall), "uninstall {success=yes}");
+    let kinds = Message::new().with_flag("trap", true);
+    assert!(stream(&mut client, "list-policies", "list-policy", &kinds).is_empty());
+}
+
+#[test]
 fn what_cannot_be_loaded_is_refused_by_a_sentence() {
     let server = Server::start();
     let mut client = server.client();
@@ -166,11 +201,9 @@ fn what_cannot_be_loaded_is_refused_by_a_sentence() {
             "authorities.ca is not supported yet: peers are authenticated by pre-shared keys, not by certificates",
         ),
         ("load-pool", Message::new().with_section("p", Section::new()), "pools.p: addrs is missing"),
-        (
-            "install",
-            Message::new().with("child", "c"),
-            "traps and shunts are not supported yet: use start_action = start, or initiate",
-        ),
+        ("install", Message::new(), "child is missing"),
+        ("install", Message::new().with("child", "lan"), "no connection has a child 'lan'"),
+        ("uninstall", Message::new().with("child", "lan"), "no trap or shunt 'lan' is installed"),
         ("initiate", Message::new(), "neither a connection nor a child is named"),
         ("initiate", Message::new().with("child", "lan"), "no connection has a child 'lan'"),
     ];

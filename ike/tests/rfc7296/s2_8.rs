@@ -1,8 +1,10 @@
 //! Section 2.8, Rekeying: SAs are replaced in time, and end when their time is up.
 
+use ferry_ike::Command;
 use ferry_ike::sim::{ActionKind, HostId, Manner, Setup, World, client, gateway};
 use ferry_ike::status::IkeSaState;
 
+use crate::rekeying::{child, rekey_child};
 use crate::seconds;
 
 /// The peer has another key by the time that the IKE SA is to be made anew, so that it is not.
@@ -235,4 +237,32 @@ mod inactivity {
         world.run_for(seconds(61));
         assert!(world.ike_sa(rw).children.is_empty());
     }
+}
+
+/// "The responder MAY defer sending messages on a new SA until either it receives one or a timeout has occurred."
+#[test]
+fn the_responder_sends_with_the_successor_once_it_has_received_with_it() {
+    let (mut world, rw, gw) = World::of(client(), gateway());
+    world.connect(rw, gw, "net");
+    let old = child(&world, gw).spi_out;
+    rekey_child(&mut world, rw);
+    world.deliver();
+    let sends_with = |world: &World| world.host(gw).outside.outbound().map(|install| install.spi_out);
+    assert_eq!(sends_with(&world), old);
+    let new = world.ike_sa(gw).children.last().unwrap().id;
+    let first = Command::FirstReceived { child_sa: new };
+    world.command(gw, first).unwrap();
+    let used = sends_with(&world);
+    assert_ne!(used, old);
+    let rekeyed: Vec<_> = world.events(gw).into_iter().filter(|event| event.contains("rekeyed")).collect();
+    assert_eq!(rekeyed.len(), 1, "{rekeyed:?}");
+    // The DELETE of the old one, and a packet that is told again, change nothing more.
+    world.run();
+    world.command(gw, Command::FirstReceived { child_sa: new }).unwrap();
+    world.wait(seconds(10));
+    assert_eq!(sends_with(&world), used);
+    assert!(world.events(gw).iter().all(|event| !event.contains("rekeyed")));
+    assert_eq!(child(&world, gw).id, new);
+    world.assert_connected(rw, gw);
+    world.assert_no_faults();
 }

@@ -4,6 +4,7 @@
 //! strongSwan against itself, which shows that the scenario asks for nothing charon does not do.
 
 mod badinput;
+mod children;
 mod clients;
 mod eap;
 mod ferryctl;
@@ -174,6 +175,11 @@ const ONCE: &[Entry<WithOurs>] = &[
         "swanctl --list-algs, --stats, --version and --log work and tell the truth.",
         swanctl::inform,
     ),
+    (
+        "list-pols",
+        "swanctl --install, --uninstall and --list-pols do and show what they do with charon.",
+        children::list_policies,
+    ),
     ("site-with-itself", "Two gateways of one make join networks of both IP versions.", site::with_itself),
 ];
 
@@ -293,6 +299,11 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "What is to be up comes up again after the peer has closed it, and after the peer was gone.",
         lifecycle::restart,
     ),
+    (
+        "protocols",
+        "A child for one protocol carries that, and nothing else, which does not leave in the clear either.",
+        children::protocols,
+    ),
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];
 
@@ -340,6 +351,16 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         "eap-psk-only",
         "Client and gateway prove themselves by EAP-PSK alone, and traffic flows; with another key nothing is set up.",
         eap::psk_only,
+    ),
+    (
+        "trap",
+        "A trap makes the SA that the first packet needs and keeps the packet until then; nothing leaves in the clear.",
+        children::trap,
+    ),
+    (
+        "shunts",
+        "What a policy lets pass leaves as it is, and what one drops does not leave, beside an SA that protects.",
+        children::shunts,
     ),
     (
         "service-manager",

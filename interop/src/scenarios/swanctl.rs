@@ -172,7 +172,7 @@ fn follow_log(charon: &Peer, peer: &Peer) -> Result<()> {
 }
 
 /// charon and the daemon under test, each on a host of its own and with nothing loaded.
-fn side_by_side(lab: &Lab, ours: Daemon) -> Result<(Rc<Peer>, Rc<Peer>)> {
+pub(super) fn side_by_side(lab: &Lab, ours: Daemon) -> Result<(Rc<Peer>, Rc<Peer>)> {
     let sites = Sites::build(lab)?;
     let nothing = SwanctlConf::new();
     Ok((
@@ -240,16 +240,20 @@ fn reasons(stderr: &str) -> Vec<&str> {
 
 /// A listing's entries, in alphabetical order: charon keeps connections in a hash table.
 fn blocks(peer: &Peer, list: &str) -> Result<Vec<String>> {
-    let output = peer.swanctl(&[list])?.success()?;
+    Ok(sorted(&peer.swanctl(&[list])?.success()?.stdout))
+}
+
+/// The blocks of a listing, each with the lines that are indented below it, sorted.
+pub(super) fn sorted(listing: &str) -> Vec<String> {
     let mut blocks: Vec<String> = Vec::new();
-    for line in output.stdout.lines() {
+    for line in listing.lines() {
         match blocks.last_mut() {
             Some(block) if line.starts_with(' ') => *block += &format!("\n{line}"),
             _ => blocks.push(line.to_owned()),
         }
     }
     blocks.sort();
-    Ok(blocks)
+    blocks
 }
 
 /// The lines of `--list-sas` without what differs between any two SAs and between an SA's two ends, sorted.

@@ -1,4 +1,4 @@
-//! `initiate`, `terminate`, `rekey`, and what there is not yet: `install`, `uninstall`.
+//! `initiate`, `terminate`, `rekey`, `install`, `uninstall`.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use ferry_ike::output::{ChildSaId, IkeSaId};
 use ferry_ike::status::IkeSaStatus;
 use ferry_vici::Message;
 
-use super::{errmsg, failure, success};
+use super::{errmsg, failure, required, success};
 use crate::control::Tunnels;
 use crate::logging::{Feed, Filter, Level};
 use crate::vici_server::Control;
@@ -257,8 +257,18 @@ pub(super) async fn rekey<T: Tunnels>(message: &Message, control: &Control<T>) -
         .with_some("errmsg", error)
 }
 
-pub(super) fn install() -> Message {
-    failure("traps and shunts are not supported yet: use start_action = start, or initiate")
+/// Installs the trap or shunt of a child.
+pub(super) async fn install<T: Tunnels>(message: &Message, control: &Control<T>) -> Result<(), String> {
+    let child = required(message, "child")?;
+    let (connection, child) = control.store.find(message.str("ike"), Some(child)).await?;
+    let child = child.ok_or("the child is gone")?;
+    let result = control.store.install(&connection, &child).await;
+    result.map_err(|error| format!("installing '{}' failed: {error}", child.name))
+}
+
+/// Removes the trap or shunt of a child.
+pub(super) async fn uninstall<T: Tunnels>(message: &Message, control: &Control<T>) -> Result<(), String> {
+    control.store.uninstall(message.str("ike"), required(message, "child")?).await
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! `list-sas` and `list-conns`: one event for each, then an empty answer.
+//! `list-sas`, `list-policies` and `list-conns`: one event for each, then an empty answer.
 
 use std::time::Instant;
 
+use ferry_ike::config::Processing;
 use ferry_ike::status::IkeSaStatus;
 use ferry_vici::Message;
 
@@ -9,7 +10,7 @@ use crate::control::Tunnels;
 use crate::vici_server::Control;
 use crate::vici_server::client::Client;
 use crate::vici_server::events::EventName;
-use crate::vici_server::render::{conns, sas};
+use crate::vici_server::render::{conns, policies, sas};
 
 /// Lists IKE_SAs. Filters for the IKE_SA leave others out; filters for the child only leave out children.
 pub(super) async fn sas<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
@@ -30,6 +31,30 @@ pub(super) async fn sas<T: Tunnels>(message: &Message, client: &Client, control:
     let now = Instant::now();
     for ike_sa in &listed {
         client.emit(EventName::ListSa, &sas::list_sa(ike_sa, &uses, now)).await;
+    }
+    Message::new()
+}
+
+/// Lists traps, then what passes or is dropped.
+pub(super) async fn policies<T: Tunnels>(
+    message: &Message,
+    client: &Client,
+    control: &Control<T>,
+) -> Message {
+    // That the key is there counts, whatever its value.
+    let is_wanted = |processing| match processing {
+        Processing::Protect(_) => message.contains("trap"),
+        Processing::Pass => message.contains("pass"),
+        Processing::Drop => message.contains("drop"),
+    };
+    let is_name = |key: &str, name: &str| message.str(key).is_none_or(|wanted| wanted == name);
+    for installed in control.store.policies().await {
+        if is_wanted(installed.child.processing)
+            && is_name("ike", installed.connection.name())
+            && is_name("child", &installed.child.name)
+        {
+            client.emit(EventName::ListPolicy, &policies::list_policy(&installed)).await;
+        }
     }
     Message::new()
 }

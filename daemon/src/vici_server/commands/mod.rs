@@ -60,12 +60,14 @@ pub(super) async fn run<T: Tunnels>(
         "terminate" => control::terminate(message, client, control).await,
         "rekey" => control::rekey(message, control).await,
         "redirect" => redirect::redirect(message, control).await,
-        "install" | "uninstall" => control::install(),
+        "install" => status(control::install(message, control).await),
+        "uninstall" => status(control::uninstall(message, control).await),
 
         "list-sas" => listing::sas(message, client, control).await,
         "list-conns" => listing::connections(message, client, control).await,
-        // There are no traps, shunts, certificates or authorities to list.
-        "list-policies" | "list-certs" | "list-authorities" => Message::new(),
+        "list-policies" => listing::policies(message, client, control).await,
+        // There are no certificates or authorities to list.
+        "list-certs" | "list-authorities" => Message::new(),
 
         "load-conn" => status(connections::load(arguments, control).await),
         "unload-conn" => status(connections::unload(message, control).await),

@@ -101,7 +101,9 @@ pub(in crate::vici_server) fn processing(processing: Processing) -> &'static str
 fn action(action: ChildAction) -> &'static str {
     match action {
         ChildAction::None => "none",
+        ChildAction::Trap => "trap",
         ChildAction::Start => "start",
+        ChildAction::TrapAndStart => "trap | start",
     }
 }
 

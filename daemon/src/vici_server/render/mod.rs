@@ -7,4 +7,5 @@ pub(super) mod algorithms;
 pub(super) mod conns;
 pub(super) mod counters;
 pub(super) mod log;
+pub(super) mod policies;
 pub(super) mod sas;

@@ -254,7 +254,8 @@ impl Sent {
             cx.counters.invalid += 1;
             return Ok(State::InitSent(self));
         };
-        let (connection, wanted) = (self.connection.clone(), self.planned.as_ref().map(|planned| planned.wanted.clone()));
+        let (connection, wanted) =
+            (self.connection.clone(), self.planned.as_ref().map(|planned| planned.wanted.clone()));
         self.give_back(core, cx);
         redirect::follow(core, connection, wanted, gateway, cx)
     }

@@ -306,6 +306,23 @@ impl Established {
         self.tell_rekeyed(old, status, core, cx);
     }
 
+    /// The peer sends with the successor it has made of a CHILD_SA, so it can receive on it too.
+    // RFC 7296 §2.8: "the responder MAY defer sending messages on a new SA until either it receives one or" — for us —
+    // the DELETE of the old one comes.
+    pub(crate) fn first_received(&mut self, new: ChildSaId, core: &Core, cx: &mut Cx<'_>) {
+        let Some(index) = self.children.iter().position(|old| old.successor == Some(new)) else { return };
+        // While we make a successor too, it is not decided which of them stays.
+        let ours = match &self.active {
+            Some(Active::CreateChild(asking)) => asking.rekeys(),
+            _ => None,
+        };
+        if self.children.get(index).is_some_and(|old| Some(old.id) != ours) {
+            let old = self.children.remove(index);
+            self.put_to_use(&old, new, core, cx);
+            self.children.insert(index, old);
+        }
+    }
+
     fn tell_rekeyed(&mut self, old: ChildSaStatus, new: ChildSaStatus, core: &Core, cx: &mut Cx<'_>) {
         info!(
             target: "ike", audit = true,

@@ -285,7 +285,8 @@ impl Sent {
             debug!(target: "ike", "the gateway is not told that we leave: {error}");
         }
         core.settle();
-        let (connection, wanted) = (self.connection.clone(), self.planned.as_ref().map(|planned| planned.wanted.clone()));
+        let (connection, wanted) =
+            (self.connection.clone(), self.planned.as_ref().map(|planned| planned.wanted.clone()));
         self.give_back(core, cx);
         redirect::follow(core, connection, wanted, gateway, cx)
     }
