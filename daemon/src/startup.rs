@@ -164,7 +164,7 @@ async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards, s
                 });
             }
             PlaneEvent::Exhausted { child_sa } => {
-                warn!(target: "chd", "CHILD_SA #{child_sa} has no sequence numbers left, deleting it");
+                warn!(target: "chd", "CHILD_SA #{child_sa} can carry no more, deleting it");
                 let shards = shards.clone();
                 // It takes an exchange with the peer, which others need not wait for.
                 tokio::spawn(async move {

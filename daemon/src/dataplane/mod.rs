@@ -105,7 +105,7 @@ pub(crate) enum PlaneEvent {
         /// Which.
         child_sa: ChildSaId,
     },
-    /// A CHILD_SA can carry no more: its sequence numbers are used up.
+    /// A CHILD_SA can carry no more: its sequence numbers are used up, or its limit of traffic is reached.
     Exhausted {
         /// Which.
         child_sa: ChildSaId,
