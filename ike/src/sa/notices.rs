@@ -34,7 +34,7 @@ const HANDLING: &[(N, Handling)] = &[
     (N::NO_PROPOSAL_CHOSEN, Fails),
     (N::INVALID_KE_PAYLOAD, ActedOn),
     (N::AUTHENTICATION_FAILED, ActedOn),
-    (N::SINGLE_PAIR_REQUIRED, Fails),
+    (N::SINGLE_PAIR_REQUIRED, ActedOn),
     (N::NO_ADDITIONAL_SAS, Fails),
     (N::INTERNAL_ADDRESS_FAILURE, Fails),
     (N::FAILED_CP_REQUIRED, Fails),
