@@ -517,6 +517,8 @@ pub struct Connection {
     pub vips: Vec<IpAddr>,
     /// Pretend a NAT so that ESP is encapsulated in UDP.
     pub encap: bool,
+    /// The Differentiated Services codepoint of IKE messages (RFC 2474 §3): six bits.
+    pub dscp: u8,
     /// Large messages in fragments.
     pub fragmentation: Fragmentation,
     /// Either end may change its addresses, if the peer wants that too (RFC 4555).

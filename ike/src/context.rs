@@ -77,6 +77,7 @@ impl House {
             born: &mut self.born,
             words: &mut self.words,
             is_first_contact: false,
+            dscp: 0,
         }
     }
 }
@@ -98,6 +99,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) words: &'a mut Vec<(IkeSaId, Word)>,
     /// No other IKE SA with the peer of this connection is established here.
     pub(crate) is_first_contact: bool,
+    /// What the connection wants its IKE messages to be sent with; zero while there is none.
+    pub(crate) dscp: u8,
 }
 
 impl Cx<'_> {
@@ -112,13 +115,13 @@ impl Cx<'_> {
     pub(crate) fn transmit(&mut self, path: Path, message: &[u8]) {
         let datagram =
             if path.local.port() == self.ports.nat_t { natt::add_marker(message) } else { message.to_vec() };
-        self.outputs.queue.push_back(Output::Transmit(Transmit { path, datagram }));
+        self.outputs.queue.push_back(Output::Transmit(Transmit { path, dscp: self.dscp, datagram }));
     }
 
     /// Sends a NAT keepalive (RFC 3948 §2.3).
     pub(crate) fn keep_alive(&mut self, path: Path) {
         let datagram = natt::KEEPALIVE.to_vec();
-        self.outputs.queue.push_back(Output::Transmit(Transmit { path, datagram }));
+        self.outputs.queue.push_back(Output::Transmit(Transmit { path, dscp: self.dscp, datagram }));
     }
 
     /// Asks the outside for something, for an SA that waits for the outcome.

@@ -516,6 +516,7 @@ impl Endpoint {
         cx.is_first_contact = held.sa.core.connection.as_ref().is_some_and(|connection| {
             connection.unique != Unique::Never && !self.standing.contains_key(&connection.name)
         });
+        cx.dscp = held.sa.core.connection.as_ref().map_or(0, |connection| connection.dscp);
         input(&mut held.sa, &mut cx);
         self.keep_books(spi, now);
         for sa in std::mem::take(&mut self.house.born) {

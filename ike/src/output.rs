@@ -67,6 +67,8 @@ pub enum Output {
 pub struct Transmit {
     /// From where to where.
     pub path: Path,
+    /// The Differentiated Services codepoint it is sent with (RFC 2474 §3): six bits.
+    pub dscp: u8,
     /// The payload.
     pub datagram: Vec<u8>,
 }

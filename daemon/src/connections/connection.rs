@@ -45,6 +45,7 @@ struct Draft<'a> {
     proposals: Vec<Proposal>,
     vips: Vec<IpAddr>,
     encap: bool,
+    dscp: u8,
     fragmentation: Fragmentation,
     mobike: bool,
     dpd_delay: Duration,
@@ -74,6 +75,7 @@ impl Default for Draft<'_> {
             proposals: Vec::new(),    // empty: strongSwan's default
             vips: Vec::new(),
             encap: false,
+            dscp: 0,
             fragmentation: Fragmentation::Yes,
             mobike: true,
             dpd_delay: Duration::ZERO,
@@ -153,11 +155,7 @@ impl<'a> Draft<'a> {
             "send_certreq" => drop(key.bool()?),
             "send_cert" => key.choice(&[("ifasked", ()), ("always", ()), ("never", ())])?,
             "ocsp" => key.choice(&[("never", ()), ("reply", ()), ("request", ()), ("both", ())])?,
-            "dscp" => {
-                if key.read("six binary digits", values::dscp)? != 0 {
-                    self.remarks.push(key.remark("IKE messages are sent with DSCP 000000"));
-                }
-            }
+            "dscp" => self.dscp = key.read("six binary digits", values::dscp)?,
             "ppk_id" => return Err(key.unsupported("there are no post-quantum pre-shared keys")),
             "ppk_required" | "mediation" => {
                 if key.bool()? {
@@ -249,6 +247,7 @@ impl<'a> Draft<'a> {
             },
             vips: self.vips,
             encap: self.encap,
+            dscp: self.dscp,
             fragmentation: self.fragmentation,
             mobike: self.mobike,
             dpd_delay: nonzero(self.dpd_delay),
@@ -380,6 +379,7 @@ mod tests {
             .with_list("vips", ["0.0.0.0", "%any6"])
             .with_list("pools", ["v4", "v6"])
             .with("encap", "yes")
+            .with("dscp", "101110")
             .with("fragmentation", "accept")
             .with("dpd_delay", "30s")
             .with("dpd_timeout", "2m")
@@ -400,6 +400,7 @@ mod tests {
         );
         assert_eq!(connection.pools, ["v4", "v6"]);
         assert!(connection.encap);
+        assert_eq!(connection.dscp, 46);
         assert_eq!(connection.fragmentation, Fragmentation::Accept);
         assert_eq!(connection.dpd_delay, Some(Duration::from_secs(30)));
         assert_eq!(connection.keyingtries, 0);
@@ -477,17 +478,6 @@ mod tests {
         for (section, expected) in cases {
             assert_eq!(error(section), expected);
         }
-    }
-
-    #[test]
-    fn what_nobody_is_worse_protected_without_is_remarked_on() {
-        let section = psk().with("dscp", "101110");
-        let remarks = parse("gw", &section, &DEFAULTS).unwrap().remarks;
-        assert_eq!(remarks.len(), 1, "{remarks:?}");
-        assert_eq!(
-            remarks[0],
-            "connections.gw.dscp = 101110 has no effect yet: IKE messages are sent with DSCP 000000"
-        );
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Sockets {
         let Path { local, remote } = transmit.path;
         let sockets = if local.port() == self.ports.nat_t { &self.nat_t } else { &self.ike };
         let socket = sockets.iter().find(|socket| socket.is_ipv6() == local.is_ipv6());
-        match socket.map(|socket| socket.send(&transmit.datagram, transmit.path)) {
+        match socket.map(|socket| socket.send(&transmit.datagram, transmit.path, transmit.dscp)) {
             Some(Ok(())) => {}
             Some(Err(error)) => warn!(target: "net", "sending to {remote} from {local} failed: {error}"),
             None => warn!(target: "net", "no socket to send to {remote} from {local}"),

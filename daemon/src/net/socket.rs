@@ -138,7 +138,8 @@ impl IkeSocket {
     }
 
     /// Sends one datagram from the path's local address. A full queue loses it, as the network might.
-    pub(crate) fn send(&self, datagram: &[u8], path: Path) -> io::Result<()> {
+    pub(crate) fn send(&self, datagram: &[u8], path: Path, dscp: u8) -> io::Result<()> {
+        let field = dscp << 2; // RFC 2474 §3: the two bits below are those of ECN
         let iov = [IoSlice::new(datagram)];
         let to = SockaddrStorage::from(path.remote);
         let fd = self.socket.as_raw_fd();
@@ -149,7 +150,7 @@ impl IkeSocket {
                     ipi_spec_dst: nix::libc::in_addr { s_addr: local.to_bits().to_be() },
                     ipi_addr: nix::libc::in_addr { s_addr: 0 },
                 };
-                let control = [ControlMessage::Ipv4PacketInfo(&info)];
+                let control = [ControlMessage::Ipv4PacketInfo(&info), ControlMessage::Ipv4Tos(&field)];
                 socket::sendmsg(fd, &iov, &control, MsgFlags::empty(), Some(&to))?;
             }
             IpAddr::V6(local) => {
@@ -157,7 +158,8 @@ impl IkeSocket {
                     ipi6_addr: nix::libc::in6_addr { s6_addr: local.octets() },
                     ipi6_ifindex: 0,
                 };
-                let control = [ControlMessage::Ipv6PacketInfo(&info)];
+                let class = i32::from(field);
+                let control = [ControlMessage::Ipv6PacketInfo(&info), ControlMessage::Ipv6TClass(&class)];
                 socket::sendmsg(fd, &iov, &control, MsgFlags::empty(), Some(&to))?;
             }
         }
@@ -194,16 +196,57 @@ mod tests {
                 local: SocketAddr::new(address, peer.port()),
                 remote: SocketAddr::new(address, ours.port()),
             };
-            peer.send(b"hello", from).unwrap();
+            peer.send(b"hello", from, 0).unwrap();
             let mut buffer = [0; 100];
             ours.readable().await.unwrap();
             let (datagram, path) = ours.receive(&mut buffer).unwrap();
             assert_eq!(datagram, b"hello");
             assert_eq!(path, Path { local: from.remote, remote: from.local });
-            ours.send(b"again", path).unwrap();
+            ours.send(b"again", path, 0).unwrap();
             peer.readable().await.unwrap();
             assert_eq!(peer.receive(&mut buffer).unwrap().0, b"again");
             assert_eq!(peer.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_datagram_is_sent_with_its_dscp() {
+        const EXPEDITED: u8 = 0b10_1110; // RFC 3246
+        for address in ["127.0.0.1", "::1"] {
+            let address: IpAddr = address.parse().unwrap();
+            let ours = match IkeSocket::bind(address.is_ipv6(), 0) {
+                Ok(ours) => ours,
+                Err(error) => {
+                    assert!(matches!(error, BindError::Options { .. } | BindError::Other { .. }), "{error}");
+                    println!("SKIPPED: {error}");
+                    continue;
+                }
+            };
+            let peer = std::net::UdpSocket::bind((address, 0)).unwrap();
+            if address.is_ipv6() {
+                socket::setsockopt(&peer, sockopt::Ipv6RecvTClass, &true).unwrap();
+            } else {
+                socket::setsockopt(&peer, sockopt::IpRecvTos, &true).unwrap();
+            }
+            let local = SocketAddr::new(address, ours.port());
+            let path = Path { local, remote: peer.local_addr().unwrap() };
+            ours.send(b"hello", path, EXPEDITED).unwrap();
+            let mut buffer = [0; 100];
+            let mut iov = [io::IoSliceMut::new(&mut buffer)];
+            let mut control = nix::cmsg_space!(i32);
+            let message = socket::recvmsg::<SockaddrStorage>(
+                peer.as_raw_fd(),
+                &mut iov,
+                Some(&mut control),
+                MsgFlags::empty(),
+            )
+            .unwrap();
+            let field = message.cmsgs().unwrap().find_map(|cmsg| match cmsg {
+                ControlMessageOwned::Ipv4Tos(field) => Some(i32::from(field)),
+                ControlMessageOwned::Ipv6TClass(field) => Some(field),
+                _ => None,
+            });
+            assert_eq!(field, Some(i32::from(EXPEDITED) << 2), "{address}");
         }
     }
 }

@@ -284,6 +284,7 @@ fn connection(name: &str) -> Connection {
         proposals: proposals(ProtocolId::IKE, &["aes128gcm16-prfsha256-x25519"]),
         vips: vec![],
         encap: false,
+        dscp: 0,
         fragmentation: Fragmentation::Yes,
         mobike: false,
         dpd_delay: None,

@@ -1,13 +1,17 @@
 //! What the RFC leaves to implementations: the data plane, the pools and the interface around an endpoint fail, or
 //! are late.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use ferry_ike::output::ChildSaId;
+use ferry_ike::config::{EndpointConfig, Ports, Settings, SpiPrefix};
+use ferry_ike::crypto::CryptoProvider;
+use ferry_ike::output::{ChildSaId, RequestId};
 use ferry_ike::sim::{ActionKind, HostId, Manner, World, client, gateway};
 use ferry_ike::status::{ChildSaState, IkeSaState};
+use ferry_ike::{Command, Endpoint, Output, Path};
 
-use crate::{said, seconds};
+use crate::{GATEWAY, said, seconds};
 
 const LATE: Manner = Manner::Late(Duration::from_millis(500));
 
@@ -273,4 +277,29 @@ fn keys_that_change_while_ike_auth_is_being_answered_do_not_matter_to_it() {
         world.assert_connected(rw, gw);
         end(world, [rw, gw]);
     }
+}
+
+/// RFC 2474 §3: the codepoint is six bits, and whoever sends the datagram puts them where they belong.
+#[test]
+fn messages_are_sent_with_the_dscp_of_their_connection() {
+    let configuration = Arc::new(client().connection(|connection| connection.dscp = 46).into_configuration());
+    let connection = configuration.connections[0].clone();
+    let config = EndpointConfig {
+        ports: Ports::default(),
+        settings: Settings::default(),
+        spi_prefix: SpiPrefix::default(),
+        unique_ids: Arc::default(),
+        half_open: Arc::default(),
+        ike_sas: Arc::default(),
+        configuration,
+    };
+    let mut endpoint = Endpoint::new(config, Arc::new(CryptoProvider::system()));
+    let path = Path { local: "198.51.100.7:500".parse().unwrap(), remote: GATEWAY.parse().unwrap() };
+    let order = Command::Initiate { request: RequestId(1), connection, child: None, trigger: None, path };
+    endpoint.handle_command(order, Instant::now()).unwrap();
+    let sent = std::iter::from_fn(|| endpoint.poll_output()).filter_map(|output| match output {
+        Output::Transmit(transmit) => Some(transmit.dscp),
+        _ => None,
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), [46]);
 }
