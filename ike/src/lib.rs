@@ -14,6 +14,7 @@ pub mod identity;
 pub mod lease;
 pub mod natt;
 pub mod output;
+pub mod pki;
 pub mod proposal;
 pub mod redirect;
 mod sa;

@@ -12,9 +12,12 @@ const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OID: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
+const NUMERIC_STRING: u8 = 0x12;
 const PRINTABLE_STRING: u8 = 0x13;
 const T61_STRING: u8 = 0x14;
 const IA5_STRING: u8 = 0x16;
+const VISIBLE_STRING: u8 = 0x1a;
+const BMP_STRING: u8 = 0x1e;
 
 /// Parts a text may have. strongSwan's limit too.
 const MAX_RDNS: usize = 20;
@@ -79,6 +82,36 @@ impl Attribute<'_> {
         matches!(self.tag, UTF8_STRING | PRINTABLE_STRING | T61_STRING | IA5_STRING)
     }
 
+    /// The same type and the same value (RFC 5280 §7.1).
+    fn is_same(&self, other: &Self) -> bool {
+        let is_same_value = || match (self.folded(), other.folded()) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.tag == other.tag && self.value == other.value,
+        };
+        self.oid == other.oid && ((self.tag == other.tag && self.value == other.value) || is_same_value())
+    }
+
+    /// The value as a string without what makes no difference: the type of string, upper and lower case, blanks at the
+    /// ends and more than one of them inside. `None` if it is no string.
+    fn folded(&self) -> Option<String> {
+        let wide = |octets: &[u8]| {
+            let (units, rest) = octets.as_chunks();
+            let units = units.iter().map(|unit| u16::from_be_bytes(*unit));
+            rest.is_empty().then(|| char::decode_utf16(units).collect::<Result<String, _>>().ok())?
+        };
+        let text = match self.tag {
+            UTF8_STRING | PRINTABLE_STRING | IA5_STRING | NUMERIC_STRING | VISIBLE_STRING => {
+                std::str::from_utf8(self.value).ok()?.to_owned()
+            }
+            // In practice, what is called T.61 is Latin-1.
+            T61_STRING => self.value.iter().map(|octet| char::from(*octet)).collect(),
+            BMP_STRING => wide(self.value)?,
+            _ => return None,
+        };
+        let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+        Some(words.join(" "))
+    }
+
     /// True for a value that stands for every other in a pattern.
     pub(super) fn is_wildcard(&self) -> bool {
         self.is_text() && self.value == b"*"
@@ -109,6 +142,28 @@ pub(super) fn attributes(name: &[u8]) -> Option<Vec<Attribute<'_>>> {
         rdn += 1;
     }
     Some(attributes)
+}
+
+/// Whether two names have the same RDNs (RFC 5280 §7.1); false if one is no name.
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    begins_with(one, other) == Some(true) && begins_with(other, one) == Some(true)
+}
+
+/// Whether the RDNs of `name` begin with those of `base`; `None` if one is no name.
+pub(super) fn begins_with(name: &[u8], base: &[u8]) -> Option<bool> {
+    let (name, base) = (attributes(name)?, attributes(base)?);
+    let (mut name, mut base) = (rdns(&name), rdns(&base));
+    Some(base.all(|wanted| name.next().is_some_and(|rdn| is_same_rdn(rdn, wanted))))
+}
+
+/// The attributes of each RDN in turn.
+fn rdns<'a, 'n>(attributes: &'n [Attribute<'a>]) -> impl Iterator<Item = &'n [Attribute<'a>]> {
+    attributes.chunk_by(|one, other| one.rdn == other.rdn)
+}
+
+/// The same attributes, in whatever order.
+fn is_same_rdn(one: &[Attribute<'_>], other: &[Attribute<'_>]) -> bool {
+    one.len() == other.len() && one.iter().all(|a| other.iter().any(|b| a.is_same(b)))
 }
 
 /// Writes a name as charon shows it: `C=XX, O=Lab, CN=gw`.

@@ -1,6 +1,6 @@
 //! Comparing an identity with a pattern.
 
-use super::{Identity, URI, dn, mask_length};
+use super::{Identity, dn, mask_length};
 use crate::wire::registry::IdType;
 
 /// The quality of a pattern that leaves almost everything open, but not the type.
@@ -28,7 +28,7 @@ impl Identity {
             return Some(Self::PERFECT);
         }
         match pattern.id_type {
-            IdType::FQDN | IdType::RFC822_ADDR | URI if self.id_type == pattern.id_type => {
+            IdType::FQDN | IdType::RFC822_ADDR | Self::URI if self.id_type == pattern.id_type => {
                 match_text(&self.data, &pattern.data)
             }
             IdType::DER_ASN1_DN if self.id_type == pattern.id_type => {
@@ -40,6 +40,21 @@ impl Identity {
             | IdType::IPV6_ADDR_RANGE => match_addresses(self, pattern),
             _ => None,
         }
+    }
+
+    /// Whether both are the same identity, of a certificate for instance: letters of either case are the same in
+    /// names, strings of any type and any spacing in distinguished names (RFC 5280 §7.1). `*` stands for itself.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        if self.id_type != other.id_type {
+            return false;
+        }
+        self.data == other.data
+            || match self.id_type {
+                IdType::FQDN | IdType::RFC822_ADDR => self.data.eq_ignore_ascii_case(&other.data),
+                IdType::DER_ASN1_DN => dn::is_same(&self.data, &other.data),
+                _ => false,
+            }
     }
 }
 
@@ -156,6 +171,20 @@ mod tests {
         assert_eq!(utf8.matches(&Identity::parse("CN=gw").unwrap()), Some(20));
         utf8.data[tag] = 0x04; // OCTET STRING
         assert_eq!(utf8.matches(&Identity::parse("CN=gw").unwrap()), None);
+    }
+
+    #[test]
+    fn the_same_identity_is_told_from_a_pattern() {
+        let is_same =
+            |one: &str, other: &str| Identity::parse(one).unwrap().is_same(&Identity::parse(other).unwrap());
+        assert!(is_same("GW.example.org", "gw.EXAMPLE.org"));
+        assert!(is_same("C=ch, O=Lab  of  \u{c4}gypt, CN=gw ", "C=CH, O=lab of \u{e4}gypt, CN=GW"));
+        assert!(!is_same("gw.example.org", "*.example.org"));
+        assert!(!is_same("CN=gw", "CN=*"));
+        assert!(!is_same("O=Lab, CN=gw", "O=Lab"));
+        assert!(!is_same("O=Lab", "O=Lab, CN=gw"));
+        assert!(!is_same("keyid:Key", "keyid:key"));
+        assert!(!is_same("fqdn:a@b", "a@b"));
     }
 
     #[test]

@@ -16,10 +16,6 @@ use crate::wire::registry::IdType;
 
 pub use text::IdentityError;
 
-/// Identification Type of a URI: from the range for private use, as strongSwan keeps it. RFC 7296 has no type
-/// for it outside a GeneralName.
-const URI: IdType = IdType(201);
-
 /// Who a peer says it is: the type and the octets of an Identification payload.
 ///
 /// `IdType::ANY` with no octets is the pattern that matches everybody; it is never sent.
@@ -32,6 +28,10 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Identification Type of a URI: from the range for private use, as strongSwan keeps it. RFC 7296 has no type
+    /// for it outside a GeneralName.
+    pub const URI: IdType = IdType(201);
+
     /// The pattern that matches everybody.
     #[must_use]
     pub const fn any() -> Self {
@@ -131,7 +131,7 @@ impl fmt::Display for Identity {
             IdType::IPV4_ADDR_RANGE | IdType::IPV6_ADDR_RANGE => {
                 self.address_pair().map(|(first, last)| write!(f, "{first}-{last}"))
             }
-            IdType::FQDN | IdType::RFC822_ADDR | URI => Some(write_printable(f, &self.data)),
+            IdType::FQDN | IdType::RFC822_ADDR | Self::URI => Some(write_printable(f, &self.data)),
             IdType::DER_ASN1_DN => dn::attributes(&self.data).map(|attributes| dn::write(f, &attributes)),
             IdType::KEY_ID if is_printable(&self.data) => Some(write_printable(f, &self.data)),
             IdType::KEY_ID => Some(write_hex(f, &self.data)),

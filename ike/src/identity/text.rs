@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Identity, URI, dn};
+use super::{Identity, dn};
 use crate::wire::registry::IdType;
 
 /// Why a text is no identity.
@@ -66,7 +66,7 @@ const PREFIXES: &[(&str, IdType)] = &[
     ("asn1dn", IdType::DER_ASN1_DN),
     ("asn1gn", IdType::DER_ASN1_GN),
     ("keyid", IdType::KEY_ID),
-    ("uri", URI),
+    ("uri", Identity::URI),
 ];
 
 impl Identity {
@@ -266,7 +266,7 @@ mod tests {
                 &[10, 0, 0, 0, 255, 0, 0, 0],
                 "10.0.0.0/8",
             ),
-            ("uri:http://example.org/x", URI, b"http://example.org/x", "http://example.org/x"),
+            ("uri:http://example.org/x", Identity::URI, b"http://example.org/x", "http://example.org/x"),
             ("{2}:gw", IdType::FQDN, b"gw", "gw"),
             ("{0x0b}:#00", IdType::KEY_ID, &[0], "00"),
             ("{77}:x", IdType(77), b"x", "(unknown ID type: 77)"),
