@@ -2,7 +2,7 @@
 //!
 //! Read [`suite`] for what can be negotiated, [`ke`] for how two ends agree on a secret, [`schedule`] for
 //! the keys that are made of it (RFC 7296 §2.13 to §2.18) and [`protect`] for how they guard messages
-//! (RFC 7296 §3.14, RFC 5282, RFC 7383). [`Prf`] is at work in all of them. The remaining files
+//! (RFC 7296 §3.14, RFC 5282, RFC 7383). [`signature`] is what certificates and AUTH payloads prove with. [`Prf`] is at work in all of them. The remaining files
 //! are one algorithm each, on top of `ring` or the RustCrypto crates; no primitive is made here but the
 //! chaining of AES-XCBC, which neither has.
 //!
@@ -20,6 +20,7 @@ pub mod prf;
 pub mod protect;
 pub mod schedule;
 pub mod secret;
+pub mod signature;
 pub mod suite;
 mod x25519;
 mod xcbc;
