@@ -14,6 +14,7 @@ pub mod config_text;
 pub mod eap;
 pub mod esp;
 pub mod ike_message;
+pub mod radius_packet;
 pub mod session;
 pub mod vici_message;
 pub mod xfrm_message;
@@ -27,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("eap_packet", eap::eap_packet),           // both ends of an EAP conversation
     ("esp_open", esp::esp_open),               // ESP packets, opened and admitted
     ("ike_message", ike_message::ike_message), // the decoder of IKE messages
+    ("radius_packet", radius_packet::radius_packet), // RADIUS packets and the keys in them
     ("session", session::session),             // a gateway past IKE_SA_INIT
     ("vici_message", vici_message::vici_message), // messages, packets and frames
     ("xfrm_message", xfrm_message::xfrm_message), // what the kernel tells of SAs and policies
