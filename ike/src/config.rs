@@ -418,6 +418,9 @@ pub enum EapMethods {
     Dynamic,
     /// This one.
     One(Method),
+    /// Whatever a server elsewhere uses (RADIUS): we pass its packets on, and believe what it concludes. As the
+    /// responder alone.
+    Relay,
 }
 
 impl EapMethods {
@@ -427,6 +430,7 @@ impl EapMethods {
         match self {
             Self::Any | Self::Dynamic => Method::ALL.to_vec(),
             Self::One(method) => vec![method],
+            Self::Relay => vec![],
         }
     }
 }
@@ -454,6 +458,8 @@ pub struct RemoteAuth {
     pub id: Identity,
     /// Who it may be in EAP, where it is asked for its identity; a pattern. `None` does not ask.
     pub eap_id: Option<Identity>,
+    /// Groups of which it must be in one, as who has authenticated it says; none for anybody.
+    pub groups: Vec<Identity>,
 }
 
 /// What we do of our own accord with a child: at load, when the peer closes it, when the peer is gone.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::{Child, Connection, Lease, Mode};
 use crate::crypto::{ChildKeyMaterial, EspSuite};
+use crate::eap::Relayed;
 use crate::identity::Identity;
 use crate::redirect::Gateway;
 use crate::selector::TrafficSelector;
@@ -114,8 +115,13 @@ pub enum Action {
         /// Which.
         child_sas: Vec<ChildSaId>,
     },
+    /// Bring a packet of a peer's EAP to the server that judges it: [`Outcome::Relayed`]. The first of a conversation
+    /// says the peer's name; the next are what the peer answers to what came back.
+    RelayEap(Box<EapRelay>),
     /// Take addresses for a peer from pools: [`Outcome::Lease`].
     Lease {
+        /// For whom.
+        ike_sa: IkeSaId,
         /// Pools in the order of the configuration.
         pools: Vec<String>,
         /// Who asks.
@@ -172,6 +178,24 @@ pub enum Action {
         /// What was assigned.
         lease: Lease,
     },
+}
+
+/// An EAP packet on its way to the server that judges it.
+pub struct EapRelay {
+    /// The IKE SA it comes by, which also names the conversation.
+    pub ike_sa: IkeSaId,
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// Our address and the peer's.
+    pub path: Path,
+    /// The peer's EAP identity: what it has said, or the identity it has in IKE.
+    pub identity: Identity,
+    /// The octets of it.
+    pub name: Vec<u8>,
+    /// It is the first of the conversation.
+    pub is_first: bool,
+    /// The packet: a response of the peer's.
+    pub packet: Vec<u8>,
 }
 
 /// A CHILD_SA to install: both directions.
@@ -233,6 +257,8 @@ pub enum Outcome {
     Done,
     /// The inbound SPI.
     Spi(Spi),
+    /// What the server that judges a peer's EAP says.
+    Relayed(Relayed),
     /// The addresses, possibly fewer than asked for, possibly none.
     Lease(Lease),
     /// Whether the IKE SA may stand.

@@ -40,7 +40,7 @@ pub(super) fn remote(sections: &[Inner<'_>]) -> Result<Vec<RemoteAuth>, ConfigEr
         None => Round::default(),
     };
     let id = round.id.unwrap_or_else(Identity::any);
-    Ok(vec![RemoteAuth { class: round.class, id, eap_id: round.eap_id }])
+    Ok(vec![RemoteAuth { class: round.class, id, eap_id: round.eap_id, groups: vec![] }])
 }
 
 fn one_round(sections: &[Inner<'_>]) -> Result<(), ConfigError> {

@@ -121,6 +121,7 @@ impl<P: DataPlane> Steward<P> {
                 Ok(Outcome::Done)
             }
             Action::FindPath { .. }
+            | Action::RelayEap(_)
             | Action::Lease { .. }
             | Action::ReleaseLease { .. }
             | Action::CheckUnique { .. } => Err("this is not the data plane's to do".into()),

@@ -104,7 +104,8 @@ impl Outside {
     /// Does what can be done at once, and passes on what takes time.
     fn act(&self, id: ActionId, action: Action) -> Option<Outcome> {
         match action {
-            Action::Lease { pools, identity, requested } => {
+            Action::RelayEap(_) => Some(Outcome::Failed("there is no RADIUS server".into())),
+            Action::Lease { pools, identity, requested, .. } => {
                 Some(Outcome::Lease(self.leases.acquire(&pools, &identity, &requested)))
             }
             Action::ReleaseLease { identity, addresses, .. } => {

@@ -50,6 +50,7 @@ mod md5;
 mod mschapv2;
 mod packet;
 mod psk;
+mod relay;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,8 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 pub use self::client::{Client, ClientStep};
+pub use self::relay::{Grant, Relayed, group, with_prefix};
+pub(crate) use self::relay::{Relay, RelayStep};
 pub use self::server::{Server, ServerStep};
 use crate::crypto::{CryptoProvider, Secret};
 use crate::identity::Identity;
@@ -141,6 +144,15 @@ pub struct Conclusion {
     pub msk: Option<Secret>,
     /// The client's name that the method has proven.
     pub client: Identity,
+}
+
+impl Conclusion {
+    /// The octets of the Master Session Key, for a server that hands it to whoever lets the client in (RFC 3748 §2.2,
+    /// RFC 2548 §2.4.2). Inside IKE it is never seen.
+    #[must_use]
+    pub fn dangerous_msk(&self) -> Option<&[u8]> {
+        self.msk.as_ref().map(Secret::octets)
+    }
 }
 
 /// What methods work with.

@@ -18,7 +18,7 @@ mod task;
 mod window;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
 
@@ -64,6 +64,8 @@ pub(crate) struct Core {
     pub(crate) remote_id: Option<Identity>,
     /// Who the peer has proven to be by EAP.
     pub(crate) remote_eap_id: Option<Identity>,
+    /// How long who has authenticated the peer lets it stay without doing so again; taken when the SA stands.
+    pub(crate) granted_lifetime: Option<Duration>,
     pub(crate) window: Window,
     pub(crate) reassembly: Reassembly,
     /// Large messages are sent in fragments: both ends have said that they can, and we are to.
@@ -135,6 +137,7 @@ impl Core {
             local_id: None,
             remote_id: None,
             remote_eap_id: None,
+            granted_lifetime: None,
             window: Window::new(),
             reassembly: Reassembly::default(),
             fragments: false,

@@ -238,6 +238,7 @@ impl IkeSa {
                 cx.counters.exchange(exchange).requests_in += 1;
                 answered.handle_auth(&mut self.core, &plaintext, cx)
             }
+            State::EapRounds(rounds) if rounds.is_answering() => Ok(State::EapRounds(rounds)),
             State::EapRounds(rounds) if exchange == ExchangeType::IKE_AUTH => {
                 cx.counters.exchange(exchange).requests_in += 1;
                 rounds.handle_request(&mut self.core, &plaintext, cx)
@@ -259,6 +260,7 @@ impl IkeSa {
         let result = match mem::replace(&mut self.state, State::Gone) {
             State::Preparing(preparing) => preparing.handle_outcome(&mut self.core, id, outcome, cx),
             State::Redirecting(redirecting) => redirecting.handle_outcome(&mut self.core, id, outcome, cx),
+            State::EapRounds(rounds) => rounds.handle_outcome(&mut self.core, id, outcome, cx),
             State::AuthAnswering(answering) => answering.handle_outcome(&mut self.core, id, outcome, cx),
             State::Established(established) => established.handle_outcome(&mut self.core, id, outcome, cx),
             state => Ok(state),

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::aaa::Aaa;
 use super::nat::NatId;
 use super::outside::{ActionKind, Manner, Outside};
 use super::setup::Setup;
@@ -61,6 +62,7 @@ impl Host {
         for pool in setup.pools {
             outside.add_pool(pool);
         }
+        outside.aaa = setup.aaa.map(|account| Aaa::new(account, crypto.clone()));
         let configuration = Arc::new(setup.configuration);
         let config = EndpointConfig {
             ports: Ports::default(),

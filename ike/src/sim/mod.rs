@@ -21,6 +21,7 @@
 //! world.assert_connected(rw, gw);
 //! ```
 
+mod aaa;
 mod agreement;
 mod by_hand;
 mod host;
@@ -34,6 +35,7 @@ mod setup;
 mod traffic;
 mod world;
 
+pub use aaa::Account;
 pub use host::{Host, HostId};
 pub use nat::NatId;
 pub use network::{Datagram, Weather};

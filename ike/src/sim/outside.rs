@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::lease::{Pool, Pools};
 use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, LastUse, Outbound, Outcome};
 use crate::redirect::Gateway;
+use crate::sim::aaa::Aaa;
 use crate::wire::registry::Spi;
 
 /// The kinds of [`Action`].
@@ -31,6 +32,8 @@ pub enum ActionKind {
     QueryUse,
     /// [`Action::FindPath`].
     FindPath,
+    /// [`Action::RelayEap`].
+    RelayEap,
     /// [`Action::Lease`].
     Lease,
     /// [`Action::ReleaseLease`].
@@ -56,6 +59,7 @@ impl ActionKind {
             Action::FindPaths { .. } => Self::FindPaths,
             Action::QueryUse { .. } => Self::QueryUse,
             Action::FindPath { .. } => Self::FindPath,
+            Action::RelayEap(_) => Self::RelayEap,
             Action::Lease { .. } => Self::Lease,
             Action::ReleaseLease { .. } => Self::ReleaseLease,
             Action::CheckUnique { .. } => Self::CheckUnique,
@@ -85,6 +89,8 @@ pub struct Outside {
     last_spi: u32,
     /// Addresses by DNS name.
     names: BTreeMap<String, IpAddr>,
+    /// The server that judges EAP; `None` where there is none.
+    pub(super) aaa: Option<Aaa>,
     /// Counts the times that traffic was moved to another CHILD_SA.
     moves: u64,
     /// What an endpoint must never ask.
@@ -272,7 +278,11 @@ impl Outside {
                 };
                 Outcome::Used(child_sas.iter().filter_map(last_use).collect())
             }
-            Action::Lease { pools, identity, requested } => {
+            Action::RelayEap(relay) => match &mut self.aaa {
+                Some(aaa) => Outcome::Relayed(aaa.judge(&relay)),
+                None => Outcome::Failed("there is no server".into()),
+            },
+            Action::Lease { pools, identity, requested, .. } => {
                 Outcome::Lease(self.lease(&pools, &identity, &requested))
             }
             Action::ReleaseLease { addresses, .. } => {

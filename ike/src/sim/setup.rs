@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::aaa::Account;
 use crate::config::{
     AddressPattern, AuthClass, Child, ChildAction, Childless, Configuration, Connection, CopyDscp,
     EapMethods, Fragmentation, LocalAuth, Mode, Processing, RemoteAuth, SecretKind, Settings, SharedSecret,
@@ -30,6 +31,7 @@ pub struct Setup {
     pub(super) spi_prefix: SpiPrefix,
     pub(super) configuration: Configuration,
     pub(super) pools: Vec<Pool>,
+    pub(super) aaa: Option<Account>,
 }
 
 /// A gateway `gw` at 192.0.2.1 that lets everybody in who knows the [`PSK`], to 10.1.0.0/16.
@@ -64,6 +66,7 @@ impl Setup {
             spi_prefix: SpiPrefix::default(),
             configuration: Configuration { connections: vec![Arc::new(connection(name))], secrets: vec![] },
             pools: vec![],
+            aaa: None,
         };
         setup.psk(PSK)
     }
@@ -145,6 +148,23 @@ impl Setup {
             for auth in &mut connection.remote {
                 auth.class = Some(AuthClass::Eap(methods));
                 auth.eap_id = eap_id.map(identity);
+            }
+        })
+    }
+
+    /// With a server elsewhere that judges EAP, and what it knows.
+    #[must_use]
+    pub fn aaa(mut self, account: Account) -> Self {
+        self.aaa = Some(account);
+        self
+    }
+
+    /// For peers in one of these groups alone.
+    #[must_use]
+    pub fn peer_groups(self, groups: &[&str]) -> Self {
+        self.connection(|connection| {
+            for auth in &mut connection.remote {
+                auth.groups = groups.iter().map(|group| identity(group)).collect();
             }
         })
     }
@@ -331,10 +351,10 @@ fn psk_auth(id: Option<&str>) -> LocalAuth {
 }
 
 fn remote_auth(id: &str) -> RemoteAuth {
-    RemoteAuth { class: Some(AuthClass::Psk), id: identity(id), eap_id: None }
+    RemoteAuth { class: Some(AuthClass::Psk), id: identity(id), eap_id: None, groups: vec![] }
 }
 
-fn shared_secret(kind: SecretKind, secret: &str, owners: &[&str]) -> SharedSecret {
+pub(super) fn shared_secret(kind: SecretKind, secret: &str, owners: &[&str]) -> SharedSecret {
     SharedSecret {
         id: None,
         kind,

@@ -12,6 +12,7 @@ mod crossing;
 mod orders;
 mod outside;
 mod rekeying;
+mod relay;
 mod s1_2;
 mod s1_3;
 mod s1_3_1;

@@ -62,6 +62,7 @@ fn auth(id: Option<String>, class: Option<AuthClass>, eap: [(&str, Option<&Ident
         Some(AuthClass::Psk) => (Some("pre-shared key"), None),
         Some(AuthClass::Eap(EapMethods::Any)) => (Some("EAP"), None),
         Some(AuthClass::Eap(EapMethods::Dynamic)) => (Some("EAP"), Some("EAP_DYNAMIC".to_owned())),
+        Some(AuthClass::Eap(EapMethods::Relay)) => (Some("EAP"), Some("EAP_RADIUS".to_owned())),
         Some(AuthClass::Eap(EapMethods::One(method))) => (Some("EAP"), Some(method.to_string())),
     };
     let mut section =

@@ -50,6 +50,8 @@ pub(crate) struct Established {
     pub(in crate::sa) expires: Option<Instant>,
     /// When it must have been made anew, however often it is rekeyed.
     pub(in crate::sa) reauthenticates: Option<Instant>,
+    /// When it ends unless it has been made anew, however often it is rekeyed: who has authenticated the peer says so.
+    pub(in crate::sa) session_ends: Option<Instant>,
     pub(in crate::sa) queue: VecDeque<Task>,
     pub(in crate::sa) active: Option<Active>,
     /// The CREATE_CHILD_SA request of the peer that is being answered.
@@ -140,6 +142,9 @@ impl Established {
         let mut established = Self::bare(connection, held, sk_d, cx);
         established.reauthenticates = reauthenticates;
         established.opened_by_us = core.role == Role::Initiator;
+        if let Some(lifetime) = core.granted_lifetime.take() {
+            established.limit_session(lifetime, core, cx);
+        }
         established.begin(core, cx);
         established
     }
@@ -156,6 +161,7 @@ impl Established {
             rekeys: None,
             expires: None,
             reauthenticates: None,
+            session_ends: None,
             queue: VecDeque::new(),
             active: None,
             answering: None,
@@ -186,7 +192,8 @@ impl Established {
         let connection = &self.connection;
         self.rekeys = connection.rekey_time.map(|time| cx.now + jittered(time, connection.rand_time, cx));
         let shortest = [self.rekeys, self.reauthenticates].into_iter().flatten().min();
-        self.expires = shortest.map(|at| at + connection.over_time);
+        let over = shortest.map(|at| at + connection.over_time);
+        self.expires = over.into_iter().chain(self.session_ends).min();
         if let Some(at) = self.rekeys {
             core.timers.arm(Timer::Rekey, at);
         }

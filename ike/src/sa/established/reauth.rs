@@ -45,8 +45,11 @@ impl Established {
             return None;
         }
         let mut requests = std::mem::take(&mut self.reauthenticators);
-        // Only the original initiator can ask for addresses, or reach what is behind a NAT. Others may as well begin.
-        let needs_peer = matches!(self.held, HeldLease::Given(_)) || core.nat.remote_behind_nat;
+        // Only the original initiator can ask for addresses, reach what is behind a NAT, or be the client of EAP. Others
+        // may as well begin.
+        let needs_peer = matches!(self.held, HeldLease::Given(_))
+            || core.nat.remote_behind_nat
+            || core.remote_eap_id.is_some();
         if !self.opened_by_us && needs_peer {
             info!(target: "ike", "IKE_SA {}[{}] is the peer's to reauthenticate", core.name(), core.id);
             cx.complete(&mut requests, &Err("it is the peer's to reauthenticate".into()));
@@ -132,6 +135,23 @@ impl Established {
             self.expires = Some(end);
             core.timers.arm(Timer::Expire, end);
         }
+    }
+
+    /// Who has authenticated the peer lets it stay so long. It is to authenticate again in good time before the end,
+    /// which comes however often the IKE SA is rekeyed.
+    pub(in crate::sa) fn limit_session(&mut self, lifetime: Duration, core: &mut Core, cx: &Cx<'_>) {
+        let end = cx.now + lifetime.max(SHORTEST_LIFETIME);
+        let early = self.connection.over_time.min(lifetime / 10);
+        let at = cx.now + lifetime.saturating_sub(early);
+        self.session_ends = Some(end);
+        if self.reauthenticates.is_none_or(|ours| at < ours) {
+            self.reauthenticate_at(at, core);
+        }
+        if self.expires.is_none_or(|expires| end < expires) {
+            self.expires = Some(end);
+            core.timers.arm(Timer::Expire, end);
+        }
+        info!(target: "ike", "the peer may stay for {}s without authenticating again", lifetime.as_secs());
     }
 
     /// What the original responder says of it to the peer: the seconds that are left.

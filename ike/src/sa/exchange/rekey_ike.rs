@@ -312,6 +312,7 @@ impl Successor {
         let mut new = Established::bare(old.connection.clone(), held, sk_d, cx);
         new.children = std::mem::take(&mut old.children);
         new.reauthenticates = old.reauthenticates;
+        new.session_ends = old.session_ends;
         new.opened_by_us = old.opened_by_us;
         new.inherit_renewal(old, core.id, cx);
         // Whether the peer lives is asked by the old one for itself; rekeying is done.

@@ -329,7 +329,8 @@ impl Answering {
             info!(target: "ike", "peer requested virtual IP {}", address_or_any(*address));
         }
         let (pools, identity) = (self.connection.pools.clone(), self.peer(core).clone());
-        self.stage = Stage::Lease(cx.ask(core.id, Action::Lease { pools, identity, requested }));
+        self.stage =
+            Stage::Lease(cx.ask(core.id, Action::Lease { ike_sa: core.id, pools, identity, requested }));
         Ok(State::AuthAnswering(self))
     }
 

@@ -1,4 +1,4 @@
-//! EAP as the responder: the server.
+//! EAP as the responder: the server, or the way to one.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -8,16 +8,18 @@ use tracing::{debug, info};
 use super::{MOST_ROUNDS, allowed, auth_keys, key_words};
 use crate::config::{AuthClass, Connection, EapMethods};
 use crate::context::Cx;
-use crate::eap::{Conclusion, Server, ServerStep};
+use crate::crypto::Secret;
+use crate::eap::{Grant, Relay, RelayStep, Server, ServerStep};
 use crate::error::Failure;
 use crate::identity::Identity;
+use crate::output::{Action, ActionId, EapRelay, Outcome, Path};
 use crate::sa::exchange::auth::responder::{Peer, Wishes, candidates, proceed};
 use crate::sa::exchange::auth::shared_key;
 use crate::sa::exchange::init::Handshake;
 use crate::sa::mobike;
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, State};
-use crate::wire::registry::{AuthMethod, ExchangeType, NotifyType};
+use crate::wire::registry::{AuthMethod, ExchangeType, MessageId, NotifyType};
 use crate::wire::{Eap, PayloadWriter};
 
 /// The peer is proving who it is by EAP.
@@ -35,9 +37,36 @@ pub(crate) struct Rounds {
     /// We have not proven ourselves with AUTH (RFC 5998).
     is_eap_only: bool,
     server: Server,
+    /// A server elsewhere judges.
+    relay: Option<Relay>,
+    /// It is asked, and the peer's request is not answered yet.
+    asked: Option<Asked>,
     /// What EAP has come to; AUTH follows.
-    conclusion: Option<Conclusion>,
+    conclusion: Option<Proven>,
     answered: u32,
+}
+
+/// What EAP has come to.
+struct Proven {
+    /// The key that the method has made, if it makes one.
+    msk: Option<Secret>,
+}
+
+/// A request of the peer whose answer needs that of the server elsewhere.
+struct Asked {
+    action: ActionId,
+    message_id: MessageId,
+    path: Path,
+    /// What there is to say before EAP.
+    reply: PayloadWriter,
+}
+
+/// What becomes of a packet of the peer.
+enum Reaction {
+    /// We say this to it. A sentence is why that is the end.
+    Say(Vec<u8>, Option<String>),
+    /// The server elsewhere says what.
+    PassOn(Vec<u8>),
 }
 
 /// Takes the first IKE_AUTH request of a peer that says no AUTH: it wants EAP.
@@ -50,9 +79,14 @@ pub(in super::super) fn begin(
 ) -> Result<State, Failure> {
     match Rounds::open(core, handshake, opened, cx) {
         Ok((mut rounds, mut reply)) => {
-            let packet = rounds.first_packet(cx);
-            reply.eap(&packet);
-            core.respond(ExchangeType::IKE_AUTH, plaintext.header.message_id, &reply, plaintext.path, cx)?;
+            let (id, path) = (plaintext.header.message_id, plaintext.path);
+            match rounds.first_packet(cx) {
+                Reaction::PassOn(packet) => rounds.pass_on(packet, (id, path), reply, core, cx),
+                Reaction::Say(packet, _) => {
+                    reply.eap(&packet);
+                    core.respond(ExchangeType::IKE_AUTH, id, &reply, path, cx)?;
+                }
+            }
             Ok(State::EapRounds(Box::new(rounds)))
         }
         Err(failure) => {
@@ -119,19 +153,137 @@ impl Rounds {
             others,
             is_eap_only,
             server,
+            relay: None,
+            asked: None,
             conclusion: None,
             answered: 0,
         };
         Ok((rounds, reply))
     }
 
-    fn first_packet(&mut self, cx: &Cx<'_>) -> Vec<u8> {
+    fn first_packet(&mut self, cx: &Cx<'_>) -> Reaction {
         if eap_id(&self.connection).is_some() {
             info!(target: "ike", "initiating EAP_IDENTITY method");
-            self.server.ask_identity()
-        } else {
-            self.server.offer(self.methods(), cx.crypto)
+            return Reaction::Say(self.server.ask_identity(), None);
         }
+        self.begin_method(None, cx)
+    }
+
+    /// The method begins, with a client that has said its name in this packet, or was not asked.
+    fn begin_method(&mut self, named: Option<(&Eap<'_>, &Identity)>, cx: &Cx<'_>) -> Reaction {
+        if methods(&self.connection) != Some(EapMethods::Relay) {
+            return Reaction::Say(self.server.offer(self.methods(), cx.crypto), None);
+        }
+        info!(target: "ike", "initiating EAP_RADIUS method");
+        let (relay, packet) = match named {
+            Some((packet, client)) => (Relay::of(client.clone(), packet), packet.octets().to_vec()),
+            None => {
+                let [identifier] = cx.random();
+                Relay::with(self.id_i.clone(), identifier)
+            }
+        };
+        self.relay = Some(relay);
+        Reaction::PassOn(packet)
+    }
+
+    /// Asks the server elsewhere. The peer's request is answered when it has.
+    fn pass_on(
+        &mut self,
+        packet: Vec<u8>,
+        (message_id, path): (MessageId, Path),
+        reply: PayloadWriter,
+        core: &Core,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(relay) = &self.relay else { return };
+        let action = Action::RelayEap(Box::new(EapRelay {
+            ike_sa: core.id,
+            connection: self.connection.clone(),
+            path,
+            identity: relay.client().clone(),
+            name: relay.client_name(),
+            is_first: relay.is_first(),
+            packet,
+        }));
+        let action = cx.ask(core.id, action);
+        self.asked = Some(Asked { action, message_id, path, reply });
+    }
+
+    /// Takes what the server elsewhere says, and answers the peer.
+    pub(crate) fn handle_outcome(
+        mut self: Box<Self>,
+        core: &mut Core,
+        id: ActionId,
+        outcome: Outcome,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let Some(asked) = self.asked.take_if(|asked| asked.action == id) else {
+            return Ok(State::EapRounds(self));
+        };
+        let Some(mut relay) = self.relay.take() else { return Ok(State::EapRounds(self)) };
+        let step = match outcome {
+            Outcome::Relayed(relayed) => relay.hear(relayed),
+            Outcome::Failed(why) => relay.fail(why),
+            _ => relay.fail("there is no EAP server".into()),
+        };
+        let (packet, failure) = match step {
+            RelayStep::Ask(packet) => (packet, None),
+            RelayStep::Failed { packet, reason } => (packet, Some(reason)),
+            RelayStep::Accepted { packet, grant } => match self.let_in(*grant, &relay, core) {
+                Ok(()) => (packet, None),
+                Err(reason) => (relay.failure(), Some(reason)),
+            },
+        };
+        self.relay = Some(relay);
+        let Asked { message_id, path, mut reply, .. } = asked;
+        reply.eap(&packet);
+        core.respond(ExchangeType::IKE_AUTH, message_id, &reply, path, cx)?;
+        self.go_on(failure)
+    }
+
+    /// The server elsewhere lets the client in. Which groups it is in may lead to another connection.
+    fn let_in(&mut self, grant: Grant, relay: &Relay, core: &mut Core) -> Result<(), String> {
+        // RFC 5998 §4: nothing else proves us.
+        if self.is_eap_only && !relay.method().is_some_and(crate::eap::Method::is_mutual) {
+            return Err("the method that the EAP server has chosen does not prove the server".into());
+        }
+        let client = relay.client().clone();
+        let suits = |connection: &&Arc<Connection>| {
+            let fits_name = eap_id(connection).is_none_or(|pattern| client.matches(pattern).is_some());
+            methods(connection) == Some(EapMethods::Relay)
+                && fits_name
+                && has_group(connection, &grant.groups)
+        };
+        let Some(best) = std::iter::once(&self.connection).chain(&self.others).find(suits).cloned() else {
+            let groups: Vec<String> = grant.groups.iter().map(ToString::to_string).collect();
+            return Err(format!("no connection's groups have '{client}', who is in [{}]", groups.join(", ")));
+        };
+        if !Arc::ptr_eq(&best, &self.connection) {
+            info!(target: "cfg", "selected peer config '{}' for the groups of '{client}'", best.name);
+            core.connection = Some(best.clone());
+            self.connection = best;
+        }
+        info!(target: "ike", "RADIUS authentication of '{client}' successful, {}", key_words(grant.msk.as_ref()));
+        core.remote_eap_id = Some(client);
+        core.granted_lifetime = grant.lifetime;
+        self.conclusion = Some(Proven { msk: grant.msk });
+        Ok(())
+    }
+
+    /// It goes on, unless this is why not.
+    fn go_on(self: Box<Self>, failure: Option<String>) -> Result<State, Failure> {
+        match failure {
+            None => Ok(State::EapRounds(self)),
+            Some(reason) => {
+                let failure = format!("EAP authentication of '{}' failed: {reason}", self.id_i);
+                Err(Failure::Authentication(failure))
+            }
+        }
+    }
+
+    /// A request of the peer is being answered, and what comes meanwhile repeats it (RFC 7296 §2.3).
+    pub(crate) fn is_answering(&self) -> bool {
+        self.asked.is_some()
     }
 
     /// Takes a further request.
@@ -157,15 +309,17 @@ impl Rounds {
         let Some(packet) = opened.payloads.eap() else {
             return refuse(core, plaintext, Failure::Protocol("its IKE_AUTH request lacks EAP"), cx);
         };
-        let (packet, failure) = self.react(packet, core, cx);
+        let (id, path) = (plaintext.header.message_id, plaintext.path);
         let mut reply = PayloadWriter::new();
-        reply.eap(&packet);
-        core.respond(ExchangeType::IKE_AUTH, plaintext.header.message_id, &reply, plaintext.path, cx)?;
-        match failure {
-            None => Ok(State::EapRounds(self)),
-            Some(reason) => {
-                let failure = format!("EAP authentication of '{}' failed: {reason}", self.id_i);
-                Err(Failure::Authentication(failure))
+        match self.react(packet, core, cx) {
+            Reaction::PassOn(packet) => {
+                self.pass_on(packet, (id, path), reply, core, cx);
+                Ok(State::EapRounds(self))
+            }
+            Reaction::Say(packet, failure) => {
+                reply.eap(&packet);
+                core.respond(ExchangeType::IKE_AUTH, id, &reply, path, cx)?;
+                self.go_on(failure)
             }
         }
     }
@@ -192,12 +346,18 @@ impl Rounds {
         }
     }
 
-    /// What we say to a packet, and why it is the end if it is a failure.
-    fn react(&mut self, packet: &Eap<'_>, core: &mut Core, cx: &Cx<'_>) -> (Vec<u8>, Option<String>) {
+    /// What becomes of a packet.
+    fn react(&mut self, packet: &Eap<'_>, core: &mut Core, cx: &Cx<'_>) -> Reaction {
+        if let Some(relay) = &mut self.relay {
+            return match relay.take(packet) {
+                Ok(packet) => Reaction::PassOn(packet),
+                Err(reason) => Reaction::Say(relay.failure(), Some(reason)),
+            };
+        }
         let reason = match self.server.handle(packet, &**cx.configuration, cx.crypto) {
-            ServerStep::Request(packet) => return (packet, None),
+            ServerStep::Request(packet) => return Reaction::Say(packet, None),
             ServerStep::Identified(identity) => match self.identified(&identity, core) {
-                Ok(()) => return (self.server.offer(self.methods(), cx.crypto), None),
+                Ok(()) => return self.begin_method(Some((packet, &identity)), cx),
                 Err(reason) => reason,
             },
             ServerStep::Succeeded { packet, conclusion } => match self.may_enter(&conclusion) {
@@ -205,21 +365,21 @@ impl Rounds {
                     let key = key_words(conclusion.msk.as_ref());
                     info!(target: "ike", "EAP method {} succeeded, {key}", conclusion.method);
                     core.remote_eap_id = Some(conclusion.client.clone());
-                    self.conclusion = Some(conclusion);
-                    return (packet, None);
+                    self.conclusion = Some(Proven { msk: conclusion.msk });
+                    return Reaction::Say(packet, None);
                 }
                 Err(reason) => reason,
             },
-            ServerStep::Failed { packet, reason } => return (packet, Some(reason)),
+            ServerStep::Failed { packet, reason } => return Reaction::Say(packet, Some(reason)),
             // Nothing else can follow inside IKE_AUTH, where each request is new and the peer's own.
             ServerStep::Ignored(reason) => reason,
         };
-        (self.server.fail(), Some(reason))
+        Reaction::Say(self.server.fail(), Some(reason))
     }
 
     /// What was proven must be what the connection is for. With an `eap_id` that has been seen to; without one, it is
     /// chosen by an IKE identity that anybody may claim, and a method may prove another name than that.
-    fn may_enter(&self, conclusion: &Conclusion) -> Result<(), String> {
+    fn may_enter(&self, conclusion: &crate::eap::Conclusion) -> Result<(), String> {
         let (client, remote) = (&conclusion.client, self.connection.remote.first());
         let fits = eap_id(&self.connection).is_some()
             || client.matches(&self.id_i) == Some(Identity::PERFECT)
@@ -304,6 +464,13 @@ fn methods(connection: &Connection) -> Option<EapMethods> {
         Some(AuthClass::Eap(methods)) => Some(methods),
         _ => None,
     }
+}
+
+/// True if a client in these groups may use a connection: it is in one of those that the connection asks for.
+fn has_group(connection: &Connection, groups: &[Identity]) -> bool {
+    let wanted = connection.remote.first().map_or(&[][..], |auth| &auth.groups);
+    wanted.is_empty()
+        || wanted.iter().any(|wanted| groups.iter().any(|group| group.matches(wanted).is_some()))
 }
 
 /// What EAP identities of peers must fit; `None` if they are not asked for one.
