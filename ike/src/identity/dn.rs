@@ -82,6 +82,11 @@ impl Attribute<'_> {
         matches!(self.tag, UTF8_STRING | PRINTABLE_STRING | T61_STRING | IA5_STRING)
     }
 
+    /// True for emailAddress.
+    pub(super) fn is_mail_address(&self) -> bool {
+        self.oid == EMAIL_ADDRESS
+    }
+
     /// The same type and the same value (RFC 5280 §7.1).
     fn is_same(&self, other: &Self) -> bool {
         let is_same_value = || match (self.folded(), other.folded()) {

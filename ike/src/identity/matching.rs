@@ -56,6 +56,19 @@ impl Identity {
                 _ => false,
             }
     }
+
+    /// Whether this distinguished name begins with the RDNs of `base`; `None` if one is no distinguished name.
+    pub(crate) fn is_name_within(&self, base: &Self) -> Option<bool> {
+        let is_name = |id: &Self| id.id_type == IdType::DER_ASN1_DN;
+        (is_name(self) && is_name(base)).then(|| dn::begins_with(&self.data, &base.data)).flatten()
+    }
+
+    /// The addresses of mail in this distinguished name, each as an identity.
+    pub(crate) fn mail_addresses(&self) -> Vec<Self> {
+        let attributes = dn::attributes(&self.data).filter(|_| self.id_type == IdType::DER_ASN1_DN);
+        let mail = attributes.into_iter().flatten().filter(dn::Attribute::is_mail_address);
+        mail.map(|mail| Self { id_type: IdType::RFC822_ADDR, data: mail.value.to_vec() }).collect()
+    }
 }
 
 /// Names and addresses of mail: a `*` in front stands for one octet or more, alone for anything.

@@ -11,6 +11,7 @@ use x509_cert::certificate::Version;
 use super::extensions::{BasicConstraints, Extensions, KeyUsage};
 use super::names;
 use super::oid::Oid;
+use crate::crypto::signature::{KeyError, PublicKey};
 use crate::identity::Identity;
 use crate::wire::registry::IdType;
 
@@ -63,6 +64,7 @@ struct Parts {
     not_before: SystemTime,
     not_after: SystemTime,
     public_key_info: Vec<u8>,
+    public_key: Result<PublicKey, KeyError>,
     key_hash: [u8; 20],
     key_id: [u8; 20],
     extensions: Extensions,
@@ -107,6 +109,7 @@ impl Certificate {
             not_after: inner.validity().not_after.to_system_time(),
             key_hash: sha1(&public_key_info),
             key_id: sha1(key.subject_public_key.raw_bytes()),
+            public_key: PublicKey::from_spki_der(&public_key_info),
             public_key_info,
             extensions,
         })))
@@ -170,6 +173,14 @@ impl Certificate {
     #[must_use]
     pub fn public_key_info(&self) -> &[u8] {
         &self.0.public_key_info
+    }
+
+    /// The subject's public key.
+    ///
+    /// # Errors
+    /// If it is of a kind that is not supported, or no key at all: that makes a certificate useless, but not unreadable.
+    pub fn public_key(&self) -> Result<&PublicKey, &KeyError> {
+        self.0.public_key.as_ref()
     }
 
     /// SHA-1 of the SubjectPublicKeyInfo: how CERTREQ names an authority (RFC 7296 §3.7).
@@ -285,6 +296,11 @@ impl Certificate {
     #[must_use]
     pub fn has_no_subject(&self) -> bool {
         self.0.subject.data == [0x30, 0]
+    }
+
+    /// What is in its extensions.
+    pub(super) fn extensions(&self) -> &Extensions {
+        &self.0.extensions
     }
 }
 

@@ -14,7 +14,6 @@ pub(super) struct Authority {
 /// A certificate and its key.
 pub(super) struct Signed {
     pub(super) certificate: Certificate,
-    #[expect(dead_code, reason = "until something is signed with it")]
     pub(super) key: KeyPair,
 }
 
@@ -42,9 +41,20 @@ pub(super) fn ca_params(name: &str) -> CertificateParams {
 impl Authority {
     /// An authority that nobody is above of.
     pub(super) fn root(name: &str) -> Self {
-        let (params, key) = (ca_params(name), KeyPair::generate().unwrap());
+        Self::with(ca_params(name))
+    }
+
+    /// An authority with these parameters that nobody is above of.
+    pub(super) fn with(params: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
         let certificate = Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap();
         Self { params, key, certificate }
+    }
+
+    /// An authority below this one.
+    pub(super) fn intermediate(&self, params: CertificateParams) -> Self {
+        let signed = self.issue(params.clone());
+        Self { params, key: signed.key, certificate: signed.certificate }
     }
 
     /// Signs a certificate for somebody.
