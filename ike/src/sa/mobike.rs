@@ -4,6 +4,7 @@
 //! tells it where else it can be reached. What follows from a change is in `established::moving`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use super::Core;
 use super::exchange::init::{detect_nat, write_nat_detection};
@@ -20,6 +21,9 @@ const MOST_ADDRESSES: usize = 8;
 
 /// Octets of the COOKIE2 notifies we send: between 8 and 64 (RFC 4555 §4.2.5).
 const COOKIE_LEN: usize = 16;
+
+/// The longest a packet is under way.
+const LATEST: Duration = Duration::from_secs(5);
 
 /// What both ends may change about the addresses of an IKE SA.
 #[derive(Clone, Default)]
@@ -40,6 +44,8 @@ pub(crate) struct Mobility {
     pub(in crate::sa) refused: Vec<Path>,
     /// How often in a row the peer has answered UNEXPECTED_NAT_DETECTED.
     pub(in crate::sa) surprises: u32,
+    /// Where the peer was before its updates, and until when packets from there are late rather than news.
+    pub(in crate::sa) left: Vec<(SocketAddr, Instant)>,
     /// It has had an update of its own: what its predecessor still hears is older.
     pub(in crate::sa) was_updated: bool,
     /// How the peer last saw us: its NAT_DETECTION_DESTINATION_IP.
@@ -94,8 +100,21 @@ impl Mobility {
             peer_addresses: self.peer_addresses.clone(),
             told: self.told.clone(),
             refused: self.refused.clone(),
+            left: self.left.clone(),
             ..Self::default()
         }
+    }
+
+    /// The peer went `from` one place to another, as it says. Packets it sent before are still under way.
+    pub(in crate::sa) fn note_departure(&mut self, from: SocketAddr, to: SocketAddr, now: Instant) {
+        self.left.retain(|(place, until)| *place != to && *place != from && now < *until);
+        self.left.truncate(MOST_ADDRESSES - 1);
+        self.left.push((from, now + LATEST));
+    }
+
+    /// A packet that comes from `place` may have been sent before the peer left it.
+    pub(in crate::sa) fn may_be_late(&self, place: SocketAddr, now: Instant) -> bool {
+        self.left.iter().any(|(left, until)| *left == place && now < *until)
     }
 
     /// Everywhere the peer can be, where it is now first.

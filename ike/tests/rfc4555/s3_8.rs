@@ -1,5 +1,6 @@
 //! Section 3.8, changes in NAT mappings.
 
+use ferry_ike::Command;
 use ferry_ike::sim::{HostId, NatId, Setup, World};
 
 use crate::{mobile_with, seconds};
@@ -69,4 +70,27 @@ fn a_packet_from_elsewhere_does() {
     assert_eq!(world.events(gw).len(), 1);
     assert_eq!(world.child_path(gw).unwrap().remote, world.ike_sa(gw).remote);
     assert!(world.ping(gw));
+}
+
+/// Whoever has moved by an update still has packets under way that left before it.
+#[test]
+fn a_packet_from_where_the_client_was_is_late() {
+    let (mut world, rw, gw, nat) = natted(|setup| setup);
+    world.run_for(seconds(31));
+    let before = world.ike_sa(gw).remote;
+    world.rebind(nat);
+    while world.ike_sa(gw).remote == before {
+        world.wait_for_deadline();
+        world.run();
+    }
+    let after = world.ike_sa(gw).remote;
+    let child_sa = world.ike_sa(gw).children[0].id;
+    let late = || Command::MappingChanged { child_sa, remote: before };
+    world.command(gw, late()).unwrap();
+    assert_eq!(world.ike_sa(gw).remote, after);
+    assert!(world.ping(gw) && world.ping(rw));
+    // No packet is under way for so long: the NAT has its old mapping again.
+    world.run_for(seconds(6));
+    world.command(gw, late()).unwrap();
+    assert_eq!(world.ike_sa(gw).remote, before);
 }

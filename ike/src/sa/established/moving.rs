@@ -34,6 +34,9 @@ impl Established {
     /// The data plane saw an authenticated packet of the peer from elsewhere. With MOBIKE too, a new mapping of its NAT
     /// is followed by that: the peer finds out later, if ever.
     pub(crate) fn mapping_changed(&mut self, remote: SocketAddr, core: &mut Core, cx: &mut Cx<'_>) {
+        if self.mobility.as_ref().is_some_and(|mobility| mobility.may_be_late(remote, cx.now)) {
+            return debug!(target: "ike", "late packet from {remote}, which the peer has left");
+        }
         self.follow_mapping(core, Path { remote, ..core.path }, cx);
     }
 
@@ -228,6 +231,9 @@ impl Established {
         let is_elsewhere = at.path.remote.ip() != core.path.remote.ip();
         if at.path != core.path {
             info!(target: "ike", "peer moved from {} to {}", core.path.remote, at.path.remote);
+            if let Some(mobility) = &mut self.mobility {
+                mobility.note_departure(core.path.remote, at.path.remote, cx.now);
+            }
             self.move_to(at.path, core, cx);
         }
         if let Some(nat) = at.nat {
