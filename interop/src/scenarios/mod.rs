@@ -257,8 +257,8 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
     ),
     (
         "moving-client",
-        "A client that changes its address and then its uplink under load keeps its SAs, and traffic flows again as \
-         soon as the gateway has answered the update.",
+        "A client that changes its address and then its uplink under load keeps its SAs, and traffic flows again \
+         within a round trip of the update.",
         mobility::moving_client,
     ),
     (

@@ -88,6 +88,7 @@ impl Road {
 ///                                            203.0.113.0/24  eth1
 /// ```
 pub(crate) struct Roam {
+    pub(crate) server: Rc<Host>,
     pub(crate) gateway: Rc<Host>,
     pub(crate) client: Rc<Host>,
 }
@@ -100,7 +101,8 @@ impl Roam {
     /// Its address by the other uplink.
     pub(crate) const CAFE: &str = "203.0.113.10";
 
-    pub(crate) fn build(lab: &Lab) -> Result<Self> {
+    /// A packet takes `delay` between the gateway and the internet.
+    pub(crate) fn build(lab: &Lab, delay: Duration) -> Result<Self> {
         let (server, gateway) = (lab.host("server")?, lab.host("gateway")?);
         let (internet, client) = (lab.host("internet")?, lab.host("client")?);
         for router in [&gateway, &internet] {
@@ -110,7 +112,7 @@ impl Roam {
         server.address("lan", "10.1.0.10/24")?;
         server.route("default", "10.1.0.1")?;
         gateway.address("lan", "10.1.0.1/24")?;
-        lab.cable((&gateway, "wan"), (&internet, "wan"))?;
+        lab.line((&gateway, "wan"), (&internet, "wan"), delay)?;
         gateway.address("wan", "192.0.2.1/24")?;
         internet.address("wan", "192.0.2.2/24")?;
         gateway.route("default", "192.0.2.2")?;
@@ -123,7 +125,7 @@ impl Roam {
         client.route("default", "198.51.100.1")?;
         // The second address of an interface outlives the first.
         client.sysctl("net/ipv4/conf/all/promote_secondaries", 1)?;
-        Ok(Self { gateway, client })
+        Ok(Self { server, gateway, client })
     }
 }
 
