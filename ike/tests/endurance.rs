@@ -5,13 +5,15 @@
 //! can receive; nothing that is kept grows; at the end both are of one mind, and when the IKE SA is ended nothing is
 //! left.
 //!
-//! `FERRY_SEEDS=10000 FERRY_HOURS=1 cargo test -p ferry-ike --test endurance -- --nocapture` is the whole of it;
-//! `FERRY_SEED=17` runs one seed alone and tells the story if it fails.
+//! `FERRY_SEEDS=10000 cargo test -p ferry-ike --test endurance -- --nocapture` is the whole of it, and part of
+//! `cargo verify --long`; `FERRY_SEED=17 FERRY_HOURS=5` runs one seed alone and tells the story if it fails.
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Debug;
 use std::str::FromStr;
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ferry_ike::sim::{HostId, Setup, Weather, World, client, gateway};
@@ -21,6 +23,12 @@ const SEEDS: u64 = 100;
 
 /// Hours of each, where nothing else is said.
 const HOURS: f64 = 0.1;
+
+/// Each of so many runs is a long one,
+const LONG_ONE_IN: u64 = 100;
+
+/// and lasts so many times as long.
+const LONGER: f64 = 50.0;
 
 /// The most that is ever kept, however long it goes on. The last answer of an IKE SA that is over is kept for a hundred
 /// seconds, in which there are about fifteen rekeyings, and half of these leave a redundant one too. What is deleted of
@@ -44,30 +52,53 @@ fn number<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
 #[test]
 fn both_ends_rekey_all_the_time_and_stay_of_one_mind() {
     let hours = number("FERRY_HOURS").unwrap_or(HOURS);
-    let time = Duration::from_secs_f64(hours * 3600.0);
     if let Some(seed) = number("FERRY_SEED") {
-        return Run::new(seed, false).run(time);
+        return Run::new(seed, false).run(time(hours));
     }
     let begun = Instant::now();
     let (first, count) = (number("FERRY_FIRST_SEED").unwrap_or(0), number("FERRY_SEEDS").unwrap_or(SEEDS));
-    let mut most = BTreeMap::new();
-    for seed in first..first + count {
-        let mut run = Run::new(seed, true);
-        run.run(time);
-        for (what, count) in run.most {
-            let slot: &mut usize = most.entry(what).or_default();
-            *slot = (*slot).max(count);
+    let seeds = Mutex::new(first..first + count);
+    let runs = || {
+        let mut all = (0.0, BTreeMap::new());
+        let next = || seeds.lock().ok()?.next();
+        while let Some(seed) = next() {
+            let hours = if seed % LONG_ONE_IN == 0 { hours * LONGER } else { hours };
+            let mut run = Run::new(seed, true);
+            run.run(time(hours));
+            all = sum(all, (hours, run.most));
         }
+        all
+    };
+    let (hours, most) = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(runs)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("all seeds hold")).reduce(sum)
+    })
+    .expect("there is a thread");
+    println!("{count} seeds, {hours:.0} hours together, in {:?}; at most {most:?}", begun.elapsed());
+}
+
+/// The most of everything that was kept.
+type Most = BTreeMap<&'static str, usize>;
+
+fn sum((hours, mut most): (f64, Most), (more, others): (f64, Most)) -> (f64, Most) {
+    for (what, count) in others {
+        let slot = most.entry(what).or_default();
+        *slot = (*slot).max(count);
     }
-    println!("{count} seeds, {hours} hours each, in {:?}; at most {most:?}", begun.elapsed());
+    (hours + more, most)
+}
+
+fn time(hours: f64) -> Duration {
+    Duration::from_secs_f64(hours * 3600.0)
 }
 
 struct Run {
     world: World,
     seed: u64,
     hosts: [HostId; 2],
-    /// The most of everything that was kept so far.
-    most: BTreeMap<&'static str, usize>,
+    /// So far.
+    most: Most,
     is_silent: bool,
 }
 

@@ -37,7 +37,7 @@ pub struct Options {
     /// The daemon the scenarios put to the test; charon shows that they ask for nothing charon does not do
     #[arg(long, value_enum, default_value_t = Daemon::Ferryd)]
     daemon: Daemon,
-    /// Let scenarios of endurance last ten minutes instead of one
+    /// Let rekeying last ten minutes instead of one, and endure ten thousand seeds instead of a hundred
     #[arg(long)]
     long: bool,
     /// Play one scenario in this process (what the lab starts for each)
@@ -143,7 +143,7 @@ pub fn run(options: &Options) -> Result<bool> {
         let tally = match part {
             Part::Format => checks::format(),
             Part::Lint => checks::lint(),
-            Part::Tests => tests::run(),
+            Part::Tests => tests::run(options.plan().length),
             Part::Docs => checks::docs(),
             Part::Kernel => kernel::run(),
             Part::Lab => lab::run(&options.scenarios(), options.plan(), options.wants(Part::Tests)),

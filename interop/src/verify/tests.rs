@@ -7,10 +7,17 @@ use anyhow::Result;
 
 use super::{Tally, logs, tail};
 use crate::cargo;
+use crate::lab::Length;
 
-pub(super) fn run() -> Result<Tally> {
+/// Seeds of the endurance test (`ike/tests/endurance.rs`) in a long run.
+const MANY_SEEDS: &str = "10000";
+
+pub(super) fn run(length: Length) -> Result<Tally> {
     let mut command = cargo::command("test");
     command.args(["--workspace", "--no-fail-fast"]);
+    if length == Length::Long {
+        command.env("FERRY_SEEDS", MANY_SEEDS);
+    }
     follow(command, &logs()?.join("tests.log"), |_| ())
 }
 
