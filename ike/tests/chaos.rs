@@ -58,6 +58,8 @@ struct Chaos {
     /// The gateway's policy on several IKE SAs of a client.
     unique: Unique,
     clients: Vec<HostId>,
+    /// Where those that may move are at first, and where else.
+    places: BTreeMap<HostId, [String; 2]>,
     nat: NatId,
     /// Requests that were taken, and how often each was told to be completed.
     requests: BTreeMap<u64, usize>,
@@ -70,12 +72,20 @@ impl Chaos {
         let unique = [Unique::No, Unique::Never, Unique::Replace, Unique::Keep];
         let unique = *world.dice().pick(&unique).unwrap();
         let threshold = *world.dice().pick(&[0, 1, 30]).unwrap();
-        let setup = hasty(&mut world, gateway()).pool(POOL).unique(unique).settings(|settings| {
+        let setup = hasty(&mut world, gateway()).pool(POOL).mobike().unique(unique).settings(|settings| {
             settings.half_open.cookie_threshold = threshold;
             settings.half_open.block_threshold = 0;
         });
         let gateway = world.add(setup);
-        let mut chaos = Self { world, gateway, unique, clients: vec![], nat, requests: BTreeMap::new() };
+        let mut chaos = Self {
+            world,
+            gateway,
+            unique,
+            clients: vec![],
+            places: BTreeMap::new(),
+            nat,
+            requests: BTreeMap::new(),
+        };
         for nth in 0..1 + chaos.world.dice().below(3) {
             chaos.add_client(nth);
         }
@@ -86,7 +96,8 @@ impl Chaos {
         let world = &mut self.world;
         let name = format!("rw{nth}");
         let is_natted = world.dice().chance(50);
-        let at = if is_natted { format!("192.168.1.{}", nth + 2) } else { format!("198.51.100.{}", nth + 2) };
+        let network = if is_natted { "192.168.1" } else { "198.51.100" };
+        let [at, elsewhere] = [nth + 2, nth + 102].map(|number| format!("{network}.{number}"));
         let mut setup = hasty(world, client()).named(&name).at(&at).id(&format!("{name}.example.org"));
         // Without a virtual IP, a client behind a NAT has no address the gateway could allow.
         if is_natted || world.dice().chance(50) {
@@ -95,11 +106,15 @@ impl Chaos {
         let tries = 1 + u32::try_from(world.dice().below(2)).unwrap();
         let offer = *world.dice().pick(&["aes128gcm16-prfsha256-x25519", "default"]).unwrap();
         setup = setup.ike(&[offer]).connection(|connection| connection.keyingtries = tries);
-        let host = world.add(setup);
+        let moves = world.dice().chance(50);
+        let host = world.add(if moves { setup.mobike() } else { setup });
         if is_natted {
             world.put_behind(host, self.nat);
         }
         self.clients.push(host);
+        if moves {
+            self.places.insert(host, [at, elsewhere]);
+        }
     }
 
     fn run(mut self) {
@@ -120,7 +135,7 @@ impl Chaos {
 
     /// Does anything.
     fn act(&mut self) {
-        match self.world.dice().below(16) {
+        match self.world.dice().below(17) {
             0..4 => {
                 // A moment, in which messages cross, or a while, in which timers run out.
                 let most = if self.world.dice().chance(70) { 3 } else { 60 };
@@ -129,6 +144,9 @@ impl Chaos {
             }
             4..7 => {
                 let host = self.any_client();
+                if self.world.host(host).addresses.is_empty() {
+                    return; // nobody can be asked from nowhere
+                }
                 let name = if self.world.dice().chance(90) { "net".into() } else { self.name(host) };
                 let request = self.world.initiate(host, &name);
                 self.requests.insert(request.0, 0);
@@ -152,7 +170,8 @@ impl Chaos {
                 let fair = self.world.dice().chance(50);
                 self.world.set_weather(if fair { Weather::fair() } else { Weather::stormy() });
             }
-            _ => unreachable!("there are sixteen faces"),
+            16 => self.walk_off(),
+            _ => unreachable!("there are seventeen faces"),
         }
     }
 
@@ -173,6 +192,15 @@ impl Chaos {
         self.world.command(host, Command::TerminateChildSa { request, child_sa }).unwrap();
     }
 
+    /// Somebody goes elsewhere or nowhere, has a second address or one less.
+    fn walk_off(&mut self) {
+        let host = self.any_client();
+        let Some([home, away]) = self.places.get(&host) else { return };
+        let places: [&[&str]; 5] = [&[home], &[away], &[home, away], &[away, home], &[]];
+        let addresses = *self.world.dice().pick(&places).unwrap();
+        self.world.move_to(host, addresses);
+    }
+
     /// Other secrets for a while. What stands is not touched by it.
     fn reconfigure(&mut self) {
         let is_wrong = self.world.dice().chance(30);
@@ -180,7 +208,7 @@ impl Chaos {
     }
 
     fn configure(&mut self, secret: &str) {
-        let setup = hasty(&mut self.world, gateway()).pool(POOL).unique(self.unique).psk(secret);
+        let setup = hasty(&mut self.world, gateway()).pool(POOL).mobike().unique(self.unique).psk(secret);
         self.world.configure(self.gateway, setup.into_configuration()).unwrap();
     }
 
@@ -228,6 +256,9 @@ impl Chaos {
             for kind in KINDS {
                 self.world.deal(host, kind, None);
             }
+        }
+        for (host, [home, _]) in &self.places {
+            self.world.move_to(*host, &[home]);
         }
         self.configure(PSK);
         self.world.run_for(AFTERMATH);
@@ -361,9 +392,10 @@ fn spis(sa: &IkeSaStatus) -> [u8; 16] {
 const TAKING_DOWN: [ActionKind; 3] =
     [ActionKind::RemoveChild, ActionKind::ReleaseLease, ActionKind::RemoveVirtualIps];
 
-const KINDS: [ActionKind; 10] = [
+const KINDS: [ActionKind; 11] = [
     ActionKind::ReserveSpi,
     ActionKind::InstallChild,
+    ActionKind::FindPaths,
     ActionKind::UpdateChild,
     ActionKind::RemoveChild,
     ActionKind::QueryUse,
