@@ -165,13 +165,7 @@ async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards, s
             }
             PlaneEvent::Exhausted { child_sa } => {
                 warn!(target: "chd", "CHILD_SA #{child_sa} can carry no more, deleting it");
-                let shards = shards.clone();
-                // It takes an exchange with the peer, which others need not wait for.
-                tokio::spawn(async move {
-                    if let Err(why) = shards.terminate_child(child_sa).await {
-                        warn!(target: "chd", "deleting CHILD_SA #{child_sa} failed: {why}");
-                    }
-                });
+                shards.child_exhausted(child_sa).await;
             }
         }
     }

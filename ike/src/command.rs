@@ -98,6 +98,12 @@ pub enum Command {
         /// Which.
         child_sa: ChildSaId,
     },
+    /// The data plane can carry no more with a CHILD_SA: its sequence numbers, octets or packets are used up. It goes as
+    /// if its time were up.
+    ChildSaExhausted {
+        /// Which.
+        child_sa: ChildSaId,
+    },
     /// Delete all IKE SAs and take no new ones: the daemon is going down.
     Shutdown {
         /// Whom to tell when nothing is left.

@@ -242,6 +242,10 @@ impl Endpoint {
                 let spi = self.spi_of_child(child_sa).ok_or(CommandError::NoSuchChildSa(child_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.first_received(child_sa, cx));
             }
+            Command::ChildSaExhausted { child_sa } => {
+                let spi = self.spi_of_child(child_sa).ok_or(CommandError::NoSuchChildSa(child_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.child_exhausted(child_sa, cx));
+            }
             Command::Shutdown { request } => {
                 self.shutdown = Some(request);
                 self.is_going_down = true;

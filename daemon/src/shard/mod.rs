@@ -242,6 +242,15 @@ impl Shards {
         }
     }
 
+    /// The data plane can carry no more with a CHILD_SA.
+    pub(crate) async fn child_exhausted(&self, child_sa: ChildSaId) {
+        for inbox in &self.inner.inboxes {
+            if command(inbox, Command::ChildSaExhausted { child_sa }).await.is_ok() {
+                return;
+            }
+        }
+    }
+
     /// All IKE SAs of all shards, oldest first.
     pub(crate) async fn list(&self) -> Vec<IkeSaStatus> {
         let mut all = Vec::new();

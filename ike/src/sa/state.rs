@@ -451,6 +451,11 @@ impl IkeSa {
         self.established(cx, |established, core, cx| established.first_received(child_sa, core, cx));
     }
 
+    /// One of its children can carry no more.
+    pub(crate) fn child_exhausted(&mut self, child_sa: ChildSaId, cx: &mut Cx<'_>) {
+        self.established(cx, |established, core, cx| established.child_exhausted(child_sa, core, cx));
+    }
+
     /// The daemon is going down: the peer is told, and not waited for longer than it takes to answer.
     pub(crate) fn shut_down(&mut self, cx: &mut Cx<'_>) {
         match mem::replace(&mut self.state, State::Gone) {

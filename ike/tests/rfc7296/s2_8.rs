@@ -48,6 +48,20 @@ fn an_ike_sa_whose_time_is_up_ends_though_the_peer_is_silent() {
     assert!(world.host(rw).leaks().is_empty());
 }
 
+/// RFC 4301 §4.4.2.1: a lifetime may be one of octets too.
+#[test]
+fn a_child_that_can_carry_no_more_goes_like_one_whose_time_is_up() {
+    let (mut world, rw, gw) = World::of(client(), gateway());
+    world.connect(rw, gw, "net");
+    let child_sa = world.ike_sa(rw).children[0].id;
+    world.command(rw, Command::ChildSaExhausted { child_sa }).unwrap();
+    assert_eq!(world.events(rw), ["CHILD_SA net down: Expired"]);
+    assert!(world.host(rw).outside.installed().next().is_none(), "its keys are not used any longer");
+    world.run();
+    assert_eq!(world.events(gw), ["CHILD_SA net down: Closed"]);
+    world.assert_agreed(rw, gw);
+}
+
 #[test]
 fn a_child_sa_ends_when_its_time_is_up() {
     let short = client().child(|child| child.life_time = Some(seconds(600)));

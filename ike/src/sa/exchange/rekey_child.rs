@@ -357,6 +357,14 @@ impl Established {
         self.arm_child_timers(core);
     }
 
+    /// Its hard limit is reached, whether in time or in what it carries: RFC 4301 §4.4.2.1.
+    pub(crate) fn child_exhausted(&mut self, id: ChildSaId, core: &mut Core, cx: &mut Cx<'_>) {
+        if let Some(child) = self.child_mut(id) {
+            child.expires = Some(cx.now);
+        }
+        self.end_expired_children(core, cx);
+    }
+
     pub(crate) fn remove_lingering_children(&mut self, core: &mut Core, cx: &mut Cx<'_>) {
         let due = |child: &&ChildSa| child.lingers.is_some_and(|at| at <= cx.now);
         let due: Vec<_> = self.children.iter().filter(due).map(|child| child.id).collect();
