@@ -27,15 +27,22 @@ impl<T: Tunnels> Store<T> {
         }
     }
 
-    /// Children went with an IKE_SA that was to be made anew, and was not.
+    /// Children went with an IKE_SA that was to be made anew, and was not. What was to be up is started again; what was
+    /// to wait for packets after the peer's end, or ours, waits.
     async fn restart_lost(&self, connection: &str, children: &[String]) {
         for name in children {
-            if let Ok((connection, Some(child))) = self.find(Some(connection), Some(name)).await
-                && keeps_up(&child)
-            {
+            let Ok((connection, Some(child))) = self.find(Some(connection), Some(name)).await else {
+                continue;
+            };
+            let action = if keeps_up(&child) {
                 tracing::info!(target: "cfg", "CHILD_SA '{name}' of connection '{}' is started again", connection.name());
-                self.start(connection.name(), name);
-            }
+                ChildAction::Start
+            } else if child.dpd_action.traps() || child.close_action.traps() {
+                ChildAction::Trap
+            } else {
+                ChildAction::None
+            };
+            self.act(action, &connection, &child).await;
         }
     }
 
@@ -112,6 +119,30 @@ mod tests {
         let initiated = |child: &str| Told::Initiate("a".to_owned(), Some(child.to_owned()));
         assert_eq!(fake.told().await, initiated("closed"));
         assert_eq!(fake.told().await, initiated("dead"));
+        assert!(fake.nothing_more(Duration::from_millis(50)).await);
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn what_went_with_an_ike_sa_that_was_not_made_anew_comes_back() {
+        let (store, mut fake) = store();
+        let section = connection(&[
+            ("kept", Section::new().with("close_action", "start")),
+            ("waiting", Section::new().with("dpd_action", "trap")),
+            ("by-hand", Section::new()),
+        ]);
+        // A trap needs to know the peer.
+        store.load_connection("a", &section.with_list("remote_addrs", ["192.0.2.2"])).await.unwrap();
+        let task = tokio::spawn(store.clone().react());
+        fake.listened_to().await;
+        let children = ["by-hand", "kept", "gone", "waiting"].map(str::to_owned).to_vec();
+        fake.raise(Event::NotRenewed { connection: "a".to_owned(), children });
+        let mut told = [fake.told().await, fake.told().await];
+        told.sort_by_key(|told| matches!(told, Told::Install(..)));
+        assert_eq!(
+            told,
+            [Told::Initiate("a".into(), Some("kept".into())), Told::Install(1, "waiting".into())]
+        );
         assert!(fake.nothing_more(Duration::from_millis(50)).await);
         task.abort();
     }
