@@ -10,10 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::auth::rules::SignatureRules;
 use crate::cookie::{HalfOpenLimits, HalfOpenTotal};
 use crate::crypto::Secret;
+use crate::crypto::signature::{KeyId, PrivateKey};
 use crate::eap::{Method, Passwords};
 use crate::identity::Identity;
+use crate::pki::{Certificate, Constraints, TrustStore};
 use crate::proposal::Proposal;
 use crate::selector::SelectorPattern;
 use crate::wire::registry::CfgAttributeType;
@@ -160,6 +163,10 @@ pub struct Settings {
     pub make_before_break: bool,
     /// An IKE SA is deleted when its last CHILD_SA has been idle for too long.
     pub inactivity_close_ike: bool,
+    /// Signatures say how they were made, if the peer wants that too (RFC 7427).
+    pub signature_authentication: bool,
+    /// RSA keys sign by RSASSA-PSS where nothing else is configured.
+    pub rsa_pss: bool,
 }
 
 impl Default for Settings {
@@ -185,6 +192,8 @@ impl Default for Settings {
             follow_redirects: true,  // charon.follow_redirects
             make_before_break: true, // charon's since 6.0: nothing is lost on the way
             inactivity_close_ike: false,
+            signature_authentication: true,
+            rsa_pss: false,
         }
     }
 }
@@ -227,13 +236,17 @@ impl Retransmission {
     }
 }
 
-/// Connections and secrets, as loaded at one moment.
+/// Connections, secrets, keys and certificates, as loaded at one moment.
 #[derive(Default)]
 pub struct Configuration {
     /// In load order, which breaks ties.
     pub connections: Vec<Arc<Connection>>,
     /// In load order; searched newest first.
     pub secrets: Vec<Arc<SharedSecret>>,
+    /// Our private keys.
+    pub private_keys: Vec<Arc<PrivateKey>>,
+    /// Certificates that are trusted, and others that chains may need. Ours may be among them.
+    pub trust: Arc<TrustStore>,
 }
 
 /// What a shared secret is for.
@@ -300,6 +313,60 @@ impl Configuration {
             .filter_map(|secret| Some(((quality(secret, client)?, quality(secret, server)), secret)))
             .max_by_key(|(quality, _)| *quality)
             .map(|(_, secret)| &secret.secret)
+    }
+}
+
+impl Configuration {
+    /// The private key of a certificate.
+    #[must_use]
+    pub fn private_key(&self, certificate: &Certificate) -> Option<&Arc<PrivateKey>> {
+        self.private_keys.iter().find(|key| key.public().info_id() == *certificate.key_hash())
+    }
+
+    /// The certificate that we prove `id` with as `auth` says, and its key: the first that an authority of `asked` has
+    /// vouched for, or else the first. `asked` are hashes of authorities' keys (RFC 7296 §3.7).
+    #[must_use]
+    pub fn credential(
+        &self,
+        auth: &LocalAuth,
+        id: &Identity,
+        asked: &[KeyId],
+    ) -> Option<(Certificate, Arc<PrivateKey>)> {
+        let configured = auth.certificates.iter();
+        let mut usable: Vec<_> = if auth.certificates.is_empty() {
+            self.trust.end_entities().iter().filter(|certificate| certificate.carries(id)).collect()
+        } else {
+            configured.collect()
+        };
+        usable.retain(|certificate| self.private_key(certificate).is_some());
+        let is_asked = |certificate: &&&Certificate| {
+            std::iter::once((**certificate).clone())
+                .chain(self.authorities_above(certificate, true))
+                .any(|authority| asked.contains(authority.key_hash()))
+        };
+        let certificate = usable.iter().find(is_asked).or_else(|| usable.first())?;
+        Some(((*certificate).clone(), self.private_key(certificate)?.clone()))
+    }
+
+    /// The authorities that stand above a certificate, from its issuer up; those that vouch for themselves only if they
+    /// are wanted.
+    #[must_use]
+    pub fn authorities_above(&self, certificate: &Certificate, with_anchor: bool) -> Vec<Certificate> {
+        const MOST: usize = 10; // no chain is longer
+        let mut above = Vec::new();
+        let mut last = certificate.clone();
+        while above.len() < MOST && !last.is_self_issued() {
+            let Some(issuer) = self.trust.authorities().find(|authority| last.names_as_issuer(authority))
+            else {
+                break;
+            };
+            if issuer.is_self_issued() && !with_anchor {
+                break;
+            }
+            above.push(issuer.clone());
+            last = issuer.clone();
+        }
+        above
     }
 }
 
@@ -400,11 +467,24 @@ pub enum Fragmentation {
     No,
 }
 
+/// Whether we send our certificates (swanctl.conf `send_cert`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendCert {
+    /// If the peer asks for certificates.
+    IfAsked,
+    /// Always.
+    Always,
+    /// Never: the peer has them.
+    Never,
+}
+
 /// How an end proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthClass {
     /// A pre-shared key.
     Psk,
+    /// A signature, with the key of a certificate.
+    PublicKey,
     /// EAP (RFC 7296 §2.16): the initiator as its client, the responder as its server.
     Eap(EapMethods),
 }
@@ -440,6 +520,11 @@ impl EapMethods {
 pub struct LocalAuth {
     /// How we prove it.
     pub class: AuthClass,
+    /// Certificates to prove it with, the first choice first; of those that are loaded one with our identity, if there
+    /// are none.
+    pub certificates: Vec<Certificate>,
+    /// How we may sign.
+    pub rules: SignatureRules,
     /// Who we say we are; `None` for our address.
     pub id: Option<Identity>,
     /// Who we say we are in EAP; `None` for the same.
@@ -449,11 +534,25 @@ pub struct LocalAuth {
     pub aaa_id: Option<Identity>,
 }
 
+impl LocalAuth {
+    /// Who we say we are, if that does not depend on anything else: who was configured, or the subject of our
+    /// certificate.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        let of_certificate = || self.certificates.first().map(|certificate| certificate.subject().clone());
+        self.id.clone().or_else(of_certificate)
+    }
+}
+
 /// One round of the peer's authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteAuth {
     /// How it must prove it; `None` for any way.
     pub class: Option<AuthClass>,
+    /// How it may sign.
+    pub rules: SignatureRules,
+    /// What its certificate and the chain to its trust anchor have to be.
+    pub trust: Constraints,
     /// Who it may be; a pattern.
     pub id: Identity,
     /// Who it may be in EAP, where it is asked for its identity; a pattern. `None` does not ask.
@@ -537,6 +636,10 @@ pub struct Connection {
     pub unique: Unique,
     /// IKE SAs without a CHILD_SA at first.
     pub childless: Childless,
+    /// Whether our certificates are sent.
+    pub send_cert: SendCert,
+    /// Whether the peer is asked for certificates, and told which authorities we trust.
+    pub send_certreq: bool,
     /// When the IKE SA is to be rekeyed; `None` for never.
     pub rekey_time: Option<Duration>,
     /// When the IKE SA is to be made anew with authentication; `None` for never.

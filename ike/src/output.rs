@@ -9,6 +9,7 @@ use crate::config::{Child, Connection, Lease, Mode};
 use crate::crypto::{ChildKeyMaterial, EspSuite};
 use crate::eap::Relayed;
 use crate::identity::Identity;
+use crate::pki::{Certificate, TrustStore};
 use crate::redirect::Gateway;
 use crate::selector::TrafficSelector;
 use crate::status::{ChildSaStatus, IkeSaStatus};
@@ -162,6 +163,10 @@ pub enum Action {
         /// The peer says that it has no other (RFC 7296 §2.4).
         initial_contact: bool,
     },
+    /// Is this the certificate of whom the peer says it is, as far as authorities vouch for it? The peer holds its
+    /// private key: that much is proven, and that it carries the identity. [`Outcome::Done`], or [`Outcome::Failed`] with
+    /// the rule that was broken and by whose certificate.
+    VerifyCertificate(Box<CertificateCheck>),
     /// As a client: put virtual IPs on an interface: [`Outcome::Done`].
     InstallVirtualIps {
         /// For whom.
@@ -196,6 +201,22 @@ pub struct EapRelay {
     pub is_first: bool,
     /// The packet: a response of the peer's.
     pub packet: Vec<u8>,
+}
+
+/// A certificate that somebody has to vouch for.
+pub struct CertificateCheck {
+    /// The IKE SA it is for.
+    pub ike_sa: IkeSaId,
+    /// Whose rules count: the `trust` of its first remote round.
+    pub connection: Arc<Connection>,
+    /// Who the peer says it is.
+    pub id: Identity,
+    /// The peer's certificate.
+    pub certificate: Certificate,
+    /// Further certificates that it has sent, as they came.
+    pub sent: Vec<Certificate>,
+    /// Whom we trust.
+    pub trust: Arc<TrustStore>,
 }
 
 /// A CHILD_SA to install: both directions.

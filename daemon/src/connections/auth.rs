@@ -1,9 +1,12 @@
 //! `local<x>` and `remote<x>`: rounds of authentication.
 
+use ferry_ike::auth::rules::{ParsedRules, SignatureRules};
 use ferry_ike::config::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
 use ferry_ike::eap::Method;
 use ferry_ike::identity::Identity;
+use ferry_ike::pki::{Certificate, Constraints, Oid, Revocation};
 
+use super::certificate::certificate;
 use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
 
@@ -11,36 +14,83 @@ use super::schema::{Inner, Item, Items, Key, List};
 #[derive(Default)]
 struct Round {
     class: Option<AuthClass>,
+    rules: ParsedRules,
     id: Option<Identity>,
     eap_id: Option<Identity>,
     aaa_id: Option<Identity>,
+    certificates: Vec<Certificate>,
+    authorities: Vec<Certificate>,
+    authority_id: Option<Identity>,
+    policies: Vec<Oid>,
+    revocation: Revocation,
 }
 
-const SUPPORTED: &str = "psk is, and eap with md5, gtc, mschapv2, psk or dynamic";
-const NO_CERTIFICATES: &str = "there is no authentication by certificates or public keys, only psk and eap";
+const SUPPORTED: &str = "psk is, pubkey, rsa and ecdsa, and eap with md5, gtc, mschapv2, psk or dynamic";
 
 /// Our own rounds, from the sections `local<x>` of the connection at `path`.
-pub(super) fn local(sections: &[Inner<'_>], path: &str) -> Result<Vec<LocalAuth>, ConfigError> {
+pub(super) fn local(
+    sections: &[Inner<'_>],
+    path: &str,
+    remarks: &mut Vec<String>,
+) -> Result<Vec<LocalAuth>, ConfigError> {
     one_round(sections)?;
-    let Some(section) = sections.first() else {
-        return Err(no_class(format!("{path}.local")));
+    let (round, path) = match sections.first() {
+        Some(section) => (round(section, remarks)?, section.path.clone()),
+        None => (Round::default(), format!("{path}.local")),
     };
-    let round = round(section)?;
-    let class = round.class.ok_or_else(|| no_class(section.path.clone()))?;
-    let named = |id: Option<Identity>| id.filter(|id| !id.is_any());
-    Ok(vec![LocalAuth { class, id: named(round.id), eap_id: named(round.eap_id), aaa_id: round.aaa_id }])
+    let rules = round.ike_rules();
+    let class = round.class.unwrap_or(AuthClass::PublicKey); // charon's default
+    let mut id = round.id.filter(|id| !id.is_any());
+    // RFC 4945 §3.1: the peer looks for our identity in our certificate.
+    if let (Some(certificate), Some(claimed), AuthClass::PublicKey) = (round.certificates.first(), &id, class)
+        && !round.certificates.iter().any(|certificate| certificate.carries(claimed))
+    {
+        let subject = certificate.subject();
+        remarks.push(format!("{path}.id = {claimed} is not confirmed by the certificate: using '{subject}'"));
+        id = Some(subject.clone());
+    }
+    Ok(vec![LocalAuth {
+        class,
+        certificates: round.certificates,
+        rules,
+        id,
+        eap_id: round.eap_id.filter(|id| !id.is_any()),
+        aaa_id: round.aaa_id,
+    }])
 }
 
 /// The peer's rounds, from the sections `remote<x>`. No section, or one that does not say, asks for nothing
 /// in particular.
-pub(super) fn remote(sections: &[Inner<'_>]) -> Result<Vec<RemoteAuth>, ConfigError> {
+pub(super) fn remote(
+    sections: &[Inner<'_>],
+    remarks: &mut Vec<String>,
+) -> Result<Vec<RemoteAuth>, ConfigError> {
     one_round(sections)?;
     let round = match sections.first() {
-        Some(section) => round(section)?,
+        Some(section) => round(section, remarks)?,
         None => Round::default(),
     };
+    let rules = round.ike_rules();
+    let chain = round.rules.chain;
+    let trust = Constraints {
+        certificates: round.certificates,
+        authorities: round.authorities,
+        authority_id: round.authority_id,
+        policies: round.policies,
+        schemes: chain.schemes,
+        rsa_bits: chain.rsa_bits,
+        ecdsa_bits: chain.ecdsa_bits,
+        revocation: round.revocation,
+    };
     let id = round.id.unwrap_or_else(Identity::any);
-    Ok(vec![RemoteAuth { class: round.class, id, eap_id: round.eap_id, groups: vec![] }])
+    Ok(vec![RemoteAuth { class: round.class, rules, trust, id, eap_id: round.eap_id, groups: vec![] }])
+}
+
+impl Round {
+    /// Rules without `ike:` are for AUTH too, if there are none with it.
+    fn ike_rules(&self) -> SignatureRules {
+        self.rules.ike.clone().unwrap_or_else(|| self.rules.chain.clone())
+    }
 }
 
 fn one_round(sections: &[Inner<'_>]) -> Result<(), ConfigError> {
@@ -52,24 +102,18 @@ fn one_round(sections: &[Inner<'_>]) -> Result<(), ConfigError> {
     }
 }
 
-/// charon's default for ourselves is a public key.
-fn no_class(path: String) -> ConfigError {
-    ConfigError::Unsupported {
-        path: format!("{path}.auth"),
-        value: "pubkey (the default)".to_owned(),
-        reason: SUPPORTED.to_owned(),
-    }
-}
-
 /// Reads one round. Both sides know the same keys, though some mean something on one side only.
-fn round(section: &Inner<'_>) -> Result<Round, ConfigError> {
+fn round(section: &Inner<'_>, remarks: &mut Vec<String>) -> Result<Round, ConfigError> {
     let mut round = Round::default();
     for item in Items::of(section.section, &section.path) {
         match item {
-            Item::Value(key) => value(&key, &mut round)?,
-            Item::List(list) => refuse_list(&list)?,
-            Item::Section(inner) if is_certificate(inner.name) => {
-                return Err(inner.problem(format!("is not supported yet: {NO_CERTIFICATES}")));
+            Item::Value(key) => value(&key, &mut round, remarks)?,
+            Item::List(list) => read_list(&list, &mut round)?,
+            Item::Section(inner) if starts_with(inner.name, "cacert") => {
+                round.authorities.push(certificate_file(&inner)?);
+            }
+            Item::Section(inner) if starts_with(inner.name, "cert") => {
+                round.certificates.push(certificate_file(&inner)?);
             }
             Item::Section(inner) => return Err(inner.unknown()),
         }
@@ -77,17 +121,21 @@ fn round(section: &Inner<'_>) -> Result<Round, ConfigError> {
     Ok(round)
 }
 
-fn value(key: &Key<'_>, round: &mut Round) -> Result<(), ConfigError> {
+fn value(key: &Key<'_>, round: &mut Round, remarks: &mut Vec<String>) -> Result<(), ConfigError> {
     match key.name {
-        "auth" => round.class = Some(class(key)?),
+        "auth" => (round.class, round.rules) = class(key, remarks)?,
         "id" => round.id = Some(key.identity()?),
         // With one round there is nothing to sort.
         "round" => drop(key.number::<u32>("a whole number")?),
-        "revocation" => match key.choice(&[("relaxed", true), ("ifuri", false), ("strict", false)])? {
-            true => {} // a pre-shared key is never revoked
-            false => return Err(key.unsupported(NO_CERTIFICATES)),
-        },
-        "ca_id" => return Err(key.unsupported(NO_CERTIFICATES)),
+        "revocation" => {
+            let choices = [
+                ("relaxed", Revocation::Relaxed),
+                ("ifuri", Revocation::IfUri),
+                ("strict", Revocation::Strict),
+            ];
+            round.revocation = key.choice(&choices)?;
+        }
+        "ca_id" => round.authority_id = Some(key.identity()?),
         "eap_id" => round.eap_id = Some(key.identity()?),
         "aaa_id" => round.aaa_id = Some(key.identity()?),
         "xauth_id" => return Err(key.unsupported("XAuth is of IKEv1, which is not spoken")),
@@ -96,7 +144,7 @@ fn value(key: &Key<'_>, round: &mut Round) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn class(key: &Key<'_>) -> Result<AuthClass, ConfigError> {
+fn class(key: &Key<'_>, remarks: &mut Vec<String>) -> Result<(Option<AuthClass>, ParsedRules), ConfigError> {
     const EXPECTED: &str =
         "psk, pubkey, rsa, ecdsa, ike:..., eap or xauth, the last two with a method behind a dash";
     let text = key.text()?;
@@ -106,17 +154,25 @@ fn class(key: &Key<'_>) -> Result<AuthClass, ConfigError> {
             lower.strip_prefix(w).is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', ':', '/']))
         })
     };
-    if lower == "psk" {
-        Ok(AuthClass::Psk)
+    let class = if lower == "psk" {
+        AuthClass::Psk
     } else if lower == "eap" {
-        Ok(AuthClass::Eap(EapMethods::Any))
+        AuthClass::Eap(EapMethods::Any)
     } else if let Some(methods) = lower.strip_prefix("eap-").and_then(eap_methods) {
-        Ok(AuthClass::Eap(methods))
-    } else if starts_with_one_of(&["pubkey", "rsa", "ecdsa", "ike", "eap", "xauth"]) {
-        Err(key.unsupported(SUPPORTED))
+        AuthClass::Eap(methods)
+    } else if starts_with_one_of(&["pubkey", "rsa", "ecdsa", "ike"]) {
+        let rules = SignatureRules::parse(&lower)
+            .map_err(|error| key.invalid(format!("signature rules, but {error}")))?;
+        if !rules.ignored.is_empty() {
+            remarks.push(key.remark(&format!("{} is not supported", rules.ignored.join(" and "))));
+        }
+        return Ok((Some(AuthClass::PublicKey), rules));
+    } else if starts_with_one_of(&["eap", "xauth"]) {
+        return Err(key.unsupported(SUPPORTED));
     } else {
-        Err(key.invalid(EXPECTED))
-    }
+        return Err(key.invalid(EXPECTED));
+    };
+    Ok((Some(class), ParsedRules::default()))
 }
 
 /// What stands behind `eap-`, by name or by number.
@@ -131,29 +187,62 @@ fn eap_methods(name: &str) -> Option<EapMethods> {
     Method::named(name).or_else(numbered).map(EapMethods::One)
 }
 
-/// Lists are all about certificates; empty ones ask for nothing.
-fn refuse_list(list: &List<'_>) -> Result<(), ConfigError> {
+/// Lists are all about certificates.
+fn read_list(list: &List<'_>, round: &mut Round) -> Result<(), ConfigError> {
     match list.name {
-        "certs" | "pubkeys" | "cacerts" | "groups" | "cert_policy" if list.is_empty() => Ok(()),
-        "certs" | "pubkeys" | "cacerts" | "groups" | "cert_policy" => Err(list.unsupported(NO_CERTIFICATES)),
-        _none_of_these => Err(list.unknown()),
+        "certs" => round.certificates.extend(list.read_octets(one_certificate)?),
+        "cacerts" => round.authorities.extend(list.read_octets(one_certificate)?),
+        "cert_policy" => round.policies.extend(list.read(|text| {
+            text.parse::<Oid>().map_err(|_| "an object identifier such as 1.3.6.1.4.1.36906.1".to_owned())
+        })?),
+        "pubkeys" | "groups" if list.is_empty() => {}
+        "pubkeys" => return Err(list.unsupported("raw public keys are not, certificates are")),
+        "groups" => return Err(list.unsupported("peers are in no groups")),
+        _none_of_these => return Err(list.unknown()),
     }
+    Ok(())
 }
 
-fn is_certificate(name: &str) -> bool {
-    let starts_with =
-        |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    starts_with("cert") || starts_with("cacert")
+fn one_certificate(octets: &[u8]) -> Result<Certificate, String> {
+    certificate(octets).map_err(|error| format!("a certificate in DER or PEM, but {error}"))
+}
+
+/// `cert<x>` and `cacert<x>`: a certificate that the daemon reads.
+fn certificate_file(inner: &Inner<'_>) -> Result<Certificate, ConfigError> {
+    let mut found = None;
+    for item in Items::of(inner.section, &inner.path) {
+        match item {
+            Item::Value(key) if key.name == "file" => {
+                let path = key.text()?;
+                let octets = std::fs::read(path).map_err(|error| {
+                    key.invalid(format!("a certificate's file, but reading it failed: {error}"))
+                })?;
+                found = Some(one_certificate(&octets).map_err(|expected| key.invalid(expected))?);
+            }
+            Item::Value(key) if matches!(key.name, "handle" | "slot" | "module") => {
+                return Err(key.unsupported("there are no tokens (PKCS#11)"));
+            }
+            Item::Value(key) => return Err(key.unknown()),
+            Item::List(list) => return Err(list.unknown()),
+            Item::Section(inner) => return Err(inner.unknown()),
+        }
+    }
+    found.ok_or_else(|| inner.problem("it names no file"))
+}
+
+fn starts_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 #[cfg(test)]
 mod tests {
+    use ferry_ike::crypto::signature::{Hash, SignatureScheme};
     use ferry_vici::Section;
 
     use super::*;
 
     fn read(section: &Section) -> Result<Round, ConfigError> {
-        round(&Inner { name: "remote-1", path: "connections.gw.remote-1".to_owned(), section })
+        round(&Inner { name: "remote-1", path: "connections.gw.remote-1".to_owned(), section }, &mut vec![])
     }
 
     fn error(section: &Section) -> String {
@@ -188,9 +277,9 @@ mod tests {
             .with("eap_id", "%any")
             .with("aaa_id", "aaa.example.net");
         let inner = || Inner { name: "x", path: "connections.gw.x".to_owned(), section: &section };
-        let remote = remote(&[inner()]).unwrap().remove(0);
+        let remote = remote(&[inner()], &mut vec![]).unwrap().remove(0);
         assert!(remote.eap_id.is_some_and(|id| id.is_any()));
-        let local = local(&[inner()], "connections.gw").unwrap().remove(0);
+        let local = local(&[inner()], "connections.gw", &mut vec![]).unwrap().remove(0);
         assert_eq!(local.eap_id, None);
         assert_eq!(local.aaa_id.unwrap().to_string(), "aaa.example.net");
     }
@@ -198,30 +287,47 @@ mod tests {
     #[test]
     fn all_that_is_about_something_else_is_known_and_refused() {
         for (key, value) in [
-            ("auth", "pubkey"),
-            ("auth", "rsa-4096-sha256"),
-            ("auth", "rsa/pss-sha384"),
-            ("auth", "ike:ecdsa-sha256"),
             ("auth", "eap-tls"),
             ("auth", "eap-radius"),
             ("auth", "eap-mschapv2-311"),
             ("auth", "xauth"),
-            ("revocation", "strict"),
-            ("ca_id", "C=CH, O=Lab"),
             ("xauth_id", "alice"),
         ] {
             let error = error(&Section::new().with(key, value));
             let begin = format!("connections.gw.remote-1.{key} = {value} is not supported yet: ");
             assert!(error.starts_with(&begin), "{error}");
         }
-        for list in ["certs", "pubkeys", "cacerts", "groups", "cert_policy"] {
+        for list in ["pubkeys", "groups"] {
             let error = error(&Section::new().with_list(list, ["x"]));
             assert!(error.starts_with(&format!("connections.gw.remote-1.{list} = x is not supp")), "{error}");
         }
-        for inner in ["cert1", "cacert-x"] {
-            let error = error(&Section::new().with_section(inner, Section::new()));
-            assert!(error.contains(&format!("connections.gw.remote-1.{inner}: is not supported")), "{error}");
+        let token = Section::new().with_section("cert1", Section::new().with("handle", "01"));
+        assert!(error(&token).contains("remote-1.cert1.handle = 01 is not supported"));
+    }
+
+    #[test]
+    fn rounds_with_signatures() {
+        let class = |text: &str| read(&Section::new().with("auth", text)).unwrap();
+        for text in ["pubkey", "rsa-4096-sha256", "rsa/pss-sha384", "ike:ecdsa-sha256", "ecdsa-sha224-sha384"]
+        {
+            assert_eq!(class(text).class, Some(AuthClass::PublicKey), "{text}");
         }
+        let both = class("rsa-sha384");
+        assert_eq!(both.ike_rules(), both.rules.chain, "for AUTH as well");
+        let split = class("rsa-sha384-ike:rsa/pss-sha512");
+        assert_eq!(split.ike_rules().schemes, [SignatureScheme::RsaPss(Hash::Sha512)]);
+        assert_eq!(split.rules.chain.schemes, [SignatureScheme::RsaPkcs1(Hash::Sha384)]);
+        let section = Section::new()
+            .with("auth", "pubkey")
+            .with("revocation", "strict")
+            .with("ca_id", "C=CH, O=Lab")
+            .with_list("cert_policy", ["1.3.6.1.4.1.36906.1"]);
+        let inner = Inner { name: "x", path: "connections.gw.x".to_owned(), section: &section };
+        let trust = remote(&[inner], &mut vec![]).unwrap().remove(0).trust;
+        assert_eq!(trust.revocation, Revocation::Strict);
+        assert_eq!(trust.authority_id.unwrap().to_string(), "C=CH, O=Lab");
+        assert_eq!(trust.policies.len(), 1);
+        assert_eq!(local(&[], "connections.gw", &mut vec![]).unwrap()[0].class, AuthClass::PublicKey);
     }
 
     #[test]
@@ -230,6 +336,19 @@ mod tests {
             error(&Section::new().with("auth", "pks")),
             "connections.gw.remote-1.auth = pks: expected psk, pubkey, rsa, ecdsa, ike:..., eap or xauth, the last \
              two with a method behind a dash"
+        );
+        for (list, item) in [("certs", "nonsense"), ("cacerts", "nonsense"), ("cert_policy", "any")] {
+            let error = error(&Section::new().with_list(list, [item]));
+            assert!(
+                error.starts_with(&format!("connections.gw.remote-1.{list} = {item}: expected a")),
+                "{error}"
+            );
+        }
+        assert!(error(&Section::new().with("auth", "rsa-sha3")).contains("'sha3' is none of"));
+        let missing =
+            Section::new().with_section("cacert", Section::new().with("file", "/nonexistent/ca.pem"));
+        assert!(
+            error(&missing).contains("remote-1.cacert.file = /nonexistent/ca.pem: expected a certificate's")
         );
         assert_eq!(error(&Section::new().with("ide", "x")), "there is no key connections.gw.remote-1.ide");
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferry_ike::config::{
-    AddressPattern, Child, Childless, Connection, Fragmentation, Ports, Unique, Version,
+    AddressPattern, Child, Childless, Connection, Fragmentation, Ports, SendCert, Unique, Version,
 };
 use ferry_ike::proposal::Proposal;
 use ferry_ike::wire::registry::ProtocolId;
@@ -53,6 +53,8 @@ struct Draft<'a> {
     keyingtries: u32,
     unique: Unique,
     childless: Childless,
+    send_cert: SendCert,
+    send_certreq: bool,
     reauth_time: Option<Duration>,
     rekey_time: Option<Duration>,
     over_time: Option<Duration>,
@@ -83,6 +85,8 @@ impl Default for Draft<'_> {
             keyingtries: 1,
             unique: Unique::No,
             childless: Childless::Allow,
+            send_cert: SendCert::IfAsked,
+            send_certreq: true,
             reauth_time: None,
             rekey_time: None,
             over_time: None,
@@ -136,6 +140,15 @@ impl<'a> Draft<'a> {
                 ];
                 self.childless = key.choice(&choices)?;
             }
+            "send_cert" => {
+                let choices = [
+                    ("ifasked", SendCert::IfAsked),
+                    ("always", SendCert::Always),
+                    ("never", SendCert::Never),
+                ];
+                self.send_cert = key.choice(&choices)?;
+            }
+            "send_certreq" => self.send_certreq = key.bool()?,
             "reauth_time" => self.reauth_time = Some(key.time()?),
             "rekey_time" => self.rekey_time = Some(key.time()?),
             "over_time" => self.over_time = Some(key.time()?),
@@ -151,9 +164,6 @@ impl<'a> Draft<'a> {
         match key.name {
             // For IKEv1 alone.
             "aggressive" | "pull" => drop(key.bool()?),
-            // For certificates alone.
-            "send_certreq" => drop(key.bool()?),
-            "send_cert" => key.choice(&[("ifasked", ()), ("always", ()), ("never", ())])?,
             "ocsp" => key.choice(&[("never", ()), ("reply", ()), ("request", ()), ("both", ())])?,
             "dscp" => self.dscp = key.read("six binary digits", values::dscp)?,
             "ppk_id" => return Err(key.unsupported("there are no post-quantum pre-shared keys")),
@@ -254,13 +264,15 @@ impl<'a> Draft<'a> {
             keyingtries: self.keyingtries,
             unique: self.unique,
             childless: self.childless,
+            send_cert: self.send_cert,
+            send_certreq: self.send_certreq,
             rekey_time: nonzero(times.rekey),
             reauth_time: nonzero(times.reauth),
             over_time: times.over,
             rand_time: times.rand,
             pools: self.pools,
-            local: auth::local(&self.local, path)?,
-            remote: auth::remote(&self.remote)?,
+            local: auth::local(&self.local, path, &mut remarks)?,
+            remote: auth::remote(&self.remote, &mut remarks)?,
             children: self.children,
         };
         Ok(Parsed { connection, dpd_timeout: self.dpd_timeout, remarks })
@@ -429,12 +441,7 @@ mod tests {
 
     #[test]
     fn errors_name_the_key_by_its_full_path() {
-        let cases: [(Section, &str); 14] = [
-            (
-                Section::new(),
-                "connections.gw.local.auth = pubkey (the default) is not supported yet: psk is, and eap with md5, gtc, \
-                 mschapv2, psk or dynamic",
-            ),
+        let cases: [(Section, &str); 13] = [
             (psk().with("versoin", "2"), "there is no key connections.gw.versoin"),
             (psk().with("proposals", "aes128"), "there is no key connections.gw.proposals"),
             (psk().with_list("version", ["2"]), "there is no list connections.gw.version"),
@@ -462,13 +469,13 @@ mod tests {
             ),
             (
                 psk().with_section("remote", Section::new().with("auth", "eap-tls")),
-                "connections.gw.remote.auth = eap-tls is not supported yet: psk is, and eap with md5, gtc, mschapv2, psk or \
-                 dynamic",
+                "connections.gw.remote.auth = eap-tls is not supported yet: psk is, pubkey, rsa and ecdsa, and eap with md5, \
+                 gtc, mschapv2, psk or dynamic",
             ),
             (
                 psk().with_section("remote", Section::new().with_list("certs", [&[0x30, 0x82]])),
-                "connections.gw.remote.certs = (2 octets) is not supported yet: \
-                 there is no authentication by certificates or public keys, only psk and eap",
+                "connections.gw.remote.certs = (2 octets): expected a certificate in DER or PEM, but this is no X.509 \
+                 certificate in DER: ASN.1 DER message is incomplete: expected 3, actual 2 at DER byte 2",
             ),
             (
                 psk().with_section("local-2", Section::new().with("auth", "psk")),

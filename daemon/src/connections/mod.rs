@@ -8,6 +8,7 @@
 
 mod addresses;
 mod auth;
+mod certificate;
 mod child;
 mod connection;
 mod error;

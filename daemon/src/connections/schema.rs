@@ -139,6 +139,14 @@ impl<'a> List<'a> {
         Ok(values)
     }
 
+    /// The items as octets, each read by `read`, which says what is wrong with it.
+    pub(crate) fn read_octets<T>(
+        &self,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<Vec<T>, ConfigError> {
+        self.items.iter().map(|item| read(item.bytes()).map_err(|error| self.invalid(item, error))).collect()
+    }
+
     /// Addresses.
     pub(crate) fn addresses(&self, special: &[(&str, IpAddr)]) -> Result<Vec<IpAddr>, ConfigError> {
         self.read(|text| {

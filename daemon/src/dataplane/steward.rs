@@ -122,6 +122,7 @@ impl<P: DataPlane> Steward<P> {
             }
             Action::FindPath { .. }
             | Action::RelayEap(_)
+            | Action::VerifyCertificate(_)
             | Action::Lease { .. }
             | Action::ReleaseLease { .. }
             | Action::CheckUnique { .. } => Err("this is not the data plane's to do".into()),

@@ -128,10 +128,10 @@ const KEYS: &[(&str, Standing)] = &[
     ("prefer_configured_proposals", Honoured),
     ("send_vendor_id", not_yet("no", "no vendor ID is sent")),
     ("multiple_authentication", not_yet("", "there is one round of authentication")),
-    ("signature_authentication", not_yet("yes", CERTIFICATES)),
-    ("signature_authentication_constraints", not_yet("yes", CERTIFICATES)),
-    ("rsa_pss", not_yet("no", CERTIFICATES)),
-    ("rsa_pss_trailerfield", not_yet("no", CERTIFICATES)),
+    ("signature_authentication", Honoured),
+    ("signature_authentication_constraints", not_yet("yes", "rules without ike: are for AUTH too")),
+    ("rsa_pss", Honoured),
+    ("rsa_pss_trailerfield", not_yet("no", "the trailer field has its default, which is left out")),
     ("follow_redirects", Honoured),
     ("reuse_ikesa", Honoured),
     ("make_before_break", Honoured),
@@ -141,7 +141,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("delete_rekeyed_delay", Honoured),
     ("retry_initiate_interval", Honoured),
     ("force_eap_only_authentication", not_yet("no", "EAP-only authentication is for peers that announce it")),
-    ("hash_and_url", not_yet("no", CERTIFICATES)),
+    ("hash_and_url", not_yet("no", "certificates are sent, not where to look for them")),
     ("cisco_flexvpn", not_yet("no", "no vendor ID is sent")),
     ("cisco_unity", not_yet("no", IKEV1)),
     ("max_ikev1_exchanges", not_yet("3", IKEV1)),
@@ -370,7 +370,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_yet_is_reported_once_with_its_reason() {
-        let text = "charon {\n syslog { daemon { default = 2 } }\n send_vendor_id = yes\n rsa_pss = no\n}";
+        let text =
+            "charon {\n syslog { daemon { default = 2 } }\n send_vendor_id = yes\n cert_cache = yes\n}";
         let expected = [
             "3:2: charon.send_vendor_id has no effect yet: no vendor ID is sent",
             "2:20: charon.syslog.daemon.default has no effect yet: there is no syslog; use filelog, the journal or \

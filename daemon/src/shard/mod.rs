@@ -9,6 +9,7 @@ mod initiate;
 mod registry;
 mod task;
 mod tunnels;
+mod vouching;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

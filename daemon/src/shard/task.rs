@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::registry::{Registry, Verdict};
-use super::{Inner, Input, Shards, initiate};
+use super::{Inner, Input, Shards, initiate, vouching};
 use crate::dataplane::{DataPlaneHandle, ReplyTo};
 use crate::net::Sockets;
 use crate::pools::Leases;
@@ -126,6 +126,12 @@ impl Outside {
                         Some(Outcome::Unique { is_allowed: true, has_other: true })
                     }
                 }
+            }
+            Action::VerifyCertificate(check) => {
+                // Signatures take their time: other peers are not to wait for those of this one's authorities.
+                let reply = self.reply_to(id);
+                tokio::task::spawn_blocking(move || reply(vouching::verify(&check)));
+                None
             }
             Action::FindPath { connection, gateway } => {
                 let (shards, reply) = (self.shards.clone(), self.reply_to(id));

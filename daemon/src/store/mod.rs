@@ -128,6 +128,7 @@ impl<T: Tunnels> Store<T> {
         let configuration = Configuration {
             connections: loaded.connections.iter().map(|c| Arc::clone(&c.resolved)).collect(),
             secrets: loaded.secrets.clone(),
+            ..Configuration::default()
         };
         self.shared.tunnels.configure(Arc::new(configuration)).await;
     }

@@ -83,6 +83,7 @@ const HANDLING: &[(N, Handling)] = &[
     (N::REDIRECTED_FROM, ActedOn),
     (N::EAP_ONLY_AUTHENTICATION, ActedOn),   // RFC 5998
     (N::CHILDLESS_IKEV2_SUPPORTED, ActedOn), // RFC 6023
+    (N::SIGNATURE_HASH_ALGORITHMS, ActedOn), // RFC 7427
     // Extensions that are not.
     (N::MULTIPLE_AUTH_SUPPORTED, Ignored("there is one round of authentication (RFC 4739)")),
     (N::ANOTHER_AUTH_FOLLOWS, Ignored("there is one round of authentication (RFC 4739)")),
@@ -105,7 +106,6 @@ const HANDLING: &[(N, Handling)] = &[
     (N::ERX_SUPPORTED, Ignored("EAP keys are not taken along to other gateways (RFC 6867)")),
     (N::IFOM_CAPABILITY, Ignored("flows are not moved between interfaces (3GPP TS 24.303)")),
     (N::GROUP_SENDER, Ignored("there are no groups (RFC 9838)")),
-    (N::SIGNATURE_HASH_ALGORITHMS, Ignored("there are no signatures (RFC 7427)")),
     (N::CLONE_IKE_SA_SUPPORTED, Ignored("IKE SAs are not cloned (RFC 7791)")),
     (N::CLONE_IKE_SA, Ignored(NEVER_ANNOUNCED)),
     (N::PUZZLE, Ignored("the cookie beside it is brought without a solution, as RFC 8019 allows")),

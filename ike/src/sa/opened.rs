@@ -26,6 +26,7 @@ pub(crate) struct Cleartext<'a> {
 
 /// What was inside an SK payload, or inside all the SKF payloads of a message, whose integrity was verified under this
 /// IKE SA.
+#[derive(Clone)]
 pub(crate) struct Plaintext {
     pub(crate) header: Header,
     pub(crate) path: Path,

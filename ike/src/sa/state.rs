@@ -1,9 +1,9 @@
 //! The life of an IKE SA.
 //!
 //! ```text
-//! initiator  Preparing -> InitSent -> AuthSent ---------------+
-//!                                                             +-> Established -> Closed
-//! responder  InitAnswered -> [EapRounds] -> AuthAnswering ----+
+//! initiator  Preparing -> InitSent -> AuthSent -> [AuthChecking -> ...] --------+
+//!                                                                               +-> Established -> Closed
+//! responder  InitAnswered -> [AuthVerifying] or [EapRounds] -> AuthAnswering ---+
 //!                         `-> Refused
 //! ```
 //!
@@ -54,8 +54,12 @@ pub(crate) enum State {
     Redirecting(Box<Redirecting>),
     /// Initiator: IKE_AUTH is on its way.
     AuthSent(Box<auth::Sent>),
+    /// Initiator: who vouches for the gateway's certificate is being found out.
+    AuthChecking(Box<auth::Checking>),
     /// Responder: IKE_SA_INIT was answered; the peer may authenticate now.
     InitAnswered(Box<init::Answered>),
+    /// Responder: who vouches for the peer's certificate is being found out.
+    AuthVerifying(Box<auth::Verifying>),
     /// Responder: the peer is authenticating by EAP.
     EapRounds(Box<auth::Rounds>),
     /// Responder: the peer has authenticated; the outside is asked for what the answer needs.
@@ -122,8 +126,13 @@ impl IkeSa {
                 let lacks_addresses = needs_addresses && established.virtual_ips().is_empty();
                 self.stands() && !established.is_ending() && !lacks_addresses
             }
-            State::Preparing(_) | State::InitSent(_) | State::AuthSent(_) | State::Redirecting(_) => true,
+            State::Preparing(_)
+            | State::InitSent(_)
+            | State::AuthSent(_)
+            | State::AuthChecking(_)
+            | State::Redirecting(_) => true,
             State::InitAnswered(_)
+            | State::AuthVerifying(_)
             | State::EapRounds(_)
             | State::AuthAnswering(_)
             | State::Closed
@@ -261,6 +270,8 @@ impl IkeSa {
             State::Preparing(preparing) => preparing.handle_outcome(&mut self.core, id, outcome, cx),
             State::Redirecting(redirecting) => redirecting.handle_outcome(&mut self.core, id, outcome, cx),
             State::EapRounds(rounds) => rounds.handle_outcome(&mut self.core, id, outcome, cx),
+            State::AuthChecking(checking) => checking.handle_outcome(&mut self.core, id, outcome, cx),
+            State::AuthVerifying(verifying) => verifying.handle_outcome(&mut self.core, id, outcome, cx),
             State::AuthAnswering(answering) => answering.handle_outcome(&mut self.core, id, outcome, cx),
             State::Established(established) => established.handle_outcome(&mut self.core, id, outcome, cx),
             state => Ok(state),
@@ -535,11 +546,14 @@ impl IkeSa {
                 tasks_active: vec!["IKE_INIT", "IKE_AUTH", "CHILD_CREATE"],
                 ..self.status(IkeSaState::Connecting)
             },
-            State::AuthSent(_) => IkeSaStatus {
+            State::AuthSent(_) | State::AuthChecking(_) => IkeSaStatus {
                 tasks_active: vec!["IKE_AUTH", "CHILD_CREATE"],
                 ..self.status(IkeSaState::Connecting)
             },
-            State::InitAnswered(_) | State::EapRounds(_) | State::AuthAnswering(_) => IkeSaStatus {
+            State::InitAnswered(_)
+            | State::AuthVerifying(_)
+            | State::EapRounds(_)
+            | State::AuthAnswering(_) => IkeSaStatus {
                 tasks_passive: vec!["IKE_AUTH", "CHILD_CREATE"],
                 ..self.status(IkeSaState::Connecting)
             },
@@ -558,9 +572,11 @@ impl State {
             Self::Preparing(preparing) => preparing.give_back(core, cx),
             Self::InitSent(sent) => sent.give_back(core, cx),
             Self::AuthSent(sent) => sent.give_back(core, cx),
+            Self::AuthChecking(checking) => checking.give_back(core, cx),
             Self::AuthAnswering(answering) => answering.give_back(core, cx),
             Self::Redirecting(_)
             | Self::InitAnswered(_)
+            | Self::AuthVerifying(_)
             | Self::EapRounds(_)
             | Self::Established(_)
             | Self::Closed

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::Lease;
 use crate::identity::Identity;
@@ -12,6 +12,9 @@ use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, LastUse, Outbound,
 use crate::redirect::Gateway;
 use crate::sim::aaa::Aaa;
 use crate::wire::registry::Spi;
+
+/// What a clock on the wall says all the time: no story takes as long as a certificate is valid.
+const WALL_CLOCK: Duration = Duration::from_secs(1_800_000_000); // in January of 2027
 
 /// The kinds of [`Action`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -40,6 +43,8 @@ pub enum ActionKind {
     ReleaseLease,
     /// [`Action::CheckUnique`].
     CheckUnique,
+    /// [`Action::VerifyCertificate`].
+    VerifyCertificate,
     /// [`Action::InstallVirtualIps`].
     InstallVirtualIps,
     /// [`Action::RemoveVirtualIps`].
@@ -63,6 +68,7 @@ impl ActionKind {
             Action::Lease { .. } => Self::Lease,
             Action::ReleaseLease { .. } => Self::ReleaseLease,
             Action::CheckUnique { .. } => Self::CheckUnique,
+            Action::VerifyCertificate(_) => Self::VerifyCertificate,
             Action::InstallVirtualIps { .. } => Self::InstallVirtualIps,
             Action::RemoveVirtualIps { .. } => Self::RemoveVirtualIps,
         }
@@ -304,6 +310,15 @@ impl Outside {
                     self.fault(format!("virtual IPs of IKE_SA #{ike_sa} are removed and not there"));
                 }
                 Outcome::Done
+            }
+            Action::VerifyCertificate(check) => {
+                let now = SystemTime::UNIX_EPOCH + WALL_CLOCK;
+                let trust = check.connection.remote.first().map(|remote| &remote.trust);
+                let constraints = trust.cloned().unwrap_or_default();
+                match check.trust.chain(&check.certificate, &check.sent, &constraints, now) {
+                    Ok(_) => Outcome::Done,
+                    Err(refusal) => Outcome::Failed(refusal.to_string()),
+                }
             }
             // This is not for us either: we do not know where we are.
             Action::FindPath { .. } => Outcome::Failed("nobody knows the way".into()),

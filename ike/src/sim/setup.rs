@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::aaa::Account;
+use crate::auth::rules::SignatureRules;
 use crate::config::{
     AddressPattern, AuthClass, Child, ChildAction, Childless, Configuration, Connection, CopyDscp,
-    EapMethods, Fragmentation, LocalAuth, Mode, Processing, RemoteAuth, SecretKind, Settings, SharedSecret,
-    SpiPrefix, Unique, Version, Volume,
+    EapMethods, Fragmentation, LocalAuth, Mode, Processing, RemoteAuth, SecretKind, SendCert, Settings,
+    SharedSecret, SpiPrefix, Unique, Version, Volume,
 };
 use crate::crypto::Secret;
+use crate::crypto::signature::PrivateKey;
 use crate::identity::Identity;
 use crate::lease::{Pool, parse_attribute};
+use crate::pki::{Certificate, Constraints, TrustStore};
 use crate::proposal::Proposal;
 use crate::selector::SelectorPattern;
 use crate::wire::registry::ProtocolId;
@@ -64,7 +67,10 @@ impl Setup {
             address: address(at),
             settings: Settings::default(),
             spi_prefix: SpiPrefix::default(),
-            configuration: Configuration { connections: vec![Arc::new(connection(name))], secrets: vec![] },
+            configuration: Configuration {
+                connections: vec![Arc::new(connection(name))],
+                ..Default::default()
+            },
             pools: vec![],
             aaa: None,
         };
@@ -165,6 +171,54 @@ impl Setup {
         self.connection(|connection| {
             for auth in &mut connection.remote {
                 auth.groups = groups.iter().map(|group| identity(group)).collect();
+            }
+        })
+    }
+
+    /// Proving itself with this certificate and private key, both in DER.
+    #[must_use]
+    pub fn certificate(mut self, certificate: &[u8], key: &[u8]) -> Self {
+        let certificate = Certificate::from_der(certificate).expect("the story's certificate is one");
+        let key = PrivateKey::from_der(key).expect("the story's key is one");
+        self.configuration.private_keys.push(Arc::new(key));
+        self.connection(|connection| {
+            for auth in &mut connection.local {
+                auth.class = AuthClass::PublicKey;
+                auth.certificates.push(certificate.clone());
+            }
+        })
+    }
+
+    /// Letting peers prove themselves by certificate.
+    #[must_use]
+    pub fn peer_certificate(self) -> Self {
+        self.connection(|connection| {
+            for auth in &mut connection.remote {
+                auth.class = Some(AuthClass::PublicKey);
+            }
+        })
+    }
+
+    /// With a further certificate that is loaded: an authority that is trusted, or one between.
+    #[must_use]
+    pub fn trusting(mut self, certificate: &[u8]) -> Self {
+        let certificate = Certificate::from_der(certificate).expect("the story's certificate is one");
+        let mut trust = TrustStore::clone(&self.configuration.trust);
+        trust.add(certificate);
+        self.configuration.trust = Arc::new(trust);
+        self
+    }
+
+    /// Signing as these rules say, and taking only signatures of peers that are made so.
+    #[must_use]
+    pub fn signing(self, rules: &str) -> Self {
+        let rules = SignatureRules::parse(rules).expect("the story's rules parse").chain;
+        self.connection(|connection| {
+            for auth in &mut connection.local {
+                auth.rules = rules.clone();
+            }
+            for auth in &mut connection.remote {
+                auth.rules = rules.clone();
             }
         })
     }
@@ -311,6 +365,8 @@ fn connection(name: &str) -> Connection {
         keyingtries: 1,
         unique: Unique::No,
         childless: Childless::Allow,
+        send_cert: SendCert::IfAsked,
+        send_certreq: true,
         rekey_time: None,
         reauth_time: None,
         over_time: Duration::ZERO,
@@ -347,11 +403,25 @@ fn child() -> Child {
 }
 
 fn psk_auth(id: Option<&str>) -> LocalAuth {
-    LocalAuth { class: AuthClass::Psk, id: id.map(identity), eap_id: None, aaa_id: None }
+    LocalAuth {
+        class: AuthClass::Psk,
+        certificates: vec![],
+        rules: SignatureRules::default(),
+        id: id.map(identity),
+        eap_id: None,
+        aaa_id: None,
+    }
 }
 
 fn remote_auth(id: &str) -> RemoteAuth {
-    RemoteAuth { class: Some(AuthClass::Psk), id: identity(id), eap_id: None, groups: vec![] }
+    RemoteAuth {
+        class: Some(AuthClass::Psk),
+        rules: SignatureRules::default(),
+        trust: Constraints::default(),
+        id: identity(id),
+        eap_id: None,
+        groups: vec![],
+    }
 }
 
 pub(super) fn shared_secret(kind: SecretKind, secret: &str, owners: &[&str]) -> SharedSecret {

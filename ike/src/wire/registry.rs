@@ -300,6 +300,17 @@ registry! {
 }
 
 registry! {
+    /// Hash Algorithm of SIGNATURE_HASH_ALGORITHMS (RFC 7427 §4, RFC 8420 §2).
+    HashAlgorithm(u16) {
+        SHA1 = 1, "SHA1";
+        SHA2_256 = 2, "SHA2-256";
+        SHA2_384 = 3, "SHA2-384";
+        SHA2_512 = 4, "SHA2-512";
+        IDENTITY = 5, "Identity";
+    }
+}
+
+registry! {
     /// Certificate Encoding (RFC 7296 §3.6).
     CertEncoding(u8) {
         PKCS7_X509 = 1, "PKCS #7 wrapped X.509 certificate";

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ferry_ike::config::{AuthClass, Child, ChildAction, EapMethods, Mode, Processing, Unique, Version};
 use ferry_ike::identity::Identity;
+use ferry_ike::pki::Certificate;
 use ferry_vici::{Message, Section};
 
 use crate::connections::{Parsed, display_address};
@@ -26,12 +27,18 @@ pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
     for (number, round) in (1..).zip(&connection.local) {
         let id = round.id.as_ref().map(ToString::to_string);
         let eap = [("aaa_id", round.aaa_id.as_ref()), ("eap_id", round.eap_id.as_ref())];
-        section.push_section(format!("local-{number}"), auth(id, Some(round.class), eap));
+        section.push_section(
+            format!("local-{number}"),
+            auth(id, Some(round.class), eap, [&round.certificates, &[]]),
+        );
     }
     for (number, round) in (1..).zip(&connection.remote) {
         let id = Some(&round.id).filter(|id| !id.is_any()).map(ToString::to_string);
         let eap = [("aaa_id", None), ("eap_id", round.eap_id.as_ref())];
-        section.push_section(format!("remote-{number}"), auth(id, round.class, eap));
+        section.push_section(
+            format!("remote-{number}"),
+            auth(id, round.class, eap, [&round.trust.certificates, &round.trust.authorities]),
+        );
     }
     let mut children = Section::new();
     for configured in &connection.children {
@@ -56,10 +63,16 @@ fn unique(unique: Unique) -> &'static str {
     }
 }
 
-fn auth(id: Option<String>, class: Option<AuthClass>, eap: [(&str, Option<&Identity>); 2]) -> Section {
+fn auth(
+    id: Option<String>,
+    class: Option<AuthClass>,
+    eap: [(&str, Option<&Identity>); 2],
+    [certificates, authorities]: [&[Certificate]; 2],
+) -> Section {
     let (class, eap_type) = match class {
         None => (None, None),
         Some(AuthClass::Psk) => (Some("pre-shared key"), None),
+        Some(AuthClass::PublicKey) => (Some("public key"), None),
         Some(AuthClass::Eap(EapMethods::Any)) => (Some("EAP"), None),
         Some(AuthClass::Eap(EapMethods::Dynamic)) => (Some("EAP"), Some("EAP_DYNAMIC".to_owned())),
         Some(AuthClass::Eap(EapMethods::Relay)) => (Some("EAP"), Some("EAP_RADIUS".to_owned())),
@@ -70,9 +83,14 @@ fn auth(id: Option<String>, class: Option<AuthClass>, eap: [(&str, Option<&Ident
     for (key, identity) in eap {
         section = section.with_some(key, identity.map(ToString::to_string));
     }
-    for list in ["groups", "cert_policy", "certs", "cacerts"] {
+    for list in ["groups", "cert_policy"] {
         section.push_list(list, Vec::<&str>::new());
     }
+    let subjects = |certificates: &[Certificate]| {
+        certificates.iter().map(|certificate| certificate.subject().to_string()).collect::<Vec<_>>()
+    };
+    section.push_list("certs", subjects(certificates));
+    section.push_list("cacerts", subjects(authorities));
     section
 }
 

@@ -1,10 +1,14 @@
 //! IKE_AUTH (RFC 7296 §1.2): both ends prove who they are, and make the first CHILD_SA.
 //!
 //! ```text
-//! HDR, SK {IDi, [N(INITIAL_CONTACT)], [IDr], AUTH, [CP(CFG_REQUEST)], SAi2, TSi, TSr}  -->
-//!                          <--  HDR, SK {IDr, AUTH, [CP(CFG_REPLY)], SAr2, TSi, TSr}
+//! HDR, SK {IDi, [CERT], [N(INITIAL_CONTACT)], [CERTREQ], [IDr], AUTH, [CP(CFG_REQUEST)], SAi2, TSi, TSr}  -->
+//!                          <--  HDR, SK {IDr, [CERT], AUTH, [CP(CFG_REPLY)], SAr2, TSi, TSr}
 //! ```
+//!
+//! Each end proves itself in its own way. A signature is checked at once; who vouches for the certificate is asked
+//! outside, and nothing follows from it before that is known.
 
+pub(in crate::sa) mod certificates;
 mod eap;
 mod initiator;
 mod responder;
@@ -12,16 +16,22 @@ mod responder;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub(crate) use self::eap::responder::Rounds;
-pub(crate) use self::initiator::{Sent, begin};
-pub(crate) use self::responder::{Answering, answer};
-use crate::auth::psk;
-use crate::config::{AuthClass, Configuration, Lease, SecretKind};
-use crate::crypto::{IkeSuite, Secret};
+pub(crate) use self::initiator::{Checking, Sent, begin};
+pub(crate) use self::responder::{Answering, Verifying, answer};
+use crate::auth::{psk, signature};
+use crate::config::{AuthClass, Configuration, Connection, Lease, SecretKind};
+use crate::context::Cx;
+use crate::crypto::signature::KeyId;
+use crate::crypto::{IkeSuite, Role, Secret};
+use crate::error::Failure;
 use crate::identity::Identity;
+use crate::pki::Certificate;
+use crate::sa::Core;
 use crate::sa::exchange::init::Handshake;
+use crate::wire::PayloadWriter;
 use crate::wire::cp::Configuration as ConfigurationPayload;
 use crate::wire::id;
-use crate::wire::registry::CfgAttributeType;
+use crate::wire::registry::{AuthMethod, CertEncoding, CfgAttributeType};
 
 impl Handshake {
     /// The initiator's AUTH data for one shared key (RFC 7296 §2.15).
@@ -43,6 +53,99 @@ impl Handshake {
     fn verify_responder(&self, auth: &[u8], suite: &IkeSuite, key: &Secret, id_r: &[u8]) -> bool {
         psk::verify(auth, suite.prf(), key, &self.response, &self.nonce_i, &self.sk_pr, id_r)
     }
+}
+
+impl Handshake {
+    /// What an end signs; `id` is the body of its ID payload, as it came or goes.
+    fn signed_octets(&self, signer: Role, suite: &IkeSuite, id: &[u8]) -> Vec<u8> {
+        let prf = suite.prf();
+        match signer {
+            Role::Initiator => signature::signed_octets(prf, &self.request, &self.nonce_r, &self.sk_pi, id),
+            Role::Responder => signature::signed_octets(prf, &self.response, &self.nonce_i, &self.sk_pr, id),
+        }
+    }
+}
+
+/// How we prove who we are.
+struct Proof {
+    /// Certificates that go before AUTH.
+    certificates: Vec<Certificate>,
+    method: AuthMethod,
+    data: Vec<u8>,
+    /// For the log.
+    with: String,
+}
+
+impl Proof {
+    /// Makes it as `connection` says, without EAP. `peer` is who we expect; `asked` are the authorities whose
+    /// certificates it wants, if it wants any.
+    fn make(
+        core: &Core,
+        handshake: &Handshake,
+        connection: &Connection,
+        local_id: &Identity,
+        peer: &Identity,
+        asked: Option<&[KeyId]>,
+        cx: &Cx<'_>,
+    ) -> Result<Self, Failure> {
+        let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+        let auth = connection
+            .local
+            .first()
+            .ok_or(Failure::Ended("the connection does not say how we authenticate"))?;
+        match auth.class {
+            AuthClass::PublicKey => {
+                let (certificate, key) = cx
+                    .configuration
+                    .credential(auth, local_id, asked.unwrap_or_default())
+                    .ok_or_else(|| {
+                        Failure::Authentication(format!(
+                            "no private key found for '{local_id}': {} of a certificate of it is loaded",
+                            if cx.configuration.private_keys.is_empty() {
+                                "no key at all, and so none"
+                            } else {
+                                "none"
+                            }
+                        ))
+                    })?;
+                let octets = handshake.signed_octets(core.role, suite, &id::body(local_id));
+                let hashes = handshake.hashes.as_deref();
+                let signed = signature::sign(&key, &auth.rules, cx.settings.rsa_pss, hashes, &octets)
+                    .map_err(|error| {
+                        Failure::Authentication(format!("signing as '{local_id}' failed: {error}"))
+                    })?;
+                Ok(Self {
+                    certificates: certificates::to_send(&certificate, connection, asked, cx),
+                    method: signed.method,
+                    data: signed.data,
+                    with: signed.scheme.to_string(),
+                })
+            }
+            AuthClass::Psk | AuthClass::Eap(_) => {
+                let key = shared_key(cx.configuration, local_id, peer).map_err(Failure::Authentication)?;
+                Ok(Self::shared(match core.role {
+                    Role::Initiator => handshake.initiator_auth(suite, key, local_id),
+                    Role::Responder => handshake.responder_auth(suite, key, local_id),
+                }))
+            }
+        }
+    }
+
+    /// One made with a shared key.
+    fn shared(data: Vec<u8>) -> Self {
+        Self { certificates: vec![], method: AuthMethod::SHARED_KEY, data, with: "pre-shared key".to_owned() }
+    }
+
+    fn write_certificates(&self, payloads: &mut PayloadWriter) {
+        for certificate in &self.certificates {
+            payloads.cert(CertEncoding::X509_SIGNATURE, certificate.der());
+        }
+    }
+}
+
+/// True if the connection asks for, or allows, a signature.
+fn allows_signature(class: Option<AuthClass>) -> bool {
+    matches!(class, None | Some(AuthClass::PublicKey))
 }
 
 /// The key for a pair of identities, or the sentence that says there is none.

@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
+use super::auth::certificates;
 use super::{auth, redirect};
+use crate::auth::signature;
 use crate::config::{Childless, Connection, Fragmentation, any_address};
 use crate::context::{Cx, draw_ike_spi};
+use crate::crypto::signature::KeyId;
 use crate::crypto::{IkeKeys, IkeSuite, KeyExchangeInProgress, Role, SkD, SkPi, SkPr};
 use crate::error::Failure;
 use crate::natt::{self, NatSituation};
@@ -25,7 +28,7 @@ use crate::sa::opened::{Cleartext, Plaintext};
 use crate::sa::{Core, PlannedChild, Protection, State, Wanted};
 use crate::timer::Timer;
 use crate::wire::header::{Flags, HeaderFields};
-use crate::wire::registry::{IkeSpi, KeMethod, MessageId, NotifyType};
+use crate::wire::registry::{HashAlgorithm, IkeSpi, KeMethod, MessageId, NotifyType};
 use crate::wire::{self, PayloadWriter, Payloads};
 
 /// Octets of our nonces: half the key of the strongest PRF, and twice the least allowed (RFC 7296 §2.10).
@@ -53,6 +56,10 @@ pub(crate) struct Handshake {
     pub(crate) sk_pr: SkPr,
     /// As initiator: the peer makes IKE SAs without a CHILD_SA (RFC 6023).
     pub(crate) allows_childless: bool,
+    /// The hashes that the peer verifies signatures with; `None` if it does not know RFC 7427.
+    pub(crate) hashes: Option<Vec<HashAlgorithm>>,
+    /// As initiator: the authorities whose certificates the peer asks for; `None` if it asks for none.
+    pub(crate) asked: Option<Vec<KeyId>>,
 }
 
 /// Initiator: waits for the SPI of its first CHILD_SA.
@@ -176,6 +183,9 @@ impl Sent {
         write_nat_detection(&mut payloads, core.spi_i, IkeSpi::ZERO, core.path, self.fakes_nat(cx));
         if self.connection.fragmentation != Fragmentation::No {
             payloads.notify(NotifyType::IKEV2_FRAGMENTATION_SUPPORTED, &[]); // RFC 7383 §2.3
+        }
+        if cx.settings.signature_authentication {
+            payloads.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS, &signature::announcement()); // RFC 7427 §4
         }
         core.redirects.announce(&mut payloads, cx);
         self.request = core.request_in_clear(&payloads, cx);
@@ -378,6 +388,8 @@ impl Sent {
             sk_pi: keys.sk_pi,
             sk_pr: keys.sk_pr,
             allows_childless: payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some(),
+            hashes: hashes(payloads, cx),
+            asked: certificates::asked(payloads),
         };
         Ok((handshake, suite, Protection { sealer, opener }))
     }
@@ -495,6 +507,11 @@ pub(crate) fn answer(
     if connection.childless != Childless::Never {
         reply.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED, &[]); // RFC 6023 §3
     }
+    let hashes = hashes(payloads, cx);
+    if hashes.is_some() {
+        reply.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS, &signature::announcement()); // RFC 7427 §4
+    }
+    certificates::ask_as_responder(&mut reply, cleartext.path, cx);
     // RFC 5685 §3: who was sent to us goes on as well.
     core.can_be_redirected = payloads.notify(NotifyType::REDIRECT_SUPPORTED).is_some()
         || payloads.notify(NotifyType::REDIRECTED_FROM).is_some();
@@ -513,6 +530,8 @@ pub(crate) fn answer(
         sk_pi: keys.sk_pi,
         sk_pr: keys.sk_pr,
         allows_childless: false,
+        hashes,
+        asked: None,
     };
     Ok((core, State::InitAnswered(Box::new(Answered { handshake }))))
 }
@@ -583,6 +602,12 @@ pub(in crate::sa) fn write_nat_detection(
     payloads
         .notify(NotifyType::NAT_DETECTION_SOURCE_IP, &source)
         .notify(NotifyType::NAT_DETECTION_DESTINATION_IP, &destination);
+}
+
+/// The hashes that the peer verifies signatures with, if both ends are to say how theirs are made (RFC 7427 §4).
+fn hashes(payloads: &Payloads<'_>, cx: &Cx<'_>) -> Option<Vec<HashAlgorithm>> {
+    let announced = payloads.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)?;
+    cx.settings.signature_authentication.then(|| signature::announced(announced.data))
 }
 
 /// Whether the peer puts fragments together (RFC 7383 §2.3).

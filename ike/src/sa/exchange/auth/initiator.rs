@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+use super::certificates::{self, Asker, Claim};
 use super::eap::initiator::{Progress, Rounds};
-use super::{allows_psk, assigned_addresses, shared_key};
-use crate::config::{Child, Childless, Connection, Lease};
+use super::{Proof, allows_psk, allows_signature, assigned_addresses, shared_key};
+use crate::auth::signature;
+use crate::config::{AuthClass, Child, Childless, Connection, Lease, LocalAuth};
 use crate::context::Cx;
+use crate::crypto::Role;
 use crate::error::Failure;
 use crate::identity::Identity;
-use crate::output::{Action, Outbound};
+use crate::output::{Action, ActionId, Outbound, Outcome};
 use crate::proposal::Proposal;
 use crate::redirect::Gateway;
 use crate::sa::child::{Agreed, Ingredients, Offer, resolve};
@@ -39,6 +42,45 @@ pub(crate) struct Sent {
     offer: Option<Offer>,
     /// Our other addresses, as we have told the peer.
     told: Vec<IpAddr>,
+    /// Who the gateway is by its certificate, once somebody has vouched for that.
+    proven: Option<Identity>,
+}
+
+/// The gateway has signed the answer; whether anybody vouches for its certificate is being found out.
+pub(crate) struct Checking {
+    sent: Box<Sent>,
+    plaintext: Plaintext,
+    id_r: Identity,
+    scheme: String,
+    action: ActionId,
+}
+
+impl Checking {
+    pub(crate) fn handle_outcome(
+        self: Box<Self>,
+        core: &mut Core,
+        id: ActionId,
+        outcome: Outcome,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        if id != self.action {
+            return Ok(State::AuthChecking(self));
+        }
+        let Self { mut sent, plaintext, id_r, scheme, .. } = *self;
+        match outcome {
+            Outcome::Done => {
+                info!(target: "ike", "authentication of '{id_r}' with {scheme} successful");
+                sent.proven = Some(id_r);
+                sent.handle_response(core, &plaintext, cx)
+            }
+            Outcome::Failed(why) => sent.fail(Failure::Authentication(why), core, cx),
+            _ => sent.fail(Failure::Outside("nobody can vouch for certificates".into()), core, cx),
+        }
+    }
+
+    pub(crate) fn give_back(self, core: &Core, cx: &mut Cx<'_>) {
+        self.sent.give_back(core, cx);
+    }
 }
 
 /// IKE_SA_INIT is done: says who we are.
@@ -60,11 +102,12 @@ pub(crate) fn begin(
     let planned = childless(core, &connection, planned, handshake.allows_childless, cx)?;
     let auth = connection.local.first();
     let local_id =
-        auth.and_then(|auth| auth.id.clone()).unwrap_or_else(|| Identity::from_addr(core.path.local.ip()));
+        auth.and_then(LocalAuth::identity).unwrap_or_else(|| Identity::from_addr(core.path.local.ip()));
     core.local_id = Some(local_id.clone());
     let offer = planned.as_ref().and_then(|planned| offer(planned, &connection, core));
     let rounds = Rounds::of(&connection, &local_id);
-    let mut sent = Sent { connection, planned, attempt, handshake, local_id, rounds, offer, told: vec![] };
+    let mut sent =
+        Sent { connection, planned, attempt, handshake, local_id, rounds, offer, told: vec![], proven: None };
     match sent.send(core, cx) {
         Ok(()) => Ok(State::AuthSent(Box::new(sent))),
         Err(failure) => {
@@ -138,11 +181,19 @@ impl Sent {
     fn send(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), Failure> {
         let remote = self.connection.remote.first();
         let expected = remote.map_or_else(Identity::any, |auth| auth.id.clone());
+        let proof = match &self.rounds {
+            Some(_) => None,
+            None => Some(self.proof(core, &expected, cx)?),
+        };
         let mut payloads = PayloadWriter::new();
         payloads.id_i(&self.local_id);
+        if let Some(proof) = &proof {
+            proof.write_certificates(&mut payloads);
+        }
         if cx.is_first_contact {
             payloads.notify(NotifyType::INITIAL_CONTACT, &[]); // RFC 7296 §2.4
         }
+        certificates::ask(&mut payloads, &self.connection, cx);
         if is_concrete(&expected) {
             payloads.id_r(&expected);
         }
@@ -152,10 +203,11 @@ impl Sent {
                 payloads.notify(NotifyType::EAP_ONLY_AUTHENTICATION, &[]); // RFC 5998 §3
             }
             Some(_) => {}
-            None => {
-                payloads.auth(AuthMethod::SHARED_KEY, &self.auth(core, &expected, cx)?);
-                info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
-            }
+            None => {}
+        }
+        if let Some(proof) = &proof {
+            payloads.auth(proof.method, &proof.data);
+            info!(target: "ike", "authentication of '{}' (myself) with {}", self.local_id, proof.with);
         }
         if !self.connection.vips.is_empty() {
             payloads.cp(CfgType::REQUEST, &address_request(&core.vips_to_request(&self.connection)));
@@ -172,11 +224,37 @@ impl Sent {
         core.request(ExchangeType::IKE_AUTH, &payloads, cx)
     }
 
-    /// Our AUTH data with a pre-shared key.
-    fn auth(&self, core: &Core, expected: &Identity, cx: &Cx<'_>) -> Result<Vec<u8>, Failure> {
-        let key = shared_key(cx.configuration, &self.local_id, expected).map_err(Failure::Authentication)?;
+    /// Our AUTH, where it is not EAP that makes it.
+    fn proof(&self, core: &Core, expected: &Identity, cx: &Cx<'_>) -> Result<Proof, Failure> {
+        let Self { handshake, connection, local_id, .. } = self;
+        Proof::make(core, handshake, connection, local_id, expected, handshake.asked.as_deref(), cx)
+    }
+
+    /// Checks the signature of the gateway, if it is one that has proven itself so; what is left is whether anybody
+    /// vouches for its certificate.
+    fn claim(
+        &self,
+        core: &Core,
+        opened: &Opened<'_>,
+        cx: &Cx<'_>,
+    ) -> Result<Option<(Identity, Claim)>, Failure> {
+        let payloads = &opened.payloads;
+        let (Some(id_r), Some(id_r_body), Some(auth)) =
+            (payloads.id_r(), payloads.id_r_body(), payloads.auth())
+        else {
+            return Ok(None);
+        };
+        let Some(expected) = self.connection.remote.first() else { return Ok(None) };
+        if self.proven.is_some() || !signature::is_signature(auth.method) || !allows_signature(expected.class)
+        {
+            return Ok(None);
+        }
+        expected_id(id_r, &self.connection)?;
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-        Ok(self.handshake.initiator_auth(suite, key, &self.local_id))
+        let octets = self.handshake.signed_octets(Role::Responder, suite, id_r_body);
+        let claim =
+            Claim::check(payloads, auth, id_r, expected, &octets, cx).map_err(Failure::Authentication)?;
+        Ok(Some((id_r.clone(), claim)))
     }
 
     pub(crate) fn handle_response(
@@ -189,6 +267,19 @@ impl Sent {
             Ok(opened) => opened,
             Err(error) => return self.fail(error.into(), core, cx),
         };
+        match self.claim(core, &opened, cx) {
+            Ok(None) => {}
+            Ok(Some((id_r, claim))) => {
+                core.remote_id = Some(id_r.clone());
+                let scheme = claim.scheme.to_string();
+                let asker = Asker { ike_sa: core.id, connection: &self.connection, id: &id_r };
+                let action = asker.ask(claim, cx);
+                let plaintext = plaintext.clone();
+                let checking = Checking { sent: self, plaintext, id_r, scheme, action };
+                return Ok(State::AuthChecking(Box::new(checking)));
+            }
+            Err(failure) => return self.fail(failure, core, cx),
+        }
         let remote_id = match self.identify(core, &opened, cx) {
             Ok(Some(remote_id)) => remote_id,
             Ok(None) => return Ok(State::AuthSent(self)),
@@ -307,7 +398,7 @@ impl Sent {
         })
     }
 
-    /// Who the peer is, proven by a pre-shared key (RFC 7296 §2.15).
+    /// Who the peer is, proven by its certificate or by a pre-shared key (RFC 7296 §2.15).
     pub(super) fn verify(&self, core: &Core, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Identity, Failure> {
         let payloads = &opened.payloads;
         let (Some(id_r), Some(id_r_body), Some(auth)) =
@@ -322,13 +413,17 @@ impl Sent {
                 },
             ));
         };
-        let expected = self.connection.remote.first();
-        if let Some(expected) = expected.filter(|expected| id_r.matches(&expected.id).is_none()) {
-            return Err(Failure::Authentication(format!("IDr '{id_r}' does not match to '{}'", expected.id)));
+        expected_id(id_r, &self.connection)?;
+        if self.proven.as_ref() == Some(id_r) && signature::is_signature(auth.method) {
+            return Ok(id_r.clone());
         }
-        let class = expected.and_then(|expected| expected.class);
+        let class = self.connection.remote.first().and_then(|expected| expected.class);
         if auth.method != AuthMethod::SHARED_KEY || !allows_psk(class) {
-            let wanted = if allows_psk(class) { "a pre-shared key" } else { "EAP" };
+            let wanted = match class {
+                None | Some(AuthClass::Psk) => "a pre-shared key",
+                Some(AuthClass::PublicKey) => "a signature",
+                Some(AuthClass::Eap(_)) => "EAP",
+            };
             return Err(Failure::Authentication(format!("'{id_r}' used {}, expected {wanted}", auth.method)));
         }
         let key = shared_key(cx.configuration, &self.local_id, id_r).map_err(Failure::Authentication)?;
@@ -368,6 +463,16 @@ impl Sent {
         if let Some(planned) = self.planned {
             cx.ask(core.id, Action::RemoveChild { child_sa: planned.id });
         }
+    }
+}
+
+/// Whether the gateway is who it has to be.
+fn expected_id(id_r: &Identity, connection: &Connection) -> Result<(), Failure> {
+    match connection.remote.first().filter(|expected| id_r.matches(&expected.id).is_none()) {
+        Some(expected) => {
+            Err(Failure::Authentication(format!("IDr '{id_r}' does not match to '{}'", expected.id)))
+        }
+        None => Ok(()),
     }
 }
 

@@ -11,9 +11,13 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{allows_psk, eap, reply_attributes, requested_addresses, shared_key};
-use crate::config::{AuthClass, Childless, Connection, Lease};
+use super::certificates::{self, Asker, Claim};
+use super::{Proof, allows_psk, allows_signature, eap, reply_attributes, requested_addresses, shared_key};
+use crate::auth::signature;
+use crate::config::{AuthClass, Childless, Connection, Lease, LocalAuth};
 use crate::context::Cx;
+use crate::crypto::Role;
+use crate::crypto::signature::KeyId;
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, ChildSaId, Outbound, Outcome, Path};
@@ -36,8 +40,8 @@ pub(crate) struct Answering {
     connection: Arc<Connection>,
     local_id: Identity,
     remote_id: Identity,
-    /// Our AUTH data: made with the key that the peer's was verified with, whatever is loaded meanwhile.
-    auth: Vec<u8>,
+    /// Our AUTH: made when the peer's was verified, whatever is loaded meanwhile.
+    proof: Proof,
     /// We have said who we are in a response before this.
     is_named_before: bool,
     /// What the peer asked for as its first CHILD_SA; gone once it is negotiated.
@@ -78,6 +82,9 @@ pub(crate) fn answer(
     let verified = match plaintext.decode() {
         Ok(opened) if opened.payloads.auth().is_none() => {
             return eap::responder::begin(core, handshake, plaintext, &opened, cx);
+        }
+        Ok(opened) if opened.payloads.auth().is_some_and(|auth| signature::is_signature(auth.method)) => {
+            return Verifying::begin(core, handshake, plaintext, &opened, cx);
         }
         Ok(opened) => verify(core, &handshake, &opened, cx).map(|peer| {
             let wishes = Wishes::of(&opened.payloads, &peer.connection);
@@ -131,7 +138,7 @@ pub(super) fn proceed(
         connection: peer.connection,
         local_id: peer.local_id,
         remote_id: peer.remote_id,
-        auth: peer.auth,
+        proof: peer.proof,
         is_named_before: peer.is_named_before,
         wanted,
         requested,
@@ -158,8 +165,8 @@ pub(super) struct Peer {
     pub(super) connection: Arc<Connection>,
     pub(super) local_id: Identity,
     pub(super) remote_id: Identity,
-    /// Our AUTH data for it.
-    pub(super) auth: Vec<u8>,
+    /// Our AUTH for it.
+    pub(super) proof: Proof,
     /// It has our IDr already.
     pub(super) is_named_before: bool,
 }
@@ -190,7 +197,8 @@ fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'
         return Err(Failure::Protocol("its IKE_AUTH request lacks IDi"));
     };
     let id_r = payloads.id_r();
-    let (connection, local_id) = candidates(core, id_i, id_r, &has_psk, cx)?.swap_remove(0);
+    let found = candidates(core, id_i, id_r, &|connection| takes(connection, &allows_psk), cx)?;
+    let (connection, local_id) = found.into_iter().next().ok_or(Failure::Protocol("nobody it could be"))?;
     info!(target: "cfg", "selected peer config '{}'", connection.name);
     core.connection = Some(connection.clone());
     let auth = payloads.auth().ok_or(Failure::Protocol("its IKE_AUTH request lacks AUTH"))?;
@@ -211,14 +219,167 @@ fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'
     if connection.mobike {
         mobike::check_no_nat(payloads, opened.path)?;
     }
-    let auth = handshake.responder_auth(suite, key, &local_id);
-    Ok(Peer { connection, local_id, remote_id: id_i.clone(), auth, is_named_before: false })
+    let proof = Proof::make(core, handshake, &connection, &local_id, id_i, asked(payloads).as_deref(), cx)?;
+    Ok(Peer { connection, local_id, remote_id: id_i.clone(), proof, is_named_before: false })
 }
 
-/// True if both ends prove themselves by a pre-shared key.
-fn has_psk(connection: &Connection) -> bool {
-    let own = connection.local.first().is_some_and(|auth| auth.class == AuthClass::Psk);
-    own && connection.remote.first().is_some_and(|auth| allows_psk(auth.class))
+/// The authorities whose certificates the peer asks for.
+pub(super) fn asked(payloads: &Payloads<'_>) -> Option<Vec<KeyId>> {
+    certificates::asked(payloads)
+}
+
+/// True if the peer may prove itself in the way that `allows`, and we in ours without EAP: alone, EAP would have to be
+/// asked for.
+fn takes(connection: &Connection, allows: &dyn Fn(Option<AuthClass>) -> bool) -> bool {
+    let own = connection.local.first().is_some_and(|auth| !matches!(auth.class, AuthClass::Eap(_)));
+    own && connection.remote.first().is_some_and(|auth| allows(auth.class))
+}
+
+/// The peer has signed its request; whether anybody vouches for its certificate is being found out.
+pub(crate) struct Verifying {
+    handshake: Handshake,
+    plaintext: Plaintext,
+    id_i: Identity,
+    /// The connection that it is for, and our identity in it.
+    candidate: (Arc<Connection>, Identity),
+    /// Further ones, the best last.
+    others: Vec<(Arc<Connection>, Identity)>,
+    /// How the peer has signed.
+    scheme: String,
+    action: ActionId,
+}
+
+impl Verifying {
+    /// Finds the connections for the identities, and asks about the peer's certificate for the first that takes its
+    /// signature.
+    fn begin(
+        core: &mut Core,
+        handshake: Handshake,
+        plaintext: &Plaintext,
+        opened: &Opened<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let payloads = &opened.payloads;
+        let found = match payloads.id_i() {
+            Some(id_i) => {
+                let takes = |connection: &Connection| takes(connection, &allows_signature);
+                candidates(core, id_i, payloads.id_r(), &takes, cx).map(|found| (id_i.clone(), found))
+            }
+            None => Err(Failure::Protocol("its IKE_AUTH request lacks IDi")),
+        };
+        match found {
+            Ok((id_i, mut others)) => {
+                others.reverse();
+                Self::next(core, handshake, plaintext.clone(), id_i, others, None, cx)
+            }
+            Err(failure) => {
+                core.respond_failure(plaintext, &failure, cx)?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Goes on with the next connection; if there is none, the peer is refused for what was wrong with the one before.
+    fn next(
+        core: &mut Core,
+        handshake: Handshake,
+        plaintext: Plaintext,
+        id_i: Identity,
+        mut others: Vec<(Arc<Connection>, Identity)>,
+        mut problem: Option<String>,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        while let Some(candidate) = others.pop() {
+            let connection = candidate.0.clone();
+            info!(target: "cfg", "selected peer config '{}'", connection.name);
+            core.connection = Some(connection.clone());
+            match claim(core, &handshake, &plaintext, &id_i, &connection, cx) {
+                Ok(claim) => {
+                    let scheme = claim.scheme.to_string();
+                    let asker = Asker { ike_sa: core.id, connection: &connection, id: &id_i };
+                    let action = asker.ask(claim, cx);
+                    let verifying = Self { handshake, plaintext, id_i, candidate, others, scheme, action };
+                    return Ok(State::AuthVerifying(Box::new(verifying)));
+                }
+                Err(why) => {
+                    info!(target: "cfg", "peer config '{}' is not for it: {why}", connection.name);
+                    problem = Some(why);
+                }
+            }
+        }
+        let why = problem.unwrap_or_else(|| format!("no peer config is for '{id_i}'"));
+        let failure = Failure::Authentication(why);
+        core.respond_failure(&plaintext, &failure, cx)?;
+        Err(failure)
+    }
+
+    pub(crate) fn handle_outcome(
+        self: Box<Self>,
+        core: &mut Core,
+        id: ActionId,
+        outcome: Outcome,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        if id != self.action {
+            return Ok(State::AuthVerifying(self));
+        }
+        let Self { handshake, plaintext, id_i, candidate, others, scheme, .. } = *self;
+        let (connection, local_id) = candidate;
+        match outcome {
+            Outcome::Done => {
+                info!(target: "ike", "authentication of '{id_i}' with {scheme} successful");
+                let accepted = plaintext.decode().map_err(Failure::from).and_then(|opened| {
+                    if connection.mobike {
+                        mobike::check_no_nat(&opened.payloads, opened.path)?;
+                    }
+                    let asked = asked(&opened.payloads);
+                    let proof =
+                        Proof::make(core, &handshake, &connection, &local_id, &id_i, asked.as_deref(), cx)?;
+                    Ok((proof, Wishes::of(&opened.payloads, &connection)))
+                });
+                match accepted {
+                    Ok((proof, wishes)) => {
+                        let peer =
+                            Peer { connection, local_id, remote_id: id_i, proof, is_named_before: false };
+                        proceed(core, handshake, peer, wishes, &plaintext, cx)
+                    }
+                    Err(failure) => {
+                        core.respond_failure(&plaintext, &failure, cx)?;
+                        Err(failure)
+                    }
+                }
+            }
+            Outcome::Failed(why) => {
+                info!(target: "cfg", "peer config '{}' is not for it: {why}", connection.name);
+                Self::next(core, handshake, plaintext, id_i, others, Some(why), cx)
+            }
+            _ => {
+                let failure = Failure::Outside("nobody can vouch for certificates".into());
+                core.respond_failure(&plaintext, &failure, cx)?;
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// What the peer has proven, as far as `connection` takes it. The sentence says why it does not.
+fn claim(
+    core: &Core,
+    handshake: &Handshake,
+    plaintext: &Plaintext,
+    id_i: &Identity,
+    connection: &Connection,
+    cx: &Cx<'_>,
+) -> Result<Claim, String> {
+    let opened = plaintext.decode().map_err(|error| error.to_string())?;
+    let payloads = &opened.payloads;
+    let (Some(id_i_body), Some(auth), Some(suite), Some(remote)) =
+        (payloads.id_i_body(), payloads.auth(), core.suite.as_ref(), connection.remote.first())
+    else {
+        return Err("its IKE_AUTH request lacks IDi or AUTH".to_owned());
+    };
+    let octets = handshake.signed_octets(Role::Initiator, suite, id_i_body);
+    Claim::check(payloads, auth, id_i, remote, &octets, cx)
 }
 
 /// The connections that `allows` the peer's way to authenticate, and our identity for each: first those whose addresses
@@ -232,7 +393,7 @@ pub(super) fn candidates(
 ) -> Result<Vec<(Arc<Connection>, Identity)>, Failure> {
     let (local, remote) = (core.path.local.ip(), core.path.remote.ip());
     let own = |connection: &Connection| {
-        let configured = connection.local.first().and_then(|auth| auth.id.clone());
+        let configured = connection.local.first().and_then(LocalAuth::identity);
         // Without an id of its own, a connection goes by what the peer asked for, or by our address.
         configured.unwrap_or_else(|| id_r.cloned().unwrap_or_else(|| Identity::from_addr(local)))
     };
@@ -401,9 +562,10 @@ impl Answering {
         let mut reply = PayloadWriter::new();
         if !self.is_named_before {
             reply.id_r(&self.local_id);
-            info!(target: "ike", "authentication of '{}' (myself) with pre-shared key", self.local_id);
+            info!(target: "ike", "authentication of '{}' (myself) with {}", self.local_id, self.proof.with);
         }
-        reply.auth(AuthMethod::SHARED_KEY, &self.auth);
+        self.proof.write_certificates(&mut reply);
+        reply.auth(self.proof.method, &self.proof.data);
         match &child {
             ChildAnswer::Made(child_sa, proposal) => {
                 if !self.lease.addresses.is_empty() {

@@ -62,7 +62,8 @@ impl Rounds {
     /// (RFC 5998 §3).
     pub(in super::super) fn allows_eap_only(&self, connection: &Connection) -> bool {
         let class = connection.remote.first().and_then(|auth| auth.class);
-        !matches!(class, Some(AuthClass::Psk)) && !allowed(self.methods, true).is_empty()
+        !matches!(class, Some(AuthClass::Psk | AuthClass::PublicKey))
+            && !allowed(self.methods, true).is_empty()
     }
 
     /// Takes a response, and sends the next request if there is one.
@@ -132,6 +133,7 @@ impl Rounds {
             if !self.allows_eap_only(connection) {
                 let why = match expected.and_then(|expected| expected.class) {
                     Some(AuthClass::Psk) => "a pre-shared key is expected",
+                    Some(AuthClass::PublicKey) => "a signature is expected",
                     _ => "none of our EAP methods can",
                 };
                 let why = format!("'{id_r}' wants to prove itself by EAP alone, and {why}");

@@ -13,8 +13,8 @@ use crate::eap::{Grant, Relay, RelayStep, Server, ServerStep};
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, EapRelay, Outcome, Path};
-use crate::sa::exchange::auth::responder::{Peer, Wishes, candidates, proceed};
-use crate::sa::exchange::auth::shared_key;
+use crate::sa::exchange::auth::Proof;
+use crate::sa::exchange::auth::responder::{Peer, Wishes, asked, candidates, proceed};
 use crate::sa::exchange::init::Handshake;
 use crate::sa::mobike;
 use crate::sa::opened::{Opened, Plaintext};
@@ -129,7 +129,7 @@ impl Rounds {
         let is_eap_only = is_eap_only(&connection);
         // What we say about ourselves now must hold for the connection that is chosen later.
         let others = found
-            .filter(|(other, own)| *own == local_id && self::is_eap_only(other) == is_eap_only)
+            .filter(|(other, own)| *own == local_id && proves_alike(other, &connection))
             .map(|(other, _)| other)
             .collect();
         let mut reply = PayloadWriter::new();
@@ -137,10 +137,11 @@ impl Rounds {
         if is_eap_only {
             debug!(target: "ike", "using EAP-only authentication");
         } else {
-            let key = shared_key(cx.configuration, &local_id, id_i).map_err(Failure::Authentication)?;
-            let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-            reply.auth(AuthMethod::SHARED_KEY, &handshake.responder_auth(suite, key, &local_id));
-            info!(target: "ike", "authentication of '{local_id}' (myself) with pre-shared key");
+            let asked = asked(payloads);
+            let proof = Proof::make(core, &handshake, &connection, &local_id, id_i, asked.as_deref(), cx)?;
+            proof.write_certificates(&mut reply);
+            reply.auth(proof.method, &proof.data);
+            info!(target: "ike", "authentication of '{local_id}' (myself) with {}", proof.with);
         }
         let server = Server::new(local_id.clone(), id_i.clone(), cx.crypto);
         let rounds = Self {
@@ -436,9 +437,9 @@ impl Rounds {
             return refuse(core, plaintext, Failure::Authentication(why), cx);
         }
         info!(target: "ike", "authentication of '{id_i}' with EAP successful");
-        let auth = handshake.responder_auth(suite, ours, &local_id);
+        let proof = Proof::shared(handshake.responder_auth(suite, ours, &local_id));
         info!(target: "ike", "authentication of '{local_id}' (myself) with EAP");
-        let peer = Peer { connection, local_id, remote_id: id_i, auth, is_named_before: true };
+        let peer = Peer { connection, local_id, remote_id: id_i, proof, is_named_before: true };
         proceed(core, handshake, peer, wishes, plaintext, cx)
     }
 
@@ -476,6 +477,14 @@ fn has_group(connection: &Connection, groups: &[Identity]) -> bool {
 /// What EAP identities of peers must fit; `None` if they are not asked for one.
 fn eap_id(connection: &Connection) -> Option<&Identity> {
     connection.remote.first()?.eap_id.as_ref()
+}
+
+/// With either connection we prove ourselves in the same way, with the same certificate where it is one.
+fn proves_alike(one: &Connection, other: &Connection) -> bool {
+    let how = |connection: &Connection| {
+        connection.local.first().map(|auth| (auth.class, auth.certificates.clone(), auth.rules.clone()))
+    };
+    is_eap_only(one) == is_eap_only(other) && (is_eap_only(one) || how(one) == how(other))
 }
 
 /// We prove ourselves by EAP alone (RFC 5998).
