@@ -96,7 +96,7 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     });
     let _first = deliver_to.set(shards.clone());
     let reader = shards.clone();
-    tokio::spawn(Arc::clone(&sockets).read_ike(move |datagram, path| {
+    tokio::spawn(Arc::clone(&sockets).read(plane.reads_nat_t, move |datagram, path| {
         reader.deliver(datagram, path);
     }));
     watch_network(&settings.routing, plane.handle.clone(), shards.clone()).await;
@@ -155,7 +155,7 @@ async fn follow(mut told: mpsc::UnboundedReceiver<PlaneEvent>, shards: Shards, s
             PlaneEvent::PeerMoved { child_sa, remote } => shards.mapping_changed(child_sa, remote).await,
             PlaneEvent::Acquire { policy, local, remote } => store.acquire(policy, local, remote).await,
             PlaneEvent::FirstReceived { child_sa } => shards.first_received(child_sa).await,
-            PlaneEvent::NearlyExhausted { child_sa } => {
+            PlaneEvent::NearlyExhausted { child_sa } | PlaneEvent::Removed { child_sa } => {
                 let shards = shards.clone();
                 tokio::spawn(async move {
                     if let Err(why) = shards.rekey_child(child_sa).await {

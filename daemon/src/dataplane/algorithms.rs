@@ -1,11 +1,13 @@
-//! The one table that translates algorithms between the crates: IANA's numbers, and the ciphers of `esp`.
+//! The one table that translates algorithms between the crates: IANA's numbers, the ciphers of `esp`,
+//! and the kernel's names.
 
 use ferry_esp::{AesKeySize, Integrity, Suite};
-use ferry_ike::crypto::EspSuite;
+use ferry_ike::crypto::{ChildKeyMaterial, EspSuite};
 use ferry_ike::wire::registry::{EncrId, IntegId};
+use ferry_xfrm::{Aead, Encryption, Key, Protection};
 
 /// What the userspace plane makes of a negotiated suite; `None` if it has no such cipher.
-pub(crate) fn userspace(suite: &EspSuite) -> Option<Suite> {
+pub(super) fn userspace(suite: &EspSuite) -> Option<Suite> {
     let aes = match suite.key_bits() {
         128 => AesKeySize::Aes128,
         192 => AesKeySize::Aes192,
@@ -18,6 +20,48 @@ pub(crate) fn userspace(suite: &EspSuite) -> Option<Suite> {
         EncrId::AES_CBC => Some(Suite::AesCbc(aes, integrity(suite.integ_id()?)?)),
         _ => None,
     }
+}
+
+/// What the kernel calls a negotiated suite, with keys for one direction; `None` if it has no name for it.
+pub(super) fn kernel(suite: &EspSuite, material: &ChildKeyMaterial) -> Option<Protection> {
+    let (encryption, integrity) = material.octets();
+    let encryption = Key::new(encryption).ok()?;
+    Some(match (aead(suite.encr_id()), suite.integ_id()) {
+        (Some(aead), None) => Protection::Aead(aead, encryption),
+        (None, Some(integ)) => {
+            let integrity = Key::new(integrity).ok()?;
+            Protection::Separate(
+                cipher(suite.encr_id())?,
+                encryption,
+                Some((kernel_integrity(integ)?, integrity)),
+            )
+        }
+        _ => return None,
+    })
+}
+
+fn aead(id: EncrId) -> Option<Aead> {
+    Some(match id {
+        EncrId::AES_GCM_16 => Aead::AES_GCM_16,
+        EncrId::CHACHA20_POLY1305 => Aead::CHACHA20_POLY1305,
+        _ => return None,
+    })
+}
+
+fn cipher(id: EncrId) -> Option<Encryption> {
+    (id == EncrId::AES_CBC).then_some(Encryption::AES_CBC)
+}
+
+fn kernel_integrity(id: IntegId) -> Option<ferry_xfrm::Integrity> {
+    use ferry_xfrm::Integrity;
+    Some(match id {
+        IntegId::HMAC_SHA1_96 => Integrity::HMAC_SHA1_96,
+        IntegId::HMAC_SHA2_256_128 => Integrity::HMAC_SHA2_256_128,
+        IntegId::HMAC_SHA2_384_192 => Integrity::HMAC_SHA2_384_192,
+        IntegId::HMAC_SHA2_512_256 => Integrity::HMAC_SHA2_512_256,
+        IntegId::AES_XCBC_96 => Integrity::AES_XCBC_96,
+        _ => return None,
+    })
 }
 
 fn integrity(id: IntegId) -> Option<Integrity> {

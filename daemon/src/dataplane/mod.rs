@@ -1,10 +1,13 @@
 //! The data plane: where CHILD_SAs live and packets are transformed.
 //!
-//! Two planes behind one trait: the kernel's, and our own in userspace on a TUN device. One steward task owns
+//! Two planes behind one trait: the kernel's, and our own in userspace on a TUN device. `auto` takes the kernel's where
+//! the kernel can install an ESP SA: it tries. One steward task owns
 //! the plane, the routes and the virtual IPs, and does everything that concerns them in the order in which it
 //! was asked, so that an SA is never removed before it is installed.
 
 mod algorithms;
+mod kernel;
+mod limits;
 mod policy;
 mod routing;
 mod senders;
@@ -25,6 +28,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
+use self::kernel::Kernel;
 pub(crate) use self::policy::{Policy, PolicyId, PolicyKind};
 use self::routing::Routing;
 pub(crate) use self::routing::RoutingError;
@@ -35,27 +39,35 @@ use crate::net::Sockets;
 use crate::settings::{self, DataPlaneChoice};
 
 /// What a data plane does. Calls come from one task, one after the other.
-pub(crate) trait DataPlane: Send + 'static {
+pub(crate) trait DataPlane: Send + Sync + 'static {
     /// Sets an inbound SPI aside.
-    fn reserve_spi(&mut self, child_sa: ChildSaId) -> Result<Spi, String>;
+    fn reserve_spi(&mut self, child_sa: ChildSaId) -> impl Future<Output = Result<Spi, String>> + Send;
     /// Makes both directions work, or, if the outbound one is held, the inbound one alone.
-    fn install(&mut self, install: &ChildInstall) -> Result<(), String>;
+    fn install(&mut self, install: &ChildInstall) -> impl Future<Output = Result<(), String>> + Send;
     /// Sends with a child that was installed to receive only, from now on.
-    fn use_outbound(&mut self, child_sa: ChildSaId) -> Result<(), String>;
+    fn use_outbound(&mut self, child_sa: ChildSaId) -> impl Future<Output = Result<(), String>> + Send;
     /// Moves both directions to other outer addresses, encapsulated in UDP or not.
-    fn update(&mut self, child_sa: ChildSaId, path: Path, encapsulated: bool) -> Result<(), String>;
+    fn update(
+        &mut self,
+        child_sa: ChildSaId,
+        path: Path,
+        encapsulated: bool,
+    ) -> impl Future<Output = Result<(), String>> + Send;
     /// Takes both directions down, or gives back what was set aside. One that is not there is no error.
-    fn remove(&mut self, child_sa: ChildSaId);
+    fn remove(&mut self, child_sa: ChildSaId) -> impl Future<Output = ()> + Send;
     /// Tells by [`PlaneEvent::FirstReceived`] when a child has received its first packet.
-    fn tell_first_received(&mut self, child_sa: ChildSaId);
-    /// Installs a policy without an SA, other than one that lets packets pass. An SA goes before it.
-    fn install_policy(&mut self, policy: &Policy) -> Result<(), String>;
+    fn tell_first_received(&mut self, child_sa: ChildSaId) -> impl Future<Output = ()> + Send;
+    /// Installs a policy without an SA. An SA's goes before it.
+    fn install_policy(&mut self, policy: &Policy) -> impl Future<Output = Result<(), String>> + Send;
     /// Removes it. One that is not there is no error.
-    fn remove_policy(&mut self, id: PolicyId);
+    fn remove_policy(&mut self, id: PolicyId) -> impl Future<Output = ()> + Send;
     /// What a trap has asked for was made, or was not. It asks for nothing else before.
-    fn settle(&mut self, id: PolicyId, is_made: bool);
+    fn settle(&mut self, id: PolicyId, is_made: bool) -> impl Future<Output = ()> + Send;
     /// What CHILD_SAs have carried. Those that are gone are left out.
-    fn query(&self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse>;
+    fn query(&mut self, child_sas: &[ChildSaId])
+    -> impl Future<Output = HashMap<ChildSaId, ChildUse>> + Send;
+    /// Takes down whatever is still there.
+    fn shutdown(&mut self) -> impl Future<Output = ()> + Send;
     /// The interface that routes into tunnels lead to; `None` where policies catch packets on any.
     fn interface(&self) -> Option<u32>;
 }
@@ -75,6 +87,10 @@ impl Abilities {
     /// Our own plane's: it gives and takes whole IP packets, so only tunnels can be told from what is inside.
     pub(crate) const USERSPACE: Self =
         Self { name: "userspace", modes: &[Mode::Tunnel], passes_by_route: true };
+
+    /// The kernel's.
+    pub(crate) const KERNEL: Self =
+        Self { name: "kernel", modes: &[Mode::Tunnel, Mode::Transport, Mode::Beet], passes_by_route: false };
 }
 
 /// What a data plane tells of its own accord.
@@ -110,16 +126,22 @@ pub(crate) enum PlaneEvent {
         /// Which.
         child_sa: ChildSaId,
     },
+    /// Somebody else has removed a CHILD_SA from the data plane.
+    Removed {
+        /// Which.
+        child_sa: ChildSaId,
+    },
 }
 
 /// Why there is no data plane: one sentence for the operator.
 #[derive(Debug, Error)]
 pub(crate) enum PlaneError {
-    /// It was asked for and is not there.
-    #[error(
-        "ferryd.dataplane = kernel, but the kernel data plane is not supported yet: set it to userspace or auto"
-    )]
-    KernelUnsupported,
+    /// The kernel's was asked for, and the kernel has none.
+    #[error("ferryd.dataplane = kernel, but {0}: set it to userspace or auto")]
+    KernelLacks(EspSupport),
+    /// The kernel's does not start.
+    #[error("the kernel's data plane cannot be used: {0}")]
+    Kernel(#[from] ferry_xfrm::Error),
     /// The userspace plane does not start.
     #[error("{0}")]
     Userspace(#[from] ferry_esp::plane::PlaneError),
@@ -236,31 +258,44 @@ pub(crate) struct Started {
     pub(crate) handle: DataPlaneHandle,
     /// ESP must go in UDP, with whomever.
     pub(crate) needs_encapsulation: bool,
+    /// What arrives on the NAT-T port is read by the plane.
+    pub(crate) reads_nat_t: bool,
 }
 
 /// Chooses a plane and starts it and its steward.
 ///
-/// `deliver` gets every IKE datagram that arrives on the NAT-T port, on the plane's own thread: it must not block.
-/// `events` gets what the plane tells.
+/// `deliver` gets every IKE datagram that arrives on the NAT-T port, on the plane's own thread, if the plane reads it:
+/// it must not block. `events` gets what the plane tells.
 pub(crate) async fn start(
     config: PlaneConfig<'_>,
     deliver: impl Fn(&[u8], Path) + Send + Sync + 'static,
     events: mpsc::UnboundedSender<PlaneEvent>,
 ) -> Result<Started, PlaneError> {
-    let reason = match config.choice {
-        DataPlaneChoice::Kernel => return Err(PlaneError::KernelUnsupported),
-        DataPlaneChoice::Userspace => "as configured".to_owned(),
-        DataPlaneChoice::Auto => match ferry_xfrm::esp_support().await {
-            EspSupport::Yes => "the kernel could do ESP, but ferryd cannot drive it yet".to_owned(),
-            lacks => lacks.to_string(),
+    let (is_kernel, reason) = match config.choice {
+        DataPlaneChoice::Userspace => (false, "as configured".to_owned()),
+        DataPlaneChoice::Kernel => match ferry_xfrm::esp_support().await {
+            EspSupport::Yes => (true, "as configured".to_owned()),
+            lacks => return Err(PlaneError::KernelLacks(lacks)),
         },
+        DataPlaneChoice::Auto => {
+            let support = ferry_xfrm::esp_support().await;
+            (support.is_yes(), support.to_string())
+        }
     };
     let routing = Routing::open(config.routing).await?;
-    let plane = Userspace::start(config.tun_name, config.spis, config.sockets, deliver, events).await?;
-    let description = format!("userspace ({reason})");
-    info!(target: "knl", "data plane: {description}, device {}", config.tun_name);
     let (orders, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(Steward::new(plane, routing, receiver).run());
-    let handle = DataPlaneHandle { orders, description: description.into(), abilities: Abilities::USERSPACE };
-    Ok(Started { handle, needs_encapsulation: true })
+    let (name, abilities) = if is_kernel {
+        let plane = Kernel::start(config.spis, config.sockets, events).await?;
+        tokio::spawn(Steward::new(plane, routing, receiver).run());
+        ("kernel", Abilities::KERNEL)
+    } else {
+        let plane = Userspace::start(config.tun_name, config.spis, config.sockets, deliver, events).await?;
+        tokio::spawn(Steward::new(plane, routing, receiver).run());
+        ("userspace", Abilities::USERSPACE)
+    };
+    let description = format!("{name} ({reason})");
+    let device = if is_kernel { String::new() } else { format!(", device {}", config.tun_name) };
+    info!(target: "knl", "data plane: {description}{device}");
+    let handle = DataPlaneHandle { orders, description: description.into(), abilities };
+    Ok(Started { handle, needs_encapsulation: !is_kernel, reads_nat_t: !is_kernel })
 }

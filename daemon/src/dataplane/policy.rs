@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ferry_ike::config::Mode;
 use ferry_ike::output::Path;
 use ferry_ike::selector::TrafficSelector;
 
@@ -37,6 +38,8 @@ pub(crate) enum PolicyKind {
     Trap {
         /// The reqid of the CHILD_SAs.
         reqid: u32,
+        /// How they will carry packets.
+        mode: Mode,
         /// The addresses it will be negotiated between.
         path: Path,
     },

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use ferry_ike::config::Lease;
+use ferry_ike::config::{Lease, Mode};
 use ferry_ike::output::{ChildInstall, Outcome, Path};
-use ferry_ike::selector::TrafficSelector;
+use ferry_ike::selector::{Ports, TrafficSelector};
 use ferry_xfrm::{
     AddressRange, Addresses, Links, LocalAddress, NextHop, Route, Routes, RoutingTable, Underlay,
 };
@@ -44,6 +44,8 @@ pub(super) struct Ways {
     virtual_ips: Vec<IpAddr>,
     /// Outer addresses of peers that a route would have caught.
     exempted: Vec<IpAddr>,
+    /// The routes lead to the peer, wherever that is.
+    is_beneath: bool,
 }
 
 impl Ways {
@@ -62,30 +64,57 @@ pub(super) struct Traffic<'a> {
     virtual_ips: &'a [IpAddr],
     /// The outer addresses, if there is a tunnel.
     path: Option<Path>,
-    next_hop: NextHop,
+    lead: Lead,
+}
+
+/// Where traffic is led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lead {
+    /// To the data plane's own interface.
+    Interface(u32),
+    /// As the tunnel's packets go, to whose peer: policies catch it on the way. What counts of such a route is its source,
+    /// which they ask for.
+    Beneath,
+    /// Out of the table.
+    Throw,
+    /// Nowhere: it goes where it would without us.
+    Nowhere,
 }
 
 impl<'a> Traffic<'a> {
-    pub(super) fn of_child(install: &'a ChildInstall, interface: u32) -> Self {
+    /// With the interface of the data plane, if it has one.
+    pub(super) fn of_child(install: &'a ChildInstall, interface: Option<u32>) -> Self {
         Self {
             name: &install.child.name,
             local_ts: &install.local_ts,
             remote_ts: &install.remote_ts,
             virtual_ips: &install.virtual_ips,
             path: Some(install.path),
-            next_hop: NextHop::Interface(interface),
+            lead: Lead::into_tunnel(install.mode, interface),
         }
     }
 
-    pub(super) fn of_policy(policy: &'a Policy, interface: u32) -> Self {
+    /// With the interface of the data plane, if it has one.
+    pub(super) fn of_policy(policy: &'a Policy, interface: Option<u32>) -> Self {
         let Policy { name, local_ts, remote_ts, .. } = policy;
-        let (path, next_hop) = match policy.kind {
-            PolicyKind::Trap { path, .. } => (Some(path), NextHop::Interface(interface)),
-            PolicyKind::Drop => (None, NextHop::Interface(interface)),
+        let (path, lead) = match policy.kind {
+            PolicyKind::Trap { path, mode, .. } => (Some(path), Lead::into_tunnel(mode, interface)),
+            PolicyKind::Drop => (None, interface.map_or(Lead::Nowhere, Lead::Interface)),
             // As charon does: what passes is not looked up among the routes into tunnels.
-            PolicyKind::Pass => (None, NextHop::Throw),
+            PolicyKind::Pass => (None, Lead::Throw),
         };
-        Self { name, local_ts, remote_ts, virtual_ips: &[], path, next_hop }
+        Self { name, local_ts, remote_ts, virtual_ips: &[], path, lead }
+    }
+}
+
+impl Lead {
+    fn into_tunnel(mode: Mode, interface: Option<u32>) -> Self {
+        match (interface, mode) {
+            (Some(interface), _) => Self::Interface(interface),
+            (None, Mode::Tunnel | Mode::Beet) => Self::Beneath,
+            // These packets have the addresses that they have.
+            (None, Mode::Transport) => Self::Nowhere,
+        }
     }
 }
 
@@ -181,6 +210,7 @@ impl Routing {
             locals: traffic.local_ts.iter().filter_map(range).collect(),
             virtual_ips: traffic.virtual_ips.to_vec(),
             exempted: Vec::new(),
+            is_beneath: false,
         };
         let result = self.add_all(&mut ways, &traffic).await;
         match result {
@@ -193,21 +223,36 @@ impl Routing {
     }
 
     async fn add_all(&mut self, ways: &mut Ways, traffic: &Traffic<'_>) -> Result<(), ferry_xfrm::Error> {
-        if self.routes.is_none() {
+        if self.routes.is_none() || traffic.lead == Lead::Nowhere {
             return Ok(());
         }
         let peer = traffic.path.map(|path| path.remote.ip());
-        if let Some(peer) =
-            peer.filter(|peer| traffic.remote_ts.iter().any(|selector| selector.includes_address(*peer)))
+        if matches!(traffic.lead, Lead::Interface(_))
+            && let Some(peer) =
+                peer.filter(|peer| traffic.remote_ts.iter().any(|selector| selector.includes_address(*peer)))
         {
             self.exempt(ways, peer).await?;
         }
+        ways.is_beneath = traffic.lead == Lead::Beneath;
+        if ways.is_beneath && traffic.local_ts.iter().chain(traffic.remote_ts).any(is_of_a_protocol) {
+            // As with charon: what is not protected as well would get another source by it.
+            return Ok(());
+        }
         for destination in traffic.remote_ts.iter().filter_map(range) {
-            let source = match traffic.path {
-                Some(path) => self.source_for(ways, path.local.ip(), destination).await,
-                None => None,
+            let route = match (traffic.lead, traffic.path) {
+                (Lead::Beneath, Some(path)) => match self.beneath(ways, path, destination).await? {
+                    Some(route) => route,
+                    None => continue,
+                },
+                (Lead::Interface(interface), Some(path)) => {
+                    let source = self.source_for(ways, path.local.ip(), destination).await;
+                    Route::new(destination, NextHop::Interface(interface), source)
+                }
+                (Lead::Interface(interface), None) => {
+                    Route::new(destination, NextHop::Interface(interface), None)
+                }
+                _ => Route::new(destination, NextHop::Throw, None),
             };
-            let route = Route::new(destination, traffic.next_hop, source);
             if let Some(routes) = &mut self.routes {
                 // What stands there in our own table is from a daemon that died.
                 routes.replace(&route).await?;
@@ -215,6 +260,29 @@ impl Routing {
             }
         }
         Ok(())
+    }
+
+    /// The route for traffic that policies catch on its way to the peer. None where it would say nothing new: as with
+    /// charon, where no address of ours is a source that the policies ask for, and to the peer itself.
+    async fn beneath(
+        &self,
+        ways: &Ways,
+        path: Path,
+        destination: AddressRange,
+    ) -> Result<Option<Route>, ferry_xfrm::Error> {
+        let (local, peer) = (path.local.ip(), path.remote.ip());
+        if destination.first() == peer && destination.last() == peer {
+            return Ok(None);
+        }
+        let Some(source) = self.source_for(ways, local, destination).await else { return Ok(None) };
+        let way = self.addresses.path_to(peer, Some(local)).await?;
+        let is_v4 = destination.first().is_ipv4();
+        let next_hop = match way.gateway.filter(|gateway| gateway.is_ipv4() == is_v4) {
+            Some(address) => NextHop::Gateway { address, interface: Some(way.interface) },
+            // Another family's router is none to the inner packets, which never ask for one.
+            None => NextHop::Interface(way.interface),
+        };
+        Ok(Some(Route::new(destination, next_hop, Some(source))))
     }
 
     /// Leads to a peer around what was installed, as long as that stays.
@@ -260,11 +328,16 @@ impl Routing {
         // A route that has an address as its source goes with the address.
         for position in 0..ways.routes.len() {
             let Some(before) = ways.routes.get(position).copied() else { break };
-            let source = self.source_for(ways, path.local.ip(), before.destination).await;
-            if source == before.source {
+            let route = if ways.is_beneath {
+                let route = self.beneath(ways, path, before.destination).await;
+                // Without a source there is nothing better than what was there.
+                route.map_err(|error| error.to_string())?.unwrap_or(before)
+            } else {
+                Route { source: self.source_for(ways, path.local.ip(), before.destination).await, ..before }
+            };
+            if route == before {
                 continue;
             }
-            let route = Route { source, ..before };
             let Some(routes) = &mut self.routes else { break };
             routes.replace(&route).await.map_err(|error| error.to_string())?;
             if let Some(place) = ways.routes.get_mut(position) {
@@ -342,6 +415,10 @@ impl Routing {
             warn!(target: "knl", "virtual IPs are left behind: {error}");
         }
     }
+}
+
+fn is_of_a_protocol(selector: &TrafficSelector) -> bool {
+    selector.protocol != 0 || selector.ports() != Ports::ANY
 }
 
 fn range(selector: &TrafficSelector) -> Option<AddressRange> {

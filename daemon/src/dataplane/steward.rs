@@ -31,10 +31,7 @@ impl<P: DataPlane> Steward<P> {
         Self { plane, routing, orders, senders: Senders::default(), ways, policies }
     }
 
-    pub(super) async fn run(mut self)
-    where
-        P: Sync,
-    {
+    pub(super) async fn run(mut self) {
         while let Some(order) = self.orders.recv().await {
             match order {
                 Order::Act(action, reply) => {
@@ -43,7 +40,7 @@ impl<P: DataPlane> Steward<P> {
                 }
                 // Whoever asked may be gone.
                 Order::Query(child_sas, reply) => {
-                    let _ = reply.send(self.plane.query(&child_sas));
+                    let _ = reply.send(self.plane.query(&child_sas).await);
                 }
                 Order::LocalAddresses(reply) => {
                     let tunnel = self.plane.interface();
@@ -60,11 +57,12 @@ impl<P: DataPlane> Steward<P> {
                     if let Some((_, ways)) = self.policies.remove(&id) {
                         self.routing.remove(ways).await;
                     }
-                    self.plane.remove_policy(id);
+                    self.plane.remove_policy(id).await;
                     let _ = reply.send(());
                 }
-                Order::Settle(id, is_made) => self.plane.settle(id, is_made),
+                Order::Settle(id, is_made) => self.plane.settle(id, is_made).await,
                 Order::Stop(reply) => {
+                    self.plane.shutdown().await;
                     self.routing.shutdown().await;
                     let _ = reply.send(());
                     return;
@@ -75,16 +73,16 @@ impl<P: DataPlane> Steward<P> {
 
     async fn act(&mut self, action: Action) -> Result<Outcome, String> {
         match action {
-            Action::ReserveSpi { child_sa } => self.plane.reserve_spi(child_sa).map(Outcome::Spi),
+            Action::ReserveSpi { child_sa } => self.plane.reserve_spi(child_sa).await.map(Outcome::Spi),
             Action::InstallChild(mut install) => self.install(&mut install).await.map(|()| Outcome::Done),
             Action::UseChild { child_sa } => {
                 if self.senders.bring_forward(child_sa) {
-                    self.plane.use_outbound(child_sa)?;
+                    self.plane.use_outbound(child_sa).await?;
                 }
                 Ok(Outcome::Done)
             }
             Action::UpdateChild { child_sa, path, encapsulated } => {
-                self.plane.update(child_sa, path, encapsulated)?;
+                self.plane.update(child_sa, path, encapsulated).await?;
                 if let Some(ways) = self.ways.get_mut(&child_sa) {
                     self.routing.follow(ways, path).await?;
                 }
@@ -99,12 +97,15 @@ impl<P: DataPlane> Steward<P> {
                 }
                 let heir = self.senders.remove(child_sa);
                 // Before the one that goes, so that there is always one.
-                let used = heir.map_or(Ok(()), |heir| self.plane.use_outbound(heir));
-                self.plane.remove(child_sa);
+                let used = match heir {
+                    Some(heir) => self.plane.use_outbound(heir).await,
+                    None => Ok(()),
+                };
+                self.plane.remove(child_sa).await;
                 used.map(|()| Outcome::Done)
             }
             Action::QueryUse { child_sas } => {
-                let usage = self.plane.query(&child_sas).into_iter();
+                let usage = self.plane.query(&child_sas).await.into_iter();
                 let last_use = |(child_sa, used): (ChildSaId, ChildUse)| LastUse {
                     child_sa,
                     received: used.last_in,
@@ -133,15 +134,14 @@ impl<P: DataPlane> Steward<P> {
     async fn install(&mut self, install: &mut ChildInstall) -> Result<(), String> {
         let is_held = install.outbound_use == Outbound::Held;
         install.outbound_use = self.senders.add(install);
-        if let Err(error) = self.plane.install(install) {
+        if let Err(error) = self.plane.install(install).await {
             self.senders.remove(install.child_sa);
             return Err(error);
         }
         if is_held {
-            self.plane.tell_first_received(install.child_sa);
+            self.plane.tell_first_received(install.child_sa).await;
         }
-        let Some(interface) = self.plane.interface() else { return Ok(()) };
-        match self.routing.add(Traffic::of_child(install, interface)).await {
+        match self.routing.add(Traffic::of_child(install, self.plane.interface())).await {
             Ok(ways) => {
                 self.ways.insert(install.child_sa, ways);
                 Ok(())
@@ -149,7 +149,7 @@ impl<P: DataPlane> Steward<P> {
             Err(error) => {
                 warn!(target: "knl", "{error}");
                 self.senders.remove(install.child_sa);
-                self.plane.remove(install.child_sa);
+                self.plane.remove(install.child_sa).await;
                 Err(error)
             }
         }
@@ -157,19 +157,15 @@ impl<P: DataPlane> Steward<P> {
 
     /// The policy first, then the routes that lead to it: what they lead there is caught.
     async fn install_policy(&mut self, policy: Policy) -> Result<(), String> {
-        self.plane.install_policy(&policy)?;
-        let ways = match self.plane.interface() {
-            Some(interface) => self.routing.add(Traffic::of_policy(&policy, interface)).await,
-            None => Ok(Ways::default()),
-        };
-        match ways {
+        self.plane.install_policy(&policy).await?;
+        match self.routing.add(Traffic::of_policy(&policy, self.plane.interface())).await {
             Ok(ways) => {
                 self.policies.insert(policy.id, (policy, ways));
                 Ok(())
             }
             Err(error) => {
                 warn!(target: "knl", "{error}");
-                self.plane.remove_policy(policy.id);
+                self.plane.remove_policy(policy.id).await;
                 Err(error)
             }
         }
@@ -177,6 +173,9 @@ impl<P: DataPlane> Steward<P> {
 
     /// Our own packets to a peer must not be caught by policies that are about its address, nor by their routes.
     async fn lead_around(&mut self, peer: IpAddr) {
+        if self.plane.interface().is_none() {
+            return; // sockets are exempt from the kernel's policies, and routes lead where they would without
+        }
         for (policy, ways) in self.policies.values_mut() {
             if policy.kind != PolicyKind::Pass
                 && policy.includes(peer)

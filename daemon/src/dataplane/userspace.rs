@@ -1,7 +1,6 @@
 //! The userspace plane: `esp`'s worker on a TUN device.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use ferry_esp::{
     AddressRange, CopyDscp, Ecn, Flow, InboundParams, KeyMaterial, Limit, Limits, OutboundParams, Ports,
     Selector, Selectors, SequenceNumbers, TunnelOptions,
 };
-use ferry_ike::config::{self, Child, Volume};
+use ferry_ike::config::{self, Child};
 use ferry_ike::crypto::ChildKeyMaterial;
 use ferry_ike::output::{ChildInstall, ChildSaId, Outbound, Path};
 use ferry_ike::selector::{self, TrafficSelector};
@@ -19,7 +18,7 @@ use ferry_xfrm::Links;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::{DataPlane, PlaneError, PlaneEvent, Policy, PolicyId, PolicyKind, algorithms};
+use super::{DataPlane, PlaneError, PlaneEvent, Policy, PolicyId, PolicyKind, algorithms, limits};
 use crate::control::ChildUse;
 use crate::net::Sockets;
 
@@ -72,7 +71,7 @@ impl Userspace {
 }
 
 impl DataPlane for Userspace {
-    fn reserve_spi(&mut self, child_sa: ChildSaId) -> Result<Spi, String> {
+    async fn reserve_spi(&mut self, child_sa: ChildSaId) -> Result<Spi, String> {
         for _ in 0..DRAWS {
             let spi = self.plane.reserve_spi(self.prefix).map_err(|error| error.to_string())?;
             if self.spis.contains(&spi.0) {
@@ -84,7 +83,7 @@ impl DataPlane for Userspace {
         Err(format!("no SPI is free between {:#x} and {:#x}", self.spis.start(), self.spis.end()))
     }
 
-    fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
+    async fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
         if !install.encapsulated {
             return Err("the userspace data plane needs ESP in UDP, which was not negotiated".into());
         }
@@ -126,20 +125,21 @@ impl DataPlane for Userspace {
                 self.held.insert(install.child_sa, HeldOutbound { params: outbound, path, limits });
             }
         }
-        result.map_err(|error| {
-            self.remove(install.child_sa);
-            error.to_string()
-        })
+        if let Err(error) = result {
+            self.remove(install.child_sa).await;
+            return Err(error.to_string());
+        }
+        Ok(())
     }
 
-    fn use_outbound(&mut self, child_sa: ChildSaId) -> Result<(), String> {
+    async fn use_outbound(&mut self, child_sa: ChildSaId) -> Result<(), String> {
         let held = self.held.remove(&child_sa).ok_or("the CHILD_SA has no outbound SA that waits")?;
         self.plane
             .add_outbound(ChildId(child_sa.0), held.params, held.path, held.limits, None)
             .map_err(|error| error.to_string())
     }
 
-    fn update(&mut self, child_sa: ChildSaId, path: Path, encapsulated: bool) -> Result<(), String> {
+    async fn update(&mut self, child_sa: ChildSaId, path: Path, encapsulated: bool) -> Result<(), String> {
         if !encapsulated {
             return Err("the userspace data plane needs ESP in UDP".into());
         }
@@ -150,7 +150,7 @@ impl DataPlane for Userspace {
         self.plane.update_path(ChildId(child_sa.0), path).map_err(|error| error.to_string())
     }
 
-    fn remove(&mut self, child_sa: ChildSaId) {
+    async fn remove(&mut self, child_sa: ChildSaId) {
         if let Some(spi) = self.reserved.remove(&child_sa) {
             self.plane.release_spi(spi);
         }
@@ -160,11 +160,11 @@ impl DataPlane for Userspace {
         }
     }
 
-    fn tell_first_received(&mut self, child_sa: ChildSaId) {
+    async fn tell_first_received(&mut self, child_sa: ChildSaId) {
         self.plane.tell_first_received(ChildId(child_sa.0));
     }
 
-    fn install_policy(&mut self, policy: &Policy) -> Result<(), String> {
+    async fn install_policy(&mut self, policy: &Policy) -> Result<(), String> {
         let action = match policy.kind {
             PolicyKind::Trap { .. } => PolicyAction::Trap,
             PolicyKind::Drop => PolicyAction::Drop,
@@ -175,16 +175,16 @@ impl DataPlane for Userspace {
         self.plane.add_policy(id, selectors, action).map_err(|error| error.to_string())
     }
 
-    fn remove_policy(&mut self, id: PolicyId) {
+    async fn remove_policy(&mut self, id: PolicyId) {
         self.plane.remove_policy(plane::PolicyId(id.0));
     }
 
-    fn settle(&mut self, id: PolicyId, is_made: bool) {
+    async fn settle(&mut self, id: PolicyId, is_made: bool) {
         let acquired = if is_made { Acquired::Made } else { Acquired::Failed };
         self.plane.settle(plane::PolicyId(id.0), acquired);
     }
 
-    fn query(&self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse> {
+    async fn query(&mut self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse> {
         let now = Instant::now();
         let ago = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let usage = |child_sa: &ChildSaId| {
@@ -200,6 +200,10 @@ impl DataPlane for Userspace {
             Some((*child_sa, used))
         };
         child_sas.iter().filter_map(usage).collect()
+    }
+
+    async fn shutdown(&mut self) {
+        // All of it goes with the process.
     }
 
     fn interface(&self) -> Option<u32> {
@@ -283,23 +287,13 @@ fn tunnel_options(child: &Child) -> TunnelOptions {
     }
 }
 
-/// Each SA of a child is rekeyed a little earlier than the last, so that many do not come at once.
 fn limits(child: &Child) -> Limits {
-    let soft = |volume: Volume| {
-        let early = jitter().checked_rem(volume.rand.saturating_add(1)).unwrap_or(0);
-        volume.rekey.map(|rekey| rekey.saturating_sub(early))
-    };
     Limits {
-        soft_bytes: soft(child.bytes),
+        soft_bytes: limits::soft(child.bytes),
         hard_bytes: child.bytes.life,
-        soft_packets: soft(child.packets),
+        soft_packets: limits::soft(child.packets),
         hard_packets: child.packets.life,
     }
-}
-
-/// A number that differs from call to call; nothing secret hangs on it.
-fn jitter() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 /// The bits that all SPIs of a range begin with.

@@ -54,11 +54,23 @@ impl Sockets {
         }
     }
 
-    /// Reads the IKE port until the daemon ends, and gives every datagram away with its way.
+    /// Lets the kernel take ESP out of what arrives on the NAT-T port; IKE messages are left to be read. Who does that
+    /// must read the port.
+    pub(crate) fn decapsulate_esp(&self) -> Result<(), ferry_xfrm::Error> {
+        self.nat_t.iter().try_for_each(IkeSocket::decapsulate_esp)
+    }
+
+    /// Reads the IKE port, and the NAT-T port if nobody else does, until the daemon ends, and gives every datagram away
+    /// with its way.
     ///
     /// Dropping the future loses nothing but what the kernel holds.
-    pub(crate) async fn read_ike(self: Arc<Self>, deliver: impl Fn(&[u8], Path) + Send + Sync + Clone) {
-        let reads = self.ike.iter().map(|socket| read(socket, deliver.clone()));
+    pub(crate) async fn read(
+        self: Arc<Self>,
+        is_nat_t_read: bool,
+        deliver: impl Fn(&[u8], Path) + Send + Sync + Clone,
+    ) {
+        let nat_t = if is_nat_t_read { [].as_slice() } else { self.nat_t.as_slice() };
+        let reads = self.ike.iter().chain(nat_t).map(|socket| read(socket, deliver.clone()));
         futures_util::future::join_all(reads).await;
     }
 }

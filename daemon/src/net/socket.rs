@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 
 use ferry_ike::Path;
-use ferry_xfrm::socket_policy;
+use ferry_xfrm::socket_policy::{self, Applied};
 use nix::sys::socket::{self, ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -97,6 +97,17 @@ impl IkeSocket {
     /// Another handle to the same socket, for the data plane.
     pub(crate) fn duplicate(&self) -> io::Result<UdpSocket> {
         Ok(self.socket.as_fd().try_clone_to_owned()?.into())
+    }
+
+    /// Hands ESP that arrives here to the kernel.
+    pub(crate) fn decapsulate_esp(&self) -> Result<(), ferry_xfrm::Error> {
+        match socket_policy::decapsulate_esp(&self.socket)? {
+            Applied::Yes => Ok(()),
+            Applied::NoXfrm => Err(ferry_xfrm::Error::Unknown {
+                attempt: format!("take ESP out of UDP port {}", self.port),
+                what: "ESP in UDP",
+            }),
+        }
     }
 
     /// Waits until a datagram may be there.

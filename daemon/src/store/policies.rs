@@ -118,14 +118,14 @@ impl<T: Tunnels> Store<T> {
         let (kind, local, remote) = match child.processing {
             Processing::Pass => (PolicyKind::Pass, any.to_vec(), any.to_vec()),
             Processing::Drop => (PolicyKind::Drop, any.to_vec(), any.to_vec()),
-            Processing::Protect(_) => {
+            Processing::Protect(mode) => {
                 let resolved = self.refresh(connection, Occasion::Asked).await;
                 let path = self.shared.tunnels.path(&resolved).await?;
                 let fresh = || self.shared.tunnels.fresh_reqid();
                 let reqid = child.reqid.or(reqid).unwrap_or_else(fresh);
                 // Which virtual IPs we shall have is not known yet.
                 let local = if resolved.vips.is_empty() { vec![path.local.ip()] } else { any.to_vec() };
-                (PolicyKind::Trap { reqid, path }, local, vec![path.remote.ip()])
+                (PolicyKind::Trap { reqid, mode, path }, local, vec![path.remote.ip()])
             }
         };
         let (local_ts, remote_ts) = (resolve(&child.local_ts, &local), resolve(&child.remote_ts, &remote));

@@ -1,0 +1,240 @@
+//! The kernel's plane: SAs and policies by `xfrm`.
+//!
+//! `sa` says what a CHILD_SA is to the kernel, `selectors` what its traffic selectors are; `children` and `policies` keep
+//! the books of what is installed, `watch` hears what the kernel tells.
+
+mod children;
+mod policies;
+mod sa;
+mod selectors;
+mod watch;
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use ferry_ike::output::{ChildInstall, ChildSaId, Path};
+use ferry_ike::selector::TrafficSelector;
+use ferry_ike::wire::registry::Spi;
+use ferry_xfrm::{Events, Purpose, Sad, Spd};
+use tokio::sync::{Mutex, mpsc};
+use tracing::warn;
+
+use self::children::Children;
+use self::policies::{Owner, Policies, Protection, protecting, shunting};
+use super::{DataPlane, PlaneEvent, Policy, PolicyId, PolicyKind, limits};
+use crate::control::ChildUse;
+use crate::net::Sockets;
+
+/// Draws of an SPI before the configured range is believed to be full.
+const DRAWS: usize = 4096;
+
+/// The plane. What it knows it shares with the task that hears the kernel's events.
+pub(super) struct Kernel {
+    state: Arc<Mutex<State>>,
+    spis: RangeInclusive<u32>,
+}
+
+struct State {
+    /// Set aside and not installed yet.
+    reserved: HashMap<ChildSaId, u32>,
+    children: Children,
+    policies: Policies,
+    traps: HashMap<PolicyId, Trap>,
+    reqids: Reqids,
+}
+
+struct Trap {
+    reqid: u32,
+    /// A packet was told of, and what came of that is not known yet.
+    is_asking: bool,
+    selectors: Selectors,
+}
+
+/// Traffic of ours and of the peer's.
+type Selectors = (Vec<TrafficSelector>, Vec<TrafficSelector>);
+
+/// Reqids by traffic. The kernel has one policy for it, which takes the packets of one reqid: whoever carries the same
+/// traffic has the same one, as with charon.
+#[derive(Default)]
+struct Reqids(HashMap<Selectors, (u32, usize)>);
+
+impl Reqids {
+    fn take(&mut self, selectors: &Selectors, wanted: u32) -> u32 {
+        let (reqid, holders) = self.0.entry(selectors.clone()).or_insert((wanted, 0));
+        *holders += 1;
+        *reqid
+    }
+
+    fn give_back(&mut self, selectors: &Selectors) {
+        if let Some((_, holders)) = self.0.get_mut(selectors) {
+            *holders -= 1;
+            if *holders == 0 {
+                self.0.remove(selectors);
+            }
+        }
+    }
+}
+
+impl Kernel {
+    pub(super) async fn start(
+        spis: RangeInclusive<u32>,
+        sockets: &Sockets,
+        tell: mpsc::UnboundedSender<PlaneEvent>,
+    ) -> Result<Self, ferry_xfrm::Error> {
+        let (sad, spd) = (Sad::open().await?, Spd::open().await?);
+        // Before anything is installed that events could be about.
+        let events = Events::subscribe(&[sad.port(), spd.port()]).await?;
+        sockets.decapsulate_esp()?;
+        let (children, policies) = (Children::new(sad), Policies::new(spd));
+        let (reserved, traps, reqids) = Default::default();
+        let state = Arc::new(Mutex::new(State { reserved, children, policies, traps, reqids }));
+        tokio::spawn(watch::run(events, Arc::clone(&state), tell));
+        Ok(Self { state, spis })
+    }
+}
+
+impl DataPlane for Kernel {
+    /// Draws one that none of our SAs has. The kernel could set it aside as well, but wants to know the addresses for that,
+    /// and forgets it before a slow handshake is over. Among 2^28 of them nobody else's is met, and if it were, installing
+    /// the SA would fail.
+    async fn reserve_spi(&mut self, child_sa: ChildSaId) -> Result<Spi, String> {
+        let mut state = self.state.lock().await;
+        let (first, last) = (*self.spis.start(), *self.spis.end());
+        let width = u64::from(last - first) + 1;
+        for _ in 0..DRAWS {
+            let drawn = u32::try_from(limits::draw() % width).unwrap_or_default();
+            let spi = first.saturating_add(drawn);
+            if !state.children.has_spi(spi) && !state.reserved.values().any(|reserved| *reserved == spi) {
+                state.reserved.insert(child_sa, spi);
+                return Ok(Spi(spi));
+            }
+        }
+        Err(format!("no SPI is free between {first:#x} and {last:#x}"))
+    }
+
+    async fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
+        self.state.lock().await.install(install).await
+    }
+
+    async fn use_outbound(&mut self, child_sa: ChildSaId) -> Result<(), String> {
+        let mut state = self.state.lock().await;
+        state.children.use_outbound(child_sa).await?;
+        let forward = state.policies.bring_forward(Owner::Child(child_sa)).await;
+        forward.map_err(|error| error.to_string())
+    }
+
+    async fn update(&mut self, child_sa: ChildSaId, path: Path, encapsulated: bool) -> Result<(), String> {
+        let mut state = self.state.lock().await;
+        state.children.update(child_sa, path, encapsulated).await?;
+        let child = state.children.get(child_sa).ok_or("the CHILD_SA is not installed")?;
+        let with = Protection { mode: child.mode(), reqid: child.reqid, path };
+        let policies = protecting(&child.selectors, Purpose::Protect, with)?;
+        state.policies.claim(Owner::Child(child_sa), policies).await.map_err(|error| error.to_string())
+    }
+
+    async fn remove(&mut self, child_sa: ChildSaId) {
+        self.state.lock().await.remove(child_sa).await;
+    }
+
+    async fn tell_first_received(&mut self, child_sa: ChildSaId) {
+        self.state.lock().await.children.tell_first_received(child_sa).await;
+    }
+
+    async fn install_policy(&mut self, policy: &Policy) -> Result<(), String> {
+        self.state.lock().await.install_policy(policy).await
+    }
+
+    async fn remove_policy(&mut self, id: PolicyId) {
+        let mut state = self.state.lock().await;
+        state.policies.release(Owner::Policy(id)).await;
+        if let Some(trap) = state.traps.remove(&id) {
+            state.reqids.give_back(&trap.selectors);
+        }
+    }
+
+    /// What the kernel itself keeps back lets the next packet ask after `net.core.xfrm_acq_expires` seconds, so that a peer
+    /// that refuses is not asked with every packet.
+    async fn settle(&mut self, id: PolicyId, _is_made: bool) {
+        if let Some(trap) = self.state.lock().await.traps.get_mut(&id) {
+            trap.is_asking = false;
+        }
+    }
+
+    async fn query(&mut self, child_sas: &[ChildSaId]) -> HashMap<ChildSaId, ChildUse> {
+        self.state.lock().await.children.query(child_sas).await
+    }
+
+    async fn shutdown(&mut self) {
+        let mut state = self.state.lock().await;
+        state.policies.clear().await;
+        state.children.clear().await;
+    }
+
+    fn interface(&self) -> Option<u32> {
+        None
+    }
+}
+
+impl State {
+    /// SAs first, so that policies ask for none.
+    async fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
+        let child_sa = install.child_sa;
+        self.reserved.remove(&child_sa);
+        let traffic = (install.local_ts.clone(), install.remote_ts.clone());
+        let selectors = selectors::outbound(&traffic.0, &traffic.1)?;
+        let reqid = match install.child.reqid {
+            Some(reqid) => reqid,
+            None => self.reqids.take(&traffic, install.reqid),
+        };
+        let with = Protection { mode: sa::mode(install.mode), reqid, path: install.path };
+        let policies = protecting(&selectors, Purpose::Protect, with)?;
+        let held = install.child.reqid.is_none().then_some(traffic);
+        if let Err(error) = self.children.install(install, reqid, selectors, held.clone()).await {
+            if let Some(traffic) = held {
+                self.reqids.give_back(&traffic);
+            }
+            return Err(error);
+        }
+        if let Err(error) = self.policies.claim(Owner::Child(child_sa), policies).await {
+            self.remove(child_sa).await;
+            return Err(error.to_string());
+        }
+        Ok(())
+    }
+
+    /// Policies first: nothing of what they want is there any more afterwards.
+    async fn remove(&mut self, child_sa: ChildSaId) {
+        self.reserved.remove(&child_sa);
+        self.policies.release(Owner::Child(child_sa)).await;
+        if let Some(traffic) = self.children.remove(child_sa).await {
+            self.reqids.give_back(&traffic);
+        }
+    }
+
+    async fn install_policy(&mut self, policy: &Policy) -> Result<(), String> {
+        let selectors = selectors::outbound(&policy.local_ts, &policy.remote_ts)?;
+        let policies = match policy.kind {
+            PolicyKind::Pass => shunting(&selectors, Purpose::Pass),
+            PolicyKind::Drop => shunting(&selectors, Purpose::Drop),
+            PolicyKind::Trap { reqid, mode, path } => {
+                let traffic = (policy.local_ts.clone(), policy.remote_ts.clone());
+                let taken = self.reqids.take(&traffic, reqid);
+                if taken != reqid {
+                    warn!(target: "knl", "the trap '{}' carries what reqid {taken} does", policy.name);
+                }
+                let with = Protection { mode: sa::mode(mode), reqid: taken, path };
+                let trap = Trap { reqid: taken, is_asking: false, selectors: traffic };
+                self.traps.insert(policy.id, trap);
+                protecting(&selectors, Purpose::Trap, with)?
+            }
+        };
+        let claimed = self.policies.claim(Owner::Policy(policy.id), policies).await;
+        claimed.map_err(|error| {
+            if let Some(trap) = self.traps.remove(&policy.id) {
+                self.reqids.give_back(&trap.selectors);
+            }
+            error.to_string()
+        })
+    }
+}
