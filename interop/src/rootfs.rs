@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cargo;
 
-/// Debian 13 with its strongSwan, 6.0, and what loads a kernel's modules.
+/// Debian 13 with its strongSwan, 6.0.
 pub const DEBIAN_13: Rootfs = Rootfs {
     suite: "trixie",
     packages: &[
@@ -21,7 +21,6 @@ pub const DEBIAN_13: Rootfs = Rootfs {
         "libstrongswan-extra-plugins",
         "libcharon-extra-plugins",
         "iproute2",
-        "kmod",
     ],
 };
 

@@ -1,29 +1,37 @@
-# Boots the guest: KERNEL ROOT PLACE INIT PROGRAM ARGUMENTS, in mount and process namespaces of its own, which take
-# every mount made here with them.
+# Boots the guest: KERNEL LIBRARIES PLACE TARGET RESULTS PROGRAM ARGUMENTS, in mount and process namespaces of its own,
+# which take every mount made here with them.
 #
-# The guest's root is the root file system with the kernel, its modules, and what it is to run laid over it. Nothing of
-# that is written to. It gets device nodes of its own: nothing of this machine's /dev is within its reach.
+# The kernel, as a process, runs in the root file system LIBRARIES, which has the C library it wants. The guest's own root
+# is this machine's, so that it has the same programs, with the directory TARGET even if that is mounted elsewhere, and the
+# kernel's modules. Nothing of that is written to, but for the directory RESULTS. The guest gets device nodes of its own:
+# nothing of this machine's /dev is within its reach.
 set -eu
-kernel=$1 root=$2 place=$3 init=$4 program=$5
+kernel=$1 libraries=$2 place=$3 target=$4 results=$5
 shift 5
 mount -t tmpfs -o mode=755 guest "$place"
-mkdir "$place/over" "$place/root"
-cp "$init" "$place/over/init"
-chmod 755 "$place/over/init"
-cp "$program" "$place/over/program"
-printf '%s\n' "$*" > "$place/over/arguments"
-mount -t overlay -o "ro,lowerdir=$place/over:$kernel:$root" overlay "$place/root"
-dev=$place/root/dev
-mount -t tmpfs -o mode=755 devices "$dev"
-mknod -m 600 "$dev/console" c 5 1
-mknod -m 666 "$dev/null" c 1 3
-mknod -m 666 "$dev/zero" c 1 5
-mknod -m 666 "$dev/random" c 1 8
-mknod -m 666 "$dev/urandom" c 1 9
-mkdir "$dev/net" "$dev/shm"
-mknod -m 666 "$dev/net/tun" c 10 200
+mkdir -p "$place/host/guest" "$place/host/results" "$place/guest/usr/lib/modules" "$place/root"
+cp "${0%/*}/init" "$place/guest/guest-init"
+chmod 755 "$place/guest/guest-init"
+printf '%s\n' "$results" > "$place/guest/guest-results"
+printf '%s\n' "$*" > "$place/guest/guest-command"
+root=$place/root
+mount -t overlay -o "ro,lowerdir=$place/host:$kernel:$libraries" overlay "$root"
+mount -t overlay -o "ro,lowerdir=$place/guest:/" overlay "$root/guest"
+mount --bind "$kernel/usr/lib/modules" "$root/guest/usr/lib/modules"
+mount --bind "$target" "$root/guest$target"
+mount --bind "$results" "$root/results"
+for dev in "$root/dev" "$root/guest/dev"; do
+    mount -t tmpfs -o mode=755 devices "$dev"
+    mknod -m 666 "$dev/null" c 1 3
+    mknod -m 666 "$dev/zero" c 1 5
+    mknod -m 666 "$dev/random" c 1 8
+    mknod -m 666 "$dev/urandom" c 1 9
+    mkdir "$dev/net" "$dev/shm"
+    mknod -m 666 "$dev/net/tun" c 10 200
+done
+mknod -m 600 "$root/guest/dev/console" c 5 1
 # The guest's memory is a file in here.
-mount -t tmpfs memory "$dev/shm"
-mount -t proc proc "$place/root/proc"
-exec chroot "$place/root" /usr/bin/linux.uml mem=1024M root=/dev/root rootfstype=hostfs rootflags=/ ro init=/init \
-    con0=fd:0,fd:1 con=null uml_dir=/dev/shm seccomp=on panic=-1 quiet < "$dev/null"
+mount -t tmpfs memory "$root/dev/shm"
+mount -t proc proc "$root/proc"
+exec chroot "$root" /usr/bin/linux.uml mem=2048M root=/dev/root rootfstype=hostfs rootflags=/guest ro init=/guest-init \
+    con0=fd:0,fd:1 con=null uml_dir=/dev/shm seccomp=on panic=-1 quiet < "$root/dev/null"

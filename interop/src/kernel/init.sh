@@ -1,12 +1,13 @@
 #!/bin/sh
-# The first and only process of the guest: makes ready what the tests want, runs them, and ends the guest.
+# The first process of the guest: makes ready what is to run, runs it, and ends the guest.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/run TMPDIR=/run
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs run /run
-mount -t tmpfs tmp /tmp
-modprobe --all esp4 esp6 ah4 ah6 xfrm_user veth
+mount -t hostfs -o /results results "$(cat /guest-results)"
+modprobe --all esp4 esp6 ah4 ah6 xfrm_user veth bridge tun
 ip link set lo up
-/program $(cat /arguments)
+$(cat /guest-command)
 echo "the guest's program ended with $?"
 echo o > /proc/sysrq-trigger
 sleep 60

@@ -1,7 +1,8 @@
 //! A guest with a kernel of its own, for what this machine's kernel may lack: user-mode Linux, which has ESP and runs as
 //! an ordinary process.
 //!
-//! Its root is that of Debian 13, read only. What it runs, it runs as root and alone; the console is what it says.
+//! Its root is this machine's, read only, so that it has the same programs. What it runs, it runs as root and alone; the
+//! console is what it says, and one directory what it leaves.
 
 mod package;
 
@@ -10,6 +11,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -23,8 +25,8 @@ const INIT: &str = include_str!("init.sh");
 /// With this the guest's last words begin; the status of its program follows.
 const ENDED: &str = "the guest's program ended with ";
 
-/// A guest that hangs is ended after so many seconds. All that is run in one takes tens of them.
-const LONGEST: &str = "300";
+/// A guest that runs tests is ended if it takes longer. They take tens of seconds.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// A kernel and a root file system for it.
 #[derive(Clone, Debug)]
@@ -43,22 +45,30 @@ impl Guest {
         Ok(Self { kernel: package::provide(&tell)?, root })
     }
 
-    /// Boots, runs a program of this machine in the guest, and shows each line of the console to `read` as it comes.
-    /// Gives the program's exit status.
+    /// Boots, runs a program of this machine in the guest, and shows each line of the console to `read` as it comes. What
+    /// the program writes to the directory `results` is there afterwards. Gives the program's exit status.
     ///
     /// # Errors
-    /// When the guest does not boot, or dies or hangs before the program ends.
-    pub fn run(&self, program: &Path, arguments: &[OsString], mut read: impl FnMut(&str)) -> Result<u8> {
-        let directory = tempfile::tempdir_in(cargo::target_directory()?)?;
-        let (enter, init, place) =
-            (directory.path().join("enter"), directory.path().join("init"), directory.path().join("place"));
+    /// When the guest does not boot, or dies before the program ends, or that takes longer than `longest`.
+    pub fn run(
+        &self,
+        program: &Path,
+        arguments: &[OsString],
+        results: &Path,
+        longest: Duration,
+        mut read: impl FnMut(&str),
+    ) -> Result<u8> {
+        let target = cargo::target_directory()?;
+        let directory = tempfile::tempdir_in(&target)?;
+        let (enter, place) = (directory.path().join("enter"), directory.path().join("place"));
         fs::write(&enter, ENTER)?;
-        fs::write(&init, INIT)?;
+        fs::write(directory.path().join("init"), INIT)?;
         fs::create_dir(&place)?;
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", LONGEST, "unshare", "--mount", "--propagation", "private"]);
+        command.arg("--kill-after=5").arg(longest.as_secs().to_string());
+        command.args(["unshare", "--mount", "--propagation", "private"]);
         command.args(["--pid", "--fork", "--kill-child", "sh"]).arg(&enter);
-        command.args([&self.kernel, &self.root, &place, &init]).arg(program).args(arguments);
+        command.args([&self.kernel, &self.root, &place, &target]).arg(results).arg(program).args(arguments);
         let (console, input) = std::io::pipe()?;
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
         let mut child = command.spawn().context("cannot run unshare")?;
@@ -91,7 +101,8 @@ pub fn stand_in(command: &[OsString]) -> Result<bool> {
     let guest = Guest::provide(|what| eprintln!("{what}"))?;
     // In colours, for the sake of the console, nobody could read them.
     let arguments = [arguments, &["--color=never".into()]].concat();
-    let status = guest.run(Path::new(program), &arguments, |line| {
+    let results = tempfile::tempdir_in(cargo::target_directory()?)?;
+    let status = guest.run(Path::new(program), &arguments, results.path(), LONGEST, |line| {
         // A reader that goes away takes nothing with it: the status says all that counts.
         let _written = writeln!(std::io::stdout(), "{line}");
     })?;

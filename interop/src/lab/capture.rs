@@ -31,9 +31,9 @@ pub(super) struct Capture {
 }
 
 impl Capture {
-    /// Records everything that passes `interface` of `host` into a file in the host's directory; returns once tcpdump
-    /// is listening.
-    pub(super) fn start(host: &Rc<Host>, interface: &str) -> Result<Self> {
+    /// Records everything that passes `interface` of `host`, or what a filter lets, into a file in the host's directory;
+    /// returns once tcpdump is listening.
+    pub(super) fn start(host: &Rc<Host>, interface: &str, filter: &str) -> Result<Self> {
         let path = host.directory().join(format!("{interface}.pcap"));
         let messages = host.directory().join(format!("tcpdump-{interface}.log"));
         let mut command = Command::new("tcpdump");
@@ -52,7 +52,7 @@ impl Capture {
             "root",
             "-w",
         ]);
-        command.arg(&path).stderr(File::create(&messages)?);
+        command.arg(&path).arg(filter).stderr(File::create(&messages)?);
         let mut process = host.spawn(command)?;
         until_changed(host.directory(), Deadline::after(PATIENCE), "tcpdump to listen", || {
             ensure!(process.ended()?.is_none(), "tcpdump ended: {}", fs::read_to_string(&messages)?);

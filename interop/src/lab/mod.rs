@@ -30,7 +30,7 @@ pub use crowd::{Crowd, Pace, address_in};
 pub use host::{Echoes, Host};
 pub(crate) use link::ip;
 pub use log::{Log, Mark};
-pub use nat::{drop_large, lose_none, lose_outgoing, lose_some, masquerade};
+pub use nat::{drop_large, lose_none, lose_outgoing, lose_some, masquerade, translate};
 pub use process::{Output, Process};
 pub use stream::{Report, Stream};
 pub(crate) use sys::enter_root;
@@ -46,13 +46,16 @@ use crate::peer::{Daemon, Installation, Peer, Settings, SwanctlConf};
 use crate::rootfs;
 
 /// What describes a host when something has gone wrong on it.
-const DESCRIPTION: [&[&str]; 7] = [
+const DESCRIPTION: [&[&str]; 10] = [
     &["ip", "-s", "address"],
     &["ip", "rule"],
     &["ip", "route", "show", "table", "all"],
     &["ip", "-6", "rule"],
     &["ip", "-6", "route", "show", "table", "all"],
     &["nft", "list", "ruleset"],
+    &["ip", "xfrm", "policy"],
+    &["ip", "-s", "xfrm", "state", "list", "nokeys"],
+    &["cat", "/proc/net/xfrm_stat"],
     &["cat", "/proc/net/udp", "/proc/net/udp6", "/proc/net/snmp"],
 ];
 
@@ -75,6 +78,16 @@ pub enum Length {
     Long,
 }
 
+/// Which data plane daemons use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Plane {
+    /// One in userspace, on a TUN device.
+    #[default]
+    Userspace,
+    /// The kernel's.
+    Kernel,
+}
+
 /// One scenario's world.
 ///
 /// Fields are dropped in order: captures, then daemons, then lines, then the hosts they run on.
@@ -85,6 +98,7 @@ pub struct Lab {
     ferryd: PathBuf,
     lifetime: Lifetime,
     length: Length,
+    plane: Plane,
     made: Cell<u32>,
     captures: RefCell<BTreeMap<String, Capture>>,
     peers: RefCell<Vec<Rc<Peer>>>,
@@ -107,6 +121,7 @@ impl Lab {
             ferryd: ferryd.to_owned(),
             lifetime,
             length: Length::Usual,
+            plane: Plane::Userspace,
             made: Cell::new(0),
             captures: RefCell::default(),
             peers: RefCell::default(),
@@ -119,6 +134,17 @@ impl Lab {
     #[must_use]
     pub fn at_length(self, length: Length) -> Self {
         Self { length, ..self }
+    }
+
+    /// The same, with daemons that use another data plane.
+    #[must_use]
+    pub fn on(self, plane: Plane) -> Self {
+        Self { plane, ..self }
+    }
+
+    /// Which data plane daemons use.
+    pub fn plane(&self) -> Plane {
+        self.plane
     }
 
     /// How long scenarios of endurance last.
@@ -161,7 +187,21 @@ impl Lab {
 
     /// Records what passes `interface` of `host`. The recording is kept if the scenario fails.
     pub fn record(&self, host: &Rc<Host>, interface: &str) -> Result<()> {
-        let capture = Capture::start(host, interface)?;
+        self.record_only(host, interface, "")
+    }
+
+    /// Like [`Lab::record`], on a host with a daemon. A kernel that decrypts a packet shows what was in it as if that had
+    /// come by the same interface; inbound, therefore, only IPsec is recorded then.
+    pub fn record_at_end(&self, host: &Rc<Host>, interface: &str) -> Result<()> {
+        let filter = match self.plane {
+            Plane::Userspace => "",
+            Plane::Kernel => "outbound or esp or udp port 500 or udp port 4500",
+        };
+        self.record_only(host, interface, filter)
+    }
+
+    fn record_only(&self, host: &Rc<Host>, interface: &str, filter: &str) -> Result<()> {
+        let capture = Capture::start(host, interface, filter)?;
         self.captures.borrow_mut().insert(format!("{} {interface}", host.role()), capture);
         Ok(())
     }
@@ -185,7 +225,8 @@ impl Lab {
         conf: &SwanctlConf,
         settings: &Settings,
     ) -> Result<Rc<Peer>> {
-        let peer = Rc::new(Peer::new(Rc::clone(host), daemon, self.installation(daemon)?, settings)?);
+        let peer =
+            Rc::new(Peer::new(Rc::clone(host), daemon, self.installation(daemon)?, self.plane, settings)?);
         self.peers.borrow_mut().push(Rc::clone(&peer));
         peer.start()?;
         peer.load(conf)?;

@@ -1,4 +1,4 @@
-//! Address translation, firewalls and bad lines, made with `nft`.
+//! Address translation, firewalls and bad lines, made with `nft`, and with `tc` where a kernel has no tables for it.
 
 use anyhow::Result;
 
@@ -23,6 +23,34 @@ pub fn masquerade(host: &Host, outside: &str) -> Result<()> {
             }}"
         ),
     )
+}
+
+/// Does for IKE and ESP what [`masquerade`] does, in a kernel without address translation: the ports 500 and 4500 of each
+/// of the `clients` are some from `first` on at `address`. What was translated before is forgotten.
+pub fn translate(host: &Host, outside: &str, address: &str, clients: &[String], first: u16) -> Result<()> {
+    let tc = |arguments: &str| {
+        let command: Vec<&str> = std::iter::once("tc").chain(arguments.split_whitespace()).collect();
+        host.succeed(&command).map(drop)
+    };
+    tc(&format!("qdisc replace dev {outside} clsact"))?;
+    for way in ["egress", "ingress"] {
+        tc(&format!("filter delete dev {outside} {way}"))?;
+    }
+    let inner_ports = clients.iter().flat_map(|client| [(client, 500), (client, 4500)]);
+    for (port, (client, inner)) in (first..).zip(inner_ports) {
+        let udp = |way: &str| format!("filter add dev {outside} {way} protocol ip flower ip_proto udp");
+        tc(&format!(
+            "{} src_ip {client} src_port {inner} action pedit ex munge ip src set {address} munge udp sport set {port} \
+             pipe action csum ip udp",
+            udp("egress")
+        ))?;
+        tc(&format!(
+            "{} dst_ip {address} dst_port {port} action pedit ex munge ip dst set {client} munge udp dport set {inner} \
+             pipe action csum ip udp",
+            udp("ingress")
+        ))?;
+    }
+    Ok(())
 }
 
 /// Makes `host` lose what it sends to UDP port `port`, from now on.

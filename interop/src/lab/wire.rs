@@ -12,6 +12,12 @@ use anyhow::{Context, Result, bail, ensure};
 const IKE: u16 = 500;
 const NAT_TRAVERSAL: u16 = 4500;
 
+/// The protocol number of ESP without UDP around it (RFC 4303 §2).
+const ESP: u8 = 50;
+
+/// The next header of a piece of an IPv6 packet (RFC 8200 §4.5).
+const IPV6_FRAGMENT: u8 = 44;
+
 /// Octets of a UDP header.
 const UDP_HEADER: usize = 8;
 
@@ -25,7 +31,7 @@ pub struct Seen {
     pub ike: u64,
     /// Those of them that are fragments of a message (RFC 7383), by which of the two ends sent them.
     pub fragments: [u64; 2],
-    /// ESP packets in UDP.
+    /// ESP packets, in UDP or not, or pieces of them.
     pub esp: u64,
     /// Octets of ESP packets, without their UDP headers.
     pub esp_bytes: u64,
@@ -47,7 +53,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// A datagram on port 500 or 4500, and when it passed.
+/// A datagram on port 500 or 4500, or an ESP packet, and when it passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Passed {
     /// When, since whatever time the capture counts from.
@@ -60,20 +66,20 @@ pub struct Passed {
     pub carried: Carried,
 }
 
-/// What a datagram on port 500 or 4500 carries.
+/// What such a datagram carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carried {
     /// An IKE message.
     Ike,
     /// A fragment of an IKE message (RFC 7383 §2.5).
     Fragment,
-    /// An ESP packet.
+    /// An ESP packet, or it is one.
     Esp,
     /// A NAT keepalive.
     Keepalive,
 }
 
-/// The datagrams on ports 500 and 4500 of the capture at `path`, in order.
+/// The datagrams on ports 500 and 4500 and ESP packets of the capture at `path`, in order.
 pub fn passed(path: &Path) -> Result<Vec<Passed>> {
     let mut passed = Vec::new();
     each_frame(path, |at, frame| {
@@ -83,17 +89,18 @@ pub fn passed(path: &Path) -> Result<Vec<Passed>> {
             [.., 0x86, 0xdd] => ipv6(packet)?,
             _ => return Ok(()),
         };
-        if protocol == 17
-            && let Some((_, Some(carried))) = udp(payload)
-        {
-            passed.push(Passed { at, from, to, carried });
-        }
+        let carried = match protocol {
+            ESP => Some(Carried::Esp),
+            17 => udp(payload).and_then(|(_, carried)| carried),
+            _ => None,
+        };
+        passed.extend(carried.map(|carried| Passed { at, from, to, carried }));
         Ok(())
     })?;
     Ok(passed)
 }
 
-/// Goes through the capture at `path` and wants nothing in it but IKE and ESP in UDP between the addresses `ends`, and
+/// Goes through the capture at `path` and wants nothing in it but IKE and ESP between the addresses `ends`, and
 /// `marker`, a piece of the plaintext, in no packet at all.
 ///
 /// # Errors
@@ -143,6 +150,13 @@ fn count(frame: &[u8], ends: [IpAddr; 2], seen: &mut Seen) -> Result<()> {
         }
         _ => bail!("neither IP nor ARP"),
     };
+    if protocol == ESP {
+        let between = ends.contains(&source) && ends.contains(&destination);
+        ensure!(between, "ESP from {source} to {destination}");
+        seen.esp += 1;
+        seen.esp_bytes += u64::try_from(payload.len())?;
+        return Ok(());
+    }
     if protocol != 17 {
         let of_the_link = stays_on_link(destination) || is_neighbour_discovery(protocol, payload);
         ensure!(of_the_link, "protocol {protocol} from {source} to {destination}");
@@ -216,7 +230,8 @@ fn ipv4(packet: &[u8]) -> Result<Packet<'_>> {
     let &[first, _, _, _, _, _, f1, f2, _, protocol, _, _, ref rest @ ..] = packet else {
         bail!("a cut packet")
     };
-    ensure!(u16::from_be_bytes([f1, f2]) & 0x3fff == 0, "a fragment");
+    // A kernel may cut an ESP packet; the pieces say as well what they are.
+    ensure!(u16::from_be_bytes([f1, f2]) & 0x3fff == 0 || protocol == ESP, "a fragment");
     let &[s1, s2, s3, s4, d1, d2, d3, d4, ..] = rest else { bail!("a cut packet") };
     let header = usize::from(first & 0x0f) * 4;
     let payload = packet.get(header..).context("a cut packet")?;
@@ -230,8 +245,14 @@ fn ipv6(packet: &[u8]) -> Result<Packet<'_>> {
         let octets: [u8; 16] = header.get(at).context("a cut packet")?.try_into()?;
         Ok(Ipv6Addr::from(octets).into())
     };
-    let next = *header.get(6).context("a cut packet")?;
-    Ok((address(8..24)?, address(24..40)?, next, payload))
+    let (from, to) = (address(8..24)?, address(24..40)?);
+    Ok(match (header.get(6).context("a cut packet")?, payload) {
+        (&IPV6_FRAGMENT, &[next, _, _, _, _, _, _, _, ref piece @ ..]) => {
+            ensure!(next == ESP, "a fragment");
+            (from, to, next, piece)
+        }
+        (next, payload) => (from, to, *next, payload),
+    })
 }
 
 /// ICMPv6 router and neighbour solicitation and advertisement (RFC 4861 §4).

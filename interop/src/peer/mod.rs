@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::lab::{Deadline, Host, Log, Output, Process};
+use crate::lab::{Deadline, Host, Log, Output, Plane, Process};
 
 pub use conf::{Connection, Section, Settings, SwanctlConf, child, end};
 pub use events::Events;
@@ -34,9 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PATIENCE_OF_SWANCTL: Duration = Duration::from_secs(30);
 
 /// The plugins of Debian's charon that make it a complete IKEv2 peer here. The order matters: the data plane in user
-/// space (kernel-libipsec) must stand before the kernel's, which it replaces.
+/// space (kernel-libipsec, if it is that one) must stand before the kernel's, which it replaces.
 const CHARON_PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm openssl curve25519 chapoly xcbc cmac pem x509 \
-                              pubkey kernel-libipsec kernel-netlink socket-default vici resolve counters md5 \
+                              pubkey PLANE kernel-netlink socket-default vici resolve counters md5 \
                               eap-identity eap-md5 eap-mschapv2 eap-gtc xauth-generic";
 
 /// The program a peer runs.
@@ -86,13 +86,19 @@ impl Peer {
         host: Rc<Host>,
         daemon: Daemon,
         installation: Installation,
+        plane: Plane,
         settings: &Settings,
     ) -> Result<Self> {
+        let (plugin, ours) = match plane {
+            Plane::Userspace => ("kernel-libipsec", "userspace"),
+            Plane::Kernel => ("", "kernel"),
+        };
         installation.furnish(&host)?;
         let directory = installation.directory(&host);
         let log = Log::new(host.directory().join("daemon.log"));
         let base = Settings::new()
-            .set("charon-systemd.load", CHARON_PLUGINS)
+            .set("charon-systemd.load", CHARON_PLUGINS.replace("PLANE", plugin))
+            .set("ferryd.dataplane", ours)
             .set("charon-systemd.journal.default", -1)
             .set("charon.plugins.resolve.file", directory.join("resolv.conf").display())
             .set("charon.filelog.lab.path", directory.join("daemon.log").display())

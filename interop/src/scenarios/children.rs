@@ -6,13 +6,13 @@ use anyhow::{Result, ensure};
 
 use super::topology::{Family, Sites};
 use super::{Roles, site, swanctl};
-use crate::lab::{Lab, only_ipsec, round_trip};
+use crate::lab::{Lab, Plane, only_ipsec, round_trip};
 use crate::peer::{Connection, Daemon, Peer, Section, SwanctlConf, child};
 
 /// A trap makes the SA that a packet needs, keeps the packet until then, and stays when the SA goes.
 pub(super) fn trap(lab: &Lab) -> Result<()> {
     let sites = Sites::build(lab)?;
-    lab.record(&sites.left.gateway, "wan")?;
+    lab.record_at_end(&sites.left.gateway, "wan")?;
     let waiting = Connection::psk(sites.left.id, sites.right.id)
         .between(sites.left.outer[0], sites.right.outer[0])
         .child("net", child(sites.left.networks[0], sites.right.networks[0]).set("start_action", "trap"));
@@ -64,7 +64,7 @@ pub(super) fn shunts(lab: &Lab) -> Result<()> {
 
     // Before there is an SA: nothing but what passes leaves.
     let near = sites.left.hosts[0];
-    lab.record(&sites.left.gateway, "wan")?;
+    lab.record_at_end(&sites.left.gateway, "wan")?;
     let host = &sites.left.host;
     ensure!(
         host.output(&["ping", "-c", "2", "-W", "1", sites.right.hosts[0]])?.success().is_err(),
@@ -74,18 +74,32 @@ pub(super) fn shunts(lab: &Lab) -> Result<()> {
     host.ping(near, sites.right.hosts[0], 2)?;
     only_ipsec(&lab.recorded(&sites.left.gateway, "wan")?, ends(&sites)?, b"")?;
     // What passes goes out as it is; the far gateway answers it from inside its own tunnel.
-    let way = sites.left.gateway.succeed(&["ip", "route", "get", "10.3.0.1", "from", near, "iif", "lan"])?;
-    ensure!(way.stdout.contains("dev wan"), "{way}");
+    let passes = || -> Result<bool> {
+        let gateway = &sites.left.gateway;
+        Ok(match lab.plane() {
+            Plane::Userspace => {
+                let way = gateway.succeed(&["ip", "route", "get", "10.3.0.1", "from", near, "iif", "lan"])?;
+                way.stdout.contains("dev wan")
+            }
+            Plane::Kernel => gateway.succeed(&["ip", "xfrm", "policy"])?.stdout.contains("dst 10.3.0.1/32"),
+        })
+    };
+    ensure!(passes()?, "it does not pass");
     left.swanctl(&["--uninstall", "--child", "host"])?.success()?;
-    let way = sites.left.gateway.succeed(&["ip", "route", "get", "10.3.0.1", "from", near, "iif", "lan"])?;
-    ensure!(!way.stdout.contains("dev wan"), "{way}");
+    ensure!(!passes()?, "it still passes");
     host.ping(near, "10.3.0.1", 2).map(drop)
 }
 
 /// Selectors with protocols: what they are not about does not pass, in either direction.
 pub(super) fn protocols(lab: &Lab, roles: Roles) -> Result<()> {
     let sites = Sites::build(lab)?;
-    lab.record(&sites.left.gateway, "wan")?;
+    if lab.plane() == Plane::Kernel {
+        // There, charon has routes for whole addresses alone.
+        for (near, far) in [(&sites.left, &sites.right), (&sites.right, &sites.left)] {
+            near.gateway.route(far.networks[0], far.outer[0])?;
+        }
+    }
+    lab.record_at_end(&sites.left.gateway, "wan")?;
     let conf = |near: &super::topology::Site, far: &super::topology::Site| {
         let icmp = |network: &str| format!("{network}[icmp]");
         let connection = Connection::psk(near.id, far.id)
@@ -102,6 +116,10 @@ pub(super) fn protocols(lab: &Lab, roles: Roles) -> Result<()> {
     ensure!(local == ["10.2.0.0/24[icmp]"], "agreed on {local:?}");
     sites.left.host.ping(sites.left.hosts[0], sites.right.hosts[0], 2)?;
     sites.right.host.ping(sites.right.hosts[0], sites.left.hosts[0], 2)?;
+    if lab.plane() == Plane::Kernel {
+        // What no policy is about goes where routes lead it.
+        return only_ipsec(&lab.recorded(&sites.left.gateway, "wan")?, ends(&sites)?, b"").map(drop);
+    }
     let knock = "exec 3<>/dev/tcp/10.3.0.10/9";
     let output = sites.left.host.output(&["timeout", "2", "bash", "-c", knock])?;
     // Refused would mean that it has arrived.

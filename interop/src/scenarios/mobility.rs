@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::topology::{Road, Roam};
 use super::{Roles, roadwarrior};
-use crate::lab::{Carried, Deadline, Host, Lab, Log, Mark, Passed, passed};
+use crate::lab::{Carried, Deadline, Host, Lab, Log, Mark, Passed, Plane, passed};
 use crate::peer::{Daemon, IkeSa, Peer};
 
 /// Time between two packets each way.
@@ -51,7 +51,7 @@ fn moving(lab: &Lab, roles: Roles) -> Result<[(IkeSa, IkeSa); 2]> {
     client.initiate("net")?;
     let before = (client.sa()?, gateway.sa()?);
     is_at(&before, Roam::HOME)?;
-    lab.record(&roam.gateway, "wan")?;
+    lab.record_at_end(&roam.gateway, "wan")?;
     let address = before.0.local.virtual_ips.first().context("no virtual address")?;
     let traffic = [
         Traffic::start(&roam.client, address, Road::SERVER)?,
@@ -98,9 +98,13 @@ pub(super) fn nat_rebinding(lab: &Lab, ours: Daemon) -> Result<()> {
     road.client()?.ping(address, Road::SERVER, 2)?;
 
     let mut moved = gateway.watch("ike-update")?;
-    // Whoever masquerades by an interface that goes down forgets what went by it.
-    road.nat.set_up("wan", false)?;
-    road.nat.set_up("wan", true)?;
+    if lab.plane() == Plane::Kernel {
+        road.translate(20_000)?;
+    } else {
+        // Whoever masquerades by an interface that goes down forgets what went by it.
+        road.nat.set_up("wan", false)?;
+        road.nat.set_up("wan", true)?;
+    }
     let traffic = Traffic::start(road.client()?, address, Road::SERVER)?;
     let event =
         moved.wait_for(Deadline::after(Duration::from_secs(20)), |event| event.section("road").is_some())?;

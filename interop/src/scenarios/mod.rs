@@ -11,6 +11,7 @@ mod ferryctl;
 mod flood;
 mod fragmentation;
 mod handshake;
+mod kernel;
 mod lifecycle;
 mod loss;
 mod mobility;
@@ -28,7 +29,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, Plane};
 use crate::peer::Daemon;
 
 /// Something that must come true in the lab.
@@ -384,7 +385,7 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
     ),
 ];
 
-/// Every scenario.
+/// Every scenario that is played in userspace.
 pub fn all() -> Vec<Scenario> {
     let once = ONCE.iter().map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::Once(run)));
     let measuring = MEASURING
@@ -401,6 +402,83 @@ pub fn all() -> Vec<Scenario> {
     let alone = FERRYD_ALONE.iter();
     let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
     lasting.chain(twice).chain(again).chain(once).chain(alone).chain(measuring).collect()
+}
+
+/// Those that are played on the ESP of a kernel too, by their names without roles.
+const IN_KERNEL: &[&str] = &[
+    "rekeying",
+    "site",
+    "road-warrior",
+    "road-warrior-ipv6",
+    "ipv6-outside",
+    "ipv6-inside",
+    "narrowing",
+    "suites",
+    "protocols",
+    "moving-client",
+    "moving-client-of-ours",
+    "reauthentication",
+    "inactivity",
+    "cut-line",
+    "nat-rebinding",
+    "two-behind-one-nat",
+    "killed-gateway",
+    "stopped-gateway",
+    "shunts",
+];
+
+/// Scenarios that take the ESP of a kernel.
+const OF_KERNEL: &[Entry<WithRoles>] = &[
+    ("transport", "Two hosts protect what they say to each other in transport mode.", kernel::transport),
+    (
+        "wide-window",
+        "With extended sequence numbers and a window of 1024 packets, traffic flows both ways.",
+        kernel::wide_window,
+    ),
+    (
+        "limited-octets",
+        "A child that has carried as many octets as it should has a successor; at its limit it ends.",
+        kernel::limited_octets,
+    ),
+    (
+        "limited-packets",
+        "A child that has carried as many packets as it should has a successor; at its limit it ends.",
+        kernel::limited_packets,
+    ),
+    (
+        "flushed",
+        "Policies and SAs that somebody else removes from the kernel are back at once, and nothing leaks.",
+        kernel::flushed,
+    ),
+    (
+        "kernel-trap",
+        "A trap makes the SA that the first packet needs, which is answered; nothing leaves in the clear.",
+        kernel::trapped,
+    ),
+];
+
+/// The same about ferryd alone.
+const OF_KERNEL_ALONE: &[Entry<Alone>] =
+    &[("beet", "Two hosts protect what they say under their inner addresses in BEET mode.", kernel::beet)];
+
+/// Every scenario that is played on the ESP of a kernel.
+pub fn in_kernel() -> Vec<Scenario> {
+    let roles = ["-initiator", "-responder", ""];
+    let wanted = |scenario: &Scenario| {
+        IN_KERNEL.iter().any(|name| roles.iter().any(|role| scenario.name == format!("{name}{role}")))
+    };
+    let of_kernel = OF_KERNEL.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon));
+    let alone = OF_KERNEL_ALONE.iter();
+    let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
+    all().into_iter().filter(wanted).chain(of_kernel).chain(alone).collect()
+}
+
+/// Every scenario that is played on this data plane.
+pub fn on(plane: Plane) -> Vec<Scenario> {
+    match plane {
+        Plane::Userspace => all(),
+        Plane::Kernel => in_kernel(),
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

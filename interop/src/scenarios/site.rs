@@ -89,7 +89,7 @@ pub(super) fn agree(initiator: &Peer, responder: &Peer) -> Result<()> {
 
 fn joins(lab: &Lab, roles: Roles, outer: Family, inner: &[Family]) -> Result<()> {
     let sites = Sites::build(lab)?;
-    lab.record(&sites.left.gateway, "wan")?;
+    lab.record_at_end(&sites.left.gateway, "wan")?;
     let [near, far] = [(&sites.left, &sites.right), (&sites.right, &sites.left)]
         .map(|(near, far)| conf(connection(near, far, outer, inner)));
     let left = lab.peer(&sites.left.gateway, roles.initiator, &near)?;

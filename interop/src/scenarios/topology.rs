@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::lab::{Host, Lab, masquerade};
+use crate::lab::{Host, Lab, Plane, masquerade, translate};
 
 /// Clients somewhere in the world, a gateway, and a network behind it.
 ///
@@ -54,7 +54,9 @@ impl Road {
         // A gateway has a default route; without one there is nowhere to send a tunnel's routes either.
         gateway.route("default", Self::OUTSIDE)?;
         nat.address("wan", "192.0.2.2/24")?;
-        masquerade(&nat, "wan")?;
+        if lab.plane() == Plane::Userspace {
+            masquerade(&nat, "wan")?;
+        }
 
         let clients: Vec<Rc<Host>> =
             (1..=clients).map(|number| lab.host(&format!("client{number}"))).collect::<Result<_>>()?;
@@ -65,7 +67,19 @@ impl Road {
             client.address("eth", &format!("192.168.7.{number}/24"))?;
             client.route("default", "192.168.7.1")?;
         }
-        Ok(Self { server, gateway, nat, clients })
+        let road = Self { server, gateway, nat, clients };
+        if lab.plane() == Plane::Kernel {
+            // The guest's kernel has no masquerading.
+            road.translate(10_000)?;
+        }
+        Ok(road)
+    }
+
+    /// Has the NAT use ports from `first` on, and forget others.
+    pub(crate) fn translate(&self, first: u16) -> Result<()> {
+        let clients: Vec<String> =
+            (10..).zip(&self.clients).map(|(number, _)| format!("192.168.7.{number}")).collect();
+        translate(&self.nat, "wan", Self::OUTSIDE, &clients, first)
     }
 
     /// The first client.

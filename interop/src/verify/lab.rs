@@ -4,16 +4,16 @@
 //! name in that of its namespaces, so that even those can be cleared away.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{Tally, logs, seconds, tail};
+use super::{Tally, logs_on, seconds, tail};
 use crate::janitor::Janitor;
-use crate::lab::{Deadline, Lab, Length, Lifetime, Process};
+use crate::lab::{Deadline, Lab, Length, Lifetime, Plane, Process};
 use crate::leftovers::{self, NAME};
 use crate::peer::Daemon;
 use crate::scenarios::{self, Company, Scenario};
@@ -28,6 +28,8 @@ pub(super) struct Plan {
     /// The daemon under test.
     pub(super) daemon: Daemon,
     pub(super) length: Length,
+    /// The data plane all daemons use.
+    pub(super) plane: Plane,
     /// How many of those that keep the machine busy are played at a time.
     pub(super) jobs: usize,
 }
@@ -37,8 +39,10 @@ pub(super) fn run(scenarios: &[Scenario], plan: Plan, after_tests: bool) -> Resu
     for namespace in leftovers::clear_abandoned()? {
         println!("  cleared away {namespace}, left by a run that was ended");
     }
-    let built = if after_tests { cargo::build_ferryd_as_tests_do() } else { cargo::build_ferryd() };
-    if let Err(error) = built {
+    // A guest has no cargo; its host has built what is played with.
+    if plan.plane == Plane::Userspace
+        && let Err(error) = build(after_tests)
+    {
         println!("  no scenario can be played: {error:#}");
         return Ok(Tally { skipped: u64::try_from(scenarios.len())?, ..Tally::FAILED });
     }
@@ -91,6 +95,10 @@ pub(super) fn run(scenarios: &[Scenario], plan: Plan, after_tests: bool) -> Resu
     Ok(tally)
 }
 
+pub(super) fn build(after_tests: bool) -> Result<PathBuf> {
+    if after_tests { cargo::build_ferryd_as_tests_do() } else { cargo::build_ferryd() }
+}
+
 /// Makes the root file system of strongSwan's next generation if a scenario needs it. Scenarios would make it
 /// themselves, but in the time they have.
 fn provide_charon6(scenarios: &[Scenario], daemon: Daemon) -> Result<()> {
@@ -121,10 +129,11 @@ fn play_and_tell(scenario: &Scenario, plan: Plan, all: &Mutex<Tally>) {
 
 /// Plays a scenario in this process. `Ok(false)` when it failed, with the reason on standard error.
 pub(super) fn play(name: &str, plan: Plan) -> Result<bool> {
-    let scenario = scenarios::all().into_iter().find(|scenario| scenario.name == name);
+    let scenario = scenarios::on(plan.plane).into_iter().find(|scenario| scenario.name == name);
     let scenario = scenario.with_context(|| format!("no scenario is called {name}"))?;
     let ferryd = std::env::current_exe()?.with_file_name("ferryd");
-    let lab = Lab::new(NAME, &logs()?.join(name), &ferryd, Lifetime::Scoped)?.at_length(plan.length);
+    let lab = Lab::new(NAME, &logs_on(plan.plane)?.join(name), &ferryd, Lifetime::Scoped)?;
+    let lab = lab.at_length(plan.length).on(plan.plane);
     let result = scenario.play(lab, plan.daemon);
     if let Err(error) = &result {
         eprintln!("{error:#}");
@@ -134,7 +143,8 @@ pub(super) fn play(name: &str, plan: Plan) -> Result<bool> {
 
 /// Starts this program again for one scenario and waits for it.
 fn play_apart(scenario: &Scenario, plan: Plan) -> Result<()> {
-    let said = logs()?.join(format!("{}.log", scenario.name));
+    let logs = logs_on(plan.plane)?;
+    let said = logs.join(format!("{}.log", scenario.name));
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--play", &scenario.name, "--daemon"]);
     command.arg(plan.daemon.to_string());
@@ -145,6 +155,9 @@ fn play_apart(scenario: &Scenario, plan: Plan) -> Result<()> {
             MORE_TIME
         }
     };
+    if plan.plane == Plane::Kernel {
+        command.arg("--inside");
+    }
     command.env(leftovers::MARK, std::process::id().to_string());
     command.stdout(File::create(&said)?).stderr(File::options().append(true).open(&said)?);
     let mut process = Process::start(command, true)?;
@@ -154,7 +167,7 @@ fn play_apart(scenario: &Scenario, plan: Plan) -> Result<()> {
         Ok(status) if status.success() => Ok(std::fs::remove_file(&said)?),
         Ok(_) => Err(anyhow::anyhow!("{}", read(&said))),
         Err(error) => {
-            let folder = logs()?.join(&scenario.name);
+            let folder = logs.join(&scenario.name);
             Err(error.context(format!("what was seen lies in {}\n{}", folder.display(), read(&said))))
         }
     }

@@ -5,6 +5,7 @@
 
 mod checks;
 mod kernel;
+mod kernel_lab;
 mod lab;
 mod tests;
 
@@ -17,7 +18,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 
 use crate::janitor::Janitor;
-use crate::lab::Length;
+use crate::lab::{Length, Plane};
 use crate::peer::Daemon;
 use crate::{cargo, leftovers, machine, scenarios};
 
@@ -46,6 +47,9 @@ pub struct Options {
     /// Tidy up after the process with this id, once it has ended (what each run starts for its own end)
     #[arg(long, hide = true, value_name = "PROCESS")]
     tidy: Option<u32>,
+    /// Play scenarios on the kernel's ESP (what is run in a guest)
+    #[arg(long, hide = true)]
+    inside: bool,
     /// Run a program in a guest with a kernel of its own (what cargo starts for each of a guest's tests)
     #[arg(long, hide = true, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true)]
     guest: Vec<OsString>,
@@ -59,11 +63,13 @@ enum Part {
     Tests,
     Docs,
     Kernel,
+    KernelLab,
     Lab,
 }
 
 impl Part {
-    const ALL: [Self; 6] = [Self::Format, Self::Lint, Self::Tests, Self::Docs, Self::Kernel, Self::Lab];
+    const ALL: [Self; 7] =
+        [Self::Format, Self::Lint, Self::Tests, Self::Docs, Self::Kernel, Self::KernelLab, Self::Lab];
 
     fn name(self) -> &'static str {
         match self {
@@ -72,6 +78,7 @@ impl Part {
             Self::Tests => "tests",
             Self::Docs => "docs",
             Self::Kernel => "kernel",
+            Self::KernelLab => "kernel-lab",
             Self::Lab => "lab",
         }
     }
@@ -83,6 +90,9 @@ impl Part {
             Self::Tests => "unit tests, stories, chaos and the fuzz corpora (cargo test)",
             Self::Docs => "the documentation builds without warnings (cargo doc)",
             Self::Kernel => "SAs and policies in a kernel with ESP (user-mode Linux)",
+            Self::KernelLab => {
+                "ferryd against real peers, all of them with the ESP of a kernel (user-mode Linux)"
+            }
             Self::Lab => "ferryd against real peers in network namespaces",
         }
     }
@@ -99,6 +109,13 @@ struct Tally {
 impl Tally {
     const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
     const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
+
+    /// Reads what [`Tally`] shows.
+    fn parse(text: &str) -> Option<Self> {
+        let mut counts = text.split(", ").zip([" passed", " failed", " skipped"]);
+        let mut next = || counts.next().and_then(|(count, what)| count.strip_suffix(what)?.parse().ok());
+        Some(Self { passed: next()?, failed: next()?, skipped: next()? })
+    }
 
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
@@ -127,6 +144,11 @@ pub fn run(options: &Options) -> Result<bool> {
         leftovers::tidy(runner)?;
         return Ok(true);
     }
+    if options.inside && options.play.is_none() {
+        let tally = lab::run(&options.scenarios(), options.plan(), false)?;
+        println!("{tally}");
+        return Ok(tally.failed == 0);
+    }
     if let Some(name) = &options.play {
         return lab::play(name, options.plan());
     }
@@ -146,6 +168,7 @@ pub fn run(options: &Options) -> Result<bool> {
             Part::Tests => tests::run(options.plan().length),
             Part::Docs => checks::docs(),
             Part::Kernel => kernel::run(),
+            Part::KernelLab => kernel_lab::run(&options.kernel_scenarios(), options.wants(Part::Tests)),
             Part::Lab => lab::run(&options.scenarios(), options.plan(), options.wants(Part::Tests)),
         };
         let tally = tally.unwrap_or_else(|error| {
@@ -165,18 +188,38 @@ impl Options {
         self.only.is_empty()
             || self.only.iter().any(named)
             || part == Part::Lab && !self.scenarios().is_empty()
+            || part == Part::KernelLab && !self.kernel_scenarios().is_empty()
     }
 
     fn plan(&self) -> lab::Plan {
         let length = if self.long { Length::Long } else { Length::Usual };
-        lab::Plan { daemon: self.daemon, length, jobs: usize::from(self.jobs) }
+        lab::Plan { daemon: self.daemon, length, plane: self.plane(), jobs: usize::from(self.jobs) }
     }
 
     /// The scenarios asked for: all, unless some are named.
     fn scenarios(&self) -> Vec<scenarios::Scenario> {
         let all = self.only.is_empty() || self.only.iter().any(|only| only == Part::Lab.name());
-        let named = |name: &str| self.only.iter().any(|only| name.starts_with(only.as_str()));
-        scenarios::all().into_iter().filter(|scenario| all || named(&scenario.name)).collect()
+        let named = |name: &str| match self.inside {
+            true => self.only.iter().any(|only| only == name),
+            false => self.only.iter().any(|only| name.starts_with(only.as_str())),
+        };
+        let scenarios = scenarios::on(self.plane()).into_iter();
+        scenarios.filter(|scenario| all || named(&scenario.name)).collect()
+    }
+
+    fn plane(&self) -> Plane {
+        if self.inside { Plane::Kernel } else { Plane::Userspace }
+    }
+
+    /// The scenarios asked for of those that are played in a guest: all, unless some are named, with the part's name
+    /// before theirs.
+    fn kernel_scenarios(&self) -> Vec<scenarios::Scenario> {
+        let part = Part::KernelLab.name();
+        let all = self.only.is_empty() || self.only.iter().any(|only| only == part);
+        let prefix = |only: &str| only.strip_prefix(part)?.strip_prefix('/').map(str::to_owned);
+        let prefixes: Vec<String> = self.only.iter().filter_map(|only| prefix(only)).collect();
+        let named = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        scenarios::in_kernel().into_iter().filter(|scenario| all || named(&scenario.name)).collect()
     }
 }
 
@@ -187,11 +230,23 @@ fn list() {
     for scenario in scenarios::all() {
         println!("  {:33} {}", scenario.name, scenario.claim);
     }
+    for scenario in scenarios::in_kernel() {
+        println!("  {:33} {}", format!("{}/{}", Part::KernelLab.name(), scenario.name), scenario.claim);
+    }
 }
 
 /// Where logs of parts and scenarios lie.
 fn logs() -> Result<PathBuf> {
-    let logs = cargo::target_directory()?.join("lab");
+    logs_on(Plane::Userspace)
+}
+
+/// Where logs of scenarios on a data plane lie.
+fn logs_on(plane: Plane) -> Result<PathBuf> {
+    let name = match plane {
+        Plane::Userspace => "lab",
+        Plane::Kernel => "kernel-lab",
+    };
+    let logs = cargo::target_directory()?.join(name);
     std::fs::create_dir_all(&logs)?;
     Ok(logs)
 }
@@ -225,17 +280,31 @@ mod self_tests {
         assert_eq!(wanted(&suites), [Part::Lab]);
         assert_eq!(suites.scenarios().len(), 2);
         assert_eq!(options(&["lab"]).scenarios().len(), scenarios::all().len());
+        let inside = options(&["kernel-lab/site-i"]);
+        assert_eq!((wanted(&inside), inside.kernel_scenarios().len()), (vec![Part::KernelLab], 1));
+        assert!(options(&["kernel-lab"]).kernel_scenarios().len() > 1);
         assert!(wanted(&options(&["no such thing"])).is_empty());
     }
 
     #[test]
     fn scenarios_have_names_of_their_own() {
-        let mut names: Vec<String> = scenarios::all().into_iter().map(|scenario| scenario.name).collect();
-        let number = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), number);
+        for plane in [Plane::Userspace, Plane::Kernel] {
+            let mut names: Vec<String> =
+                scenarios::on(plane).into_iter().map(|scenario| scenario.name).collect();
+            let number = names.len();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), number);
+        }
+        let names: Vec<String> = scenarios::all().into_iter().map(|scenario| scenario.name).collect();
         assert!(Part::ALL.iter().all(|part| !names.iter().any(|name| name == part.name())));
+    }
+
+    #[test]
+    fn a_count_is_read_as_it_is_written() {
+        let tally = Tally { passed: 12, failed: 0, skipped: 3 };
+        assert_eq!(Tally::parse(&tally.to_string()), Some(tally));
+        assert_eq!(Tally::parse("12 passed"), None);
     }
 
     #[test]

@@ -1,0 +1,224 @@
+//! What takes the ESP of a kernel: modes, packets that are ESP alone, limits, and what others do to its tables.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use super::topology::{Family, Site, Sites};
+use super::{Roles, site};
+use crate::lab::{Deadline, Echoes, Host, Lab, Mark, only_ipsec, round_trip, until};
+use crate::peer::{ChildSa, Connection, Daemon, Peer, Section, child};
+
+fn patience() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
+}
+
+/// Two gateways with one child each, made by `make` for either side, that have set up the left one's.
+fn pair(lab: &Lab, roles: Roles, make: impl Fn(&Site, &Site) -> Section) -> Result<(Sites, Peer2)> {
+    let sites = Sites::build(lab)?;
+    lab.record_at_end(&sites.left.gateway, "wan")?;
+    let conf = |near: &Site, far: &Site| {
+        let connection = Connection::psk(near.id, far.id).between(near.outer[0], far.outer[0]);
+        site::conf(connection.child("net", make(near, far)))
+    };
+    let left = lab.peer(&sites.left.gateway, roles.initiator, &conf(&sites.left, &sites.right))?;
+    let right = lab.peer(&sites.right.gateway, roles.responder, &conf(&sites.right, &sites.left))?;
+    left.initiate("net")?;
+    site::agree(&left, &right)?;
+    Ok((sites, Peer2 { left, right }))
+}
+
+/// The two daemons.
+struct Peer2 {
+    left: std::rc::Rc<Peer>,
+    right: std::rc::Rc<Peer>,
+}
+
+impl Peer2 {
+    /// Ours: the left one, unless only the right one is ferryd.
+    fn ours(&self) -> &Peer {
+        if self.left.daemon() == Daemon::Ferryd { &self.left } else { &self.right }
+    }
+}
+
+/// The one child of a daemon.
+fn only_child(peer: &Peer) -> Result<ChildSa> {
+    let mut children = peer.sa()?.children;
+    match (children.pop(), children.is_empty()) {
+        (Some(child), true) => Ok(child),
+        _ => bail!("not one child: {:?}", peer.sa()?),
+    }
+}
+
+fn has_mode(peers: &Peer2, mode: &str) -> Result<()> {
+    for peer in [&peers.left, &peers.right] {
+        let child = only_child(peer)?;
+        ensure!(child.mode == mode, "not {mode} but {child:?}");
+    }
+    Ok(())
+}
+
+/// Packets both ways between two addresses of the gateways themselves, and nothing of them in the clear.
+fn carries(lab: &Lab, sites: &Sites, near: &str, far: &str) -> Result<()> {
+    let [left, right] = [&sites.left.gateway, &sites.right.gateway];
+    left.ping(near, far, 3)?;
+    right.ping(far, near, 3)?;
+    round_trip(left, right, far.parse()?, 200_000)?;
+    let ends = [sites.left.outer[0].parse()?, sites.right.outer[0].parse()?];
+    let seen = only_ipsec(&lab.recorded(left, "wan")?, ends, b"")?;
+    ensure!(seen.esp_bytes > 400_000, "the wire shows only {seen}");
+    Ok(())
+}
+
+/// Two hosts protect what they say to each other.
+pub(super) fn transport(lab: &Lab, roles: Roles) -> Result<()> {
+    let (sites, peers) = pair(lab, roles, |_, _| Section::new().set("mode", "transport"))?;
+    has_mode(&peers, "TRANSPORT")?;
+    carries(lab, &sites, sites.left.outer[0], sites.right.outer[0])
+}
+
+/// Two hosts protect what they say under their inner addresses, without carrying these. charon grants that to nobody but
+/// itself, so this is between two of ours.
+pub(super) fn beet(lab: &Lab) -> Result<()> {
+    let roles = Roles { initiator: Daemon::Ferryd, responder: Daemon::Ferryd };
+    let inner = |site: &Site| if site.id == "left.test" { "10.2.0.1/32" } else { "10.3.0.1/32" };
+    let (sites, peers) = pair(lab, roles, |near, far| child(inner(near), inner(far)).set("mode", "beet"))?;
+    has_mode(&peers, "BEET")?;
+    carries(lab, &sites, "10.2.0.1", "10.3.0.1")
+}
+
+/// Extended sequence numbers, and a window of 1024 packets.
+pub(super) fn wide_window(lab: &Lab, roles: Roles) -> Result<()> {
+    let (sites, _peers) = pair(lab, roles, |near, far| {
+        child(near.networks[0], far.networks[0])
+            .set("esp_proposals", "aes128gcm16-esn")
+            .set("replay_window", "1024")
+    })?;
+    for gateway in [&sites.left.gateway, &sites.right.gateway] {
+        let listed = gateway.succeed(&["ip", "xfrm", "state", "list", "nokeys"])?.stdout;
+        let is_so = listed.contains("replay_window 1024") && listed.contains("esn");
+        ensure!(is_so, "the kernel of {} has\n{listed}", gateway.role());
+    }
+    round_trip(&sites.left.host, &sites.right.host, sites.right.hosts[0].parse()?, 2_000_000)
+}
+
+/// A child that has carried enough octets has a successor; one that may have none ends.
+pub(super) fn limited_octets(lab: &Lab, roles: Roles) -> Result<()> {
+    exhaust(lab, roles, ["rekey_bytes", "life_bytes", "rand_bytes"], ["40000", "90000"])
+}
+
+/// The same with packets.
+pub(super) fn limited_packets(lab: &Lab, roles: Roles) -> Result<()> {
+    exhaust(lab, roles, ["rekey_packets", "life_packets", "rand_packets"], ["40", "90"])
+}
+
+fn exhaust(lab: &Lab, roles: Roles, [rekey, life, rand]: [&str; 3], [soft, hard]: [&str; 2]) -> Result<()> {
+    let sites = Sites::build(lab)?;
+    let conf = |near: &Site, far: &Site, daemon: Daemon| {
+        let connection = |name: &str, net: Section| {
+            Connection::psk(near.id, far.id).between(near.outer[0], far.outer[0]).child(name, net)
+        };
+        let plain = child(near.networks[0], far.networks[0]);
+        // It is our limits that this is about.
+        let net = |is_rekeyed| match daemon {
+            Daemon::Ferryd => {
+                let rekeyed_at = if is_rekeyed { soft } else { "0" };
+                plain.clone().set(rekey, rekeyed_at).set(life, hard).set(rand, 0)
+            }
+            Daemon::Charon | Daemon::Charon6 => plain.clone(),
+        };
+        let both = connection("net", net(true)).child("last", net(false));
+        site::conf(both)
+    };
+    let left =
+        lab.peer(&sites.left.gateway, roles.initiator, &conf(&sites.left, &sites.right, roles.initiator))?;
+    let right =
+        lab.peer(&sites.right.gateway, roles.responder, &conf(&sites.right, &sites.left, roles.responder))?;
+    let peers = Peer2 { left, right };
+    let echoes = Echoes { count: 60, bytes: 1000, every: Duration::from_millis(20) };
+    let [near, far] = [&sites.left, &sites.right].map(|site| site.hosts[0]);
+
+    peers.left.initiate("net")?;
+    let before = only_child(peers.ours())?;
+    sites.left.host.ping_with(near, far, &echoes)?;
+    until(patience(), "a child in the place of the one that has carried enough", || {
+        let children = peers.ours().sa()?.children;
+        let is_new = |child: &ChildSa| child.state == "INSTALLED" && child.inbound.spi != before.inbound.spi;
+        Ok(children.iter().any(is_new).then_some(()))
+    })?;
+    sites.left.host.ping(near, far, 2)?;
+    peers.left.terminate("site")?;
+
+    if roles.initiator != Daemon::Ferryd {
+        return Ok(()); // whose child the responder takes is its own choice: the first
+    }
+    peers.left.initiate("last")?;
+    let mark = peers.left.log().mark();
+    // What is beyond the limit is lost.
+    let every = echoes.every.as_secs_f64().to_string();
+    sites.left.host.output(&["ping", "-c", "150", "-s", "1000", "-i", &every, "-W", "1", "-I", near, far])?;
+    peers.left.log().wait_for(mark, &["can carry no more"], patience())?;
+    until(patience(), "the child to be deleted", || Ok(peers.left.sa()?.children.is_empty().then_some(())))
+}
+
+/// What somebody else removes from the kernel is noticed, said, and back.
+pub(super) fn flushed(lab: &Lab, roles: Roles) -> Result<()> {
+    let (sites, peers) = pair(lab, roles, |near, far| child(near.networks[0], far.networks[0]))?;
+    let ours = peers.ours();
+    let policies = |host: &Host| -> Result<usize> {
+        let listed = host.succeed(&["ip", "xfrm", "policy"])?.stdout;
+        Ok(listed
+            .lines()
+            .filter(|line| line.trim_start().starts_with("dir ") && !line.contains("socket"))
+            .count())
+    };
+    let before = policies(ours.host())?;
+    ensure!(before == 3, "there are {before} policies");
+    let child = only_child(ours)?;
+    let mark = ours.log().mark();
+    ours.host().succeed(&["ip", "xfrm", "policy", "flush"])?;
+    ours.log().wait_for(mark, &["somebody has removed 3 of our IPsec policies"], patience())?;
+    ensure!(policies(ours.host())? == before, "not all policies are back");
+    sites.left.host.ping(sites.left.hosts[0], sites.right.hosts[0], 3)?;
+
+    ours.host().succeed(&["ip", "xfrm", "state", "flush"])?;
+    ours.log().wait_for(mark, &["somebody has flushed the SAs of CHILD_SA"], patience())?;
+    until(patience(), "another child", || {
+        let children = ours.sa()?.children;
+        let is_new = |other: &ChildSa| other.state == "INSTALLED" && other.inbound.spi != child.inbound.spi;
+        Ok(children.iter().any(is_new).then_some(()))
+    })?;
+    sites.left.host.ping(sites.left.hosts[0], sites.right.hosts[0], 3)?;
+    sites.right.host.ping(sites.right.hosts[0], sites.left.hosts[0], 3)?;
+    let ends = [sites.left.outer[0].parse()?, sites.right.outer[0].parse()?];
+    only_ipsec(&lab.recorded(&sites.left.gateway, "wan")?, ends, b"").map(drop)
+}
+
+/// The peer's trap makes the SA: the first packet of either side finds us ready.
+pub(super) fn trapped(lab: &Lab, roles: Roles) -> Result<()> {
+    let sites = Sites::build(lab)?;
+    for gateway in [&sites.left.gateway, &sites.right.gateway] {
+        // The kernel keeps packets that wait for an SA, instead of dropping them.
+        gateway.sysctl("net/core/xfrm_larval_drop", 0)?;
+    }
+    lab.record_at_end(&sites.left.gateway, "wan")?;
+    let waiting = Connection::psk(sites.left.id, sites.right.id)
+        .between(sites.left.outer[0], sites.right.outer[0])
+        .child("net", child(sites.left.networks[0], sites.right.networks[0]).set("start_action", "trap"));
+    let far = site::connection(&sites.right, &sites.left, Family::V4, &[Family::V4]);
+    let right = lab.peer(&sites.right.gateway, roles.responder, &site::conf(far))?;
+    let left = lab.peer(&sites.left.gateway, roles.initiator, &site::conf(waiting))?;
+    let [near, far] = [sites.left.hosts[0], sites.right.hosts[0]];
+    // The first echo is answered, too.
+    sites.left.host.ping(near, far, 2)?;
+    site::agree(&left, &right)?;
+    // The trap is there again when the SA goes.
+    left.terminate("site")?;
+    round_trip(&sites.left.host, &sites.right.host, far.parse()?, 200_000)?;
+    site::agree(&left, &right)?;
+    left.log().refute(Mark::BEGINNING, &["acquire", "failed"])?;
+    let ends = [sites.left.outer[0].parse()?, sites.right.outer[0].parse()?];
+    let seen = only_ipsec(&lab.recorded(&sites.left.gateway, "wan")?, ends, b"")?;
+    ensure!(seen.esp_bytes > 400_000, "the wire shows only {seen}");
+    Ok(())
+}
