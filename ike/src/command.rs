@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -62,6 +63,14 @@ pub enum Command {
         ike_sa: IkeSaId,
         /// Where to.
         gateway: Gateway,
+    },
+    /// Let the peer of an IKE SA stay so long from now without authenticating again; it is told (RFC 4478), and the IKE SA
+    /// ends if it does not.
+    LimitSession {
+        /// Which.
+        ike_sa: IkeSaId,
+        /// How long.
+        lifetime: Duration,
     },
     /// Delete an IKE SA and all its children.
     TerminateIkeSa {

@@ -220,6 +220,10 @@ impl Endpoint {
                 let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.redirect(gateway, request, cx));
             }
+            Command::LimitSession { ike_sa, lifetime } => {
+                let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
+                self.with_sa(spi, now, |sa, cx| sa.limit_session(lifetime, cx));
+            }
             Command::TerminateIkeSa { request, ike_sa, force } => {
                 let spi = *self.by_id.get(&ike_sa).ok_or(CommandError::NoSuchIkeSa(ike_sa))?;
                 self.with_sa(spi, now, |sa, cx| sa.terminate(request, force, cx));

@@ -325,6 +325,8 @@ pub enum Event {
         status: Box<IkeSaStatus>,
         /// Why, as a sentence.
         reason: String,
+        /// At whose wish.
+        cause: ChildDown,
     },
     /// The addresses or ports of an IKE SA have changed; `status` has the old ones.
     IkeSaMoved {
@@ -383,7 +385,7 @@ pub enum Event {
     },
 }
 
-/// Why a CHILD_SA went: the configured action depends on it.
+/// Why a CHILD_SA went, or an IKE SA: the configured action depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildDown {
     /// We were told to end it, or its IKE SA.

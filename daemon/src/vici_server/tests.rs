@@ -389,7 +389,8 @@ fn what_happens_is_told_to_those_who_asked() {
     server.fake.raise(Event::IkeSaUp(Box::new(status.clone())));
     let child = Box::new(child_sa(50, "lan"));
     server.fake.raise(Event::ChildSaUp { ike_sa: Box::new(status.clone()), child_sa: child });
-    server.fake.raise(Event::IkeSaDown { status: Box::new(status), reason: "over".to_owned() });
+    let (status, reason) = (Box::new(status), "over".to_owned());
+    server.fake.raise(Event::IkeSaDown { status, reason, cause: ferry_ike::output::ChildDown::Closed });
     let names: Vec<String> = (0..3).map(|_| client.next_event().unwrap().0).collect();
     assert_eq!(names, ["ike-updown", "child-updown", "ike-updown"]);
     let (name, message) = other.next_event().unwrap();

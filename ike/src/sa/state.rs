@@ -411,6 +411,13 @@ impl IkeSa {
         }
     }
 
+    /// Who has authenticated the peer lets it stay so long from now on.
+    pub(crate) fn limit_session(&mut self, lifetime: Duration, cx: &mut Cx<'_>) {
+        if self.stands() {
+            self.established(cx, |established, core, cx| established.change_session(lifetime, core, cx));
+        }
+    }
+
     /// Another IKE SA has something to say.
     pub(crate) fn hear(&mut self, word: Word, cx: &mut Cx<'_>) {
         match (&self.state, word) {
@@ -531,7 +538,7 @@ impl IkeSa {
         let mut requests = mem::take(&mut self.core.requests);
         requests.extend(self.core.wanted.drain(..).filter_map(|wanted| wanted.request));
         let status = Box::new(self.status(IkeSaState::Connecting));
-        cx.tell(Event::IkeSaDown { status, reason: failure.to_string() });
+        cx.tell(Event::IkeSaDown { status, reason: failure.to_string(), cause: ChildDown::Terminated });
         cx.complete(&mut requests, &Err(failure.to_string()));
         self.core.disclaim_heritage(true, cx);
     }

@@ -36,6 +36,8 @@ pub(crate) enum Task {
     RekeyIkeSa,
     /// The peer is sent to another gateway.
     Redirect(Gateway, RequestId),
+    /// The peer learns how long it may stay without authenticating again (RFC 4478 §3).
+    TellLifetime,
     /// The IKE SA is made anew, with authentication.
     Reauthenticate,
     /// It has everything that the one before it had, which may go. Nobody is asked for that.
@@ -118,6 +120,7 @@ impl Task {
             Self::RekeyChild(_) => "CHILD_REKEY",
             Self::RekeyIkeSa => "IKE_REKEY",
             Self::Redirect(..) => "IKE_REDIRECT",
+            Self::TellLifetime => "IKE_AUTH_LIFETIME",
             Self::Reauthenticate => "IKE_REAUTH",
             Self::Succeed => "IKE_REAUTH_COMPLETE",
             Self::DeleteIkeSa => "IKE_DELETE",
@@ -140,6 +143,7 @@ impl Task {
             | Self::DisownChild(_)
             | Self::CreateChild(_)
             | Self::Redirect(..)
+            | Self::TellLifetime
             | Self::Succeed
             | Self::DeleteIkeSa => false,
         }
@@ -165,6 +169,7 @@ impl Task {
             | Self::DisownChild(_)
             | Self::RekeyChild(_)
             | Self::RekeyIkeSa
+            | Self::TellLifetime
             | Self::Reauthenticate
             | Self::Succeed
             | Self::DeleteIkeSa => None,

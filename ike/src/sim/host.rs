@@ -248,7 +248,9 @@ fn describe(event: &Event) -> String {
     let name = |connection: &Option<String>| connection.clone().unwrap_or_else(|| "(unnamed)".into());
     match event {
         Event::IkeSaUp(sa) => format!("IKE_SA {} up", name(&sa.connection)),
-        Event::IkeSaDown { status, reason } => format!("IKE_SA {} down: {reason}", name(&status.connection)),
+        Event::IkeSaDown { status, reason, .. } => {
+            format!("IKE_SA {} down: {reason}", name(&status.connection))
+        }
         Event::IkeSaMoved { status, path } => {
             let name = name(&status.connection);
             if status.remote == path.remote {

@@ -212,3 +212,19 @@ fn a_method_that_proves_the_client_alone_is_not_enough_for_both() {
         assert_eq!(world.ike_sas(gw).len() == 1, is_enough, "{method}");
     }
 }
+
+/// RFC 4478 §3: whoever has let the client in may think better of it.
+#[test]
+fn a_session_is_limited_while_it_lasts_and_the_client_is_told() {
+    let patient = |setup: Setup| setup.connection(|connection| connection.over_time = seconds(30));
+    let (mut world, rw, gw) = World::of(patient(alice(PASSWORD)), patient(relaying(usual())));
+    world.connect(rw, gw, "net");
+    let ike_sa = world.ike_sa(gw).id;
+    world.command(gw, ferry_ike::Command::LimitSession { ike_sa, lifetime: seconds(300) }).unwrap();
+    assert_eq!(world.deliver(), "gw --> rw: HDR, SK {N(AUTH_LIFETIME)}");
+    world.run();
+    world.run_for(seconds(280));
+    world.assert_connected(rw, gw);
+    assert_ne!(world.ike_sa(gw).id, ike_sa);
+    assert_eq!(world.ike_sa(gw).reauthenticates, None, "it was about that session alone");
+}

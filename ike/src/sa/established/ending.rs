@@ -97,7 +97,8 @@ impl Established {
         if self.rank == Rank::Current {
             info!(target: "ike", audit = true, "IKE_SA {}[{}] closed: {reason}", core.name(), core.id);
             let status = IkeSaStatus { state: IkeSaState::Deleting, established: None, ..self.status(core) };
-            cx.tell(Event::IkeSaDown { status: Box::new(status), reason: reason.to_owned() });
+            let reason = reason.to_owned();
+            cx.tell(Event::IkeSaDown { status: Box::new(status), reason, cause: why });
         }
         let mut requests = std::mem::take(&mut core.requests);
         while let Some(child) = self.children.first() {

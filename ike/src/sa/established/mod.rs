@@ -346,6 +346,7 @@ impl Established {
                     Task::Redirect(_, request) => self.redirected(request, core, cx),
                     // Nothing hangs on the answer; the others are not asked by INFORMATIONAL.
                     Task::CheckRoutability
+                    | Task::TellLifetime
                     | Task::DisownChild(_)
                     | Task::CreateChild(_)
                     | Task::RekeyChild(_)

@@ -154,6 +154,19 @@ impl Established {
         info!(target: "ike", "the peer may stay for {}s without authenticating again", lifetime.as_secs());
     }
 
+    /// The same for one that stands, whatever was said before. The peer is told.
+    pub(crate) fn change_session(&mut self, lifetime: Duration, core: &mut Core, cx: &Cx<'_>) {
+        if self.session_ends.take().is_some() && self.connection.reauth_time.is_none() {
+            self.reauthenticates = None;
+        }
+        let shortest = [self.rekeys, self.reauthenticates].into_iter().flatten().min();
+        self.expires = shortest.map(|at| at + self.connection.over_time);
+        self.limit_session(lifetime, core, cx);
+        if !self.opened_by_us && !self.queue.contains(&Task::TellLifetime) {
+            self.queue.push_back(Task::TellLifetime);
+        }
+    }
+
     /// What the original responder says of it to the peer: the seconds that are left.
     pub(crate) fn auth_lifetime(&self, cx: &Cx<'_>) -> Option<u32> {
         let left = self.reauthenticates?.saturating_duration_since(cx.now);

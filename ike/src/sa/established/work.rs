@@ -98,6 +98,10 @@ impl Established {
             }
             Task::RekeyIkeSa => return rekey_ike::ask(self, core, cx),
             Task::Redirect(ref gateway, _) => informational::redirect(gateway),
+            Task::TellLifetime => match self.auth_lifetime(cx) {
+                Some(seconds) => informational::tell_lifetime(seconds),
+                None => return Ok(()),
+            },
             Task::Reauthenticate => {
                 return match self.begin_reauthentication(core, cx) {
                     Some(task) => self.ask(task, core, cx),

@@ -97,6 +97,13 @@ pub(crate) fn redirect(gateway: &Gateway) -> PayloadWriter {
     payloads
 }
 
+/// How long the peer may stay without authenticating again (RFC 4478 §3).
+pub(crate) fn tell_lifetime(seconds: u32) -> PayloadWriter {
+    let mut payloads = PayloadWriter::new();
+    payloads.notify(NotifyType::AUTH_LIFETIME, &seconds.to_be_bytes());
+    payloads
+}
+
 /// Ends one CHILD_SA: each end deletes what it receives on.
 pub(crate) fn delete_child(spi_in: Spi) -> PayloadWriter {
     let mut payloads = PayloadWriter::new();
