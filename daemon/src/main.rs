@@ -3,7 +3,7 @@
 //! Here the leaf crates are joined: [`settings`] reads strongswan.conf, [`net`] opens IKE's sockets,
 //! [`dataplane`] carries packets, [`shard`] runs the endpoints of `ferry-ike`, and [`vici_server`] lets
 //! clients control it all. What clients load goes through [`connections`] and [`pools`] into the [`store`],
-//! which gives it to the shards.
+//! which gives it to the shards. Those ask [`radius`] about peers where connections say so.
 //!
 //! [`startup`] puts the parts together, and takes them apart again.
 
@@ -15,6 +15,7 @@ mod net;
 mod pid_file;
 mod pools;
 mod privileges;
+mod radius;
 mod reload;
 mod settings;
 mod shard;

@@ -70,6 +70,7 @@ fn settled_at_start(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("tun_name", old.tun_name != new.tun_name),
         ("spi_min or spi_max", old.esp_spis != new.esp_spis),
         ("what routes and addresses are installed", old.routing != new.routing),
+        ("plugins.eap-radius", old.radius != new.radius),
         ("plugins.vici.socket", old.vici_socket != new.vici_socket),
         ("pid_file", old.pid_file != new.pid_file),
         ("retry_initiate_interval", old.retry_initiate != new.retry_initiate),

@@ -19,6 +19,7 @@ use crate::net::{Sockets, Watch};
 use crate::pid_file::PidFile;
 use crate::pools::Leases;
 use crate::privileges;
+use crate::radius::Radius;
 use crate::reload::Reload;
 use crate::settings::{self, Loaded, Settings};
 use crate::shard::{ShardConfig, Shards};
@@ -85,6 +86,7 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     };
     let plane = dataplane::start(plane_config, deliver, tell).await?;
     let leases = Leases::default();
+    let radius = Radius::new(&settings.radius);
     let mut ike = settings.ike.clone();
     ike.force_encapsulation |= plane.needs_encapsulation;
     let shards = Shards::start(ShardConfig {
@@ -93,7 +95,9 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
         sockets: Arc::clone(&sockets),
         dataplane: plane.handle.clone(),
         leases: leases.clone(),
+        radius: radius.clone(),
     });
+    let accounts = radius.start(&shards, &plane.handle).await;
     let _first = deliver_to.set(shards.clone());
     let reader = shards.clone();
     tokio::spawn(Arc::clone(&sockets).read(plane.reads_nat_t, move |datagram, path| {
@@ -137,6 +141,9 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
         }
         // Who asks twice does not want to wait.
         () = signals.until_end(|| Ok(())) => {}
+    }
+    if let Some(accounts) = accounts {
+        accounts.finish().await;
     }
     plane.handle.stop().await;
     let _ = stop.send(true);

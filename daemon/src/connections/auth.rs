@@ -18,6 +18,7 @@ struct Round {
     id: Option<Identity>,
     eap_id: Option<Identity>,
     aaa_id: Option<Identity>,
+    groups: Vec<Identity>,
     certificates: Vec<Certificate>,
     authorities: Vec<Certificate>,
     authority_id: Option<Identity>,
@@ -25,7 +26,8 @@ struct Round {
     revocation: Revocation,
 }
 
-const SUPPORTED: &str = "psk is, pubkey, rsa and ecdsa, and eap with md5, gtc, mschapv2, psk or dynamic";
+const SUPPORTED: &str =
+    "psk is, pubkey, rsa and ecdsa, and eap with md5, gtc, mschapv2, psk, dynamic or radius";
 
 /// Our own rounds, from the sections `local<x>` of the connection at `path`.
 pub(super) fn local(
@@ -40,6 +42,14 @@ pub(super) fn local(
     };
     let rules = round.ike_rules();
     let class = round.class.unwrap_or(AuthClass::PublicKey); // charon's default
+    let problem =
+        |problem: &str| Err(ConfigError::Problem { path: path.clone(), problem: problem.to_owned() });
+    if class == AuthClass::Eap(EapMethods::Relay) {
+        return problem("auth = eap-radius is how a gateway authenticates others, it proves nobody");
+    }
+    if !round.groups.is_empty() {
+        return problem("groups are for remote ends: we are in none");
+    }
     let mut id = round.id.filter(|id| !id.is_any());
     // RFC 4945 §3.1: the peer looks for our identity in our certificate.
     if let (Some(certificate), Some(claimed), AuthClass::PublicKey) = (round.certificates.first(), &id, class)
@@ -82,8 +92,15 @@ pub(super) fn remote(
         ecdsa_bits: chain.ecdsa_bits,
         revocation: round.revocation,
     };
+    if let Some(section) = sections.first().filter(|_| !round.groups.is_empty())
+        && round.class != Some(AuthClass::Eap(EapMethods::Relay))
+    {
+        return Err(section.problem(
+            "groups are not supported yet but with auth = eap-radius, where the server tells them",
+        ));
+    }
     let id = round.id.unwrap_or_else(Identity::any);
-    Ok(vec![RemoteAuth { class: round.class, rules, trust, id, eap_id: round.eap_id, groups: vec![] }])
+    Ok(vec![RemoteAuth { class: round.class, rules, trust, id, eap_id: round.eap_id, groups: round.groups }])
 }
 
 impl Round {
@@ -177,8 +194,10 @@ fn class(key: &Key<'_>, remarks: &mut Vec<String>) -> Result<(Option<AuthClass>,
 
 /// What stands behind `eap-`, by name or by number.
 fn eap_methods(name: &str) -> Option<EapMethods> {
-    if name == "dynamic" {
-        return Some(EapMethods::Dynamic);
+    match name {
+        "dynamic" => return Some(EapMethods::Dynamic),
+        "radius" => return Some(EapMethods::Relay),
+        _ => {}
     }
     let numbered = || {
         let number = name.parse().ok()?;
@@ -187,7 +206,7 @@ fn eap_methods(name: &str) -> Option<EapMethods> {
     Method::named(name).or_else(numbered).map(EapMethods::One)
 }
 
-/// Lists are all about certificates.
+/// Lists are about certificates, and groups.
 fn read_list(list: &List<'_>, round: &mut Round) -> Result<(), ConfigError> {
     match list.name {
         "certs" => round.certificates.extend(list.read_octets(one_certificate)?),
@@ -195,9 +214,12 @@ fn read_list(list: &List<'_>, round: &mut Round) -> Result<(), ConfigError> {
         "cert_policy" => round.policies.extend(list.read(|text| {
             text.parse::<Oid>().map_err(|_| "an object identifier such as 1.3.6.1.4.1.36906.1".to_owned())
         })?),
-        "pubkeys" | "groups" if list.is_empty() => {}
+        "groups" => {
+            let read = |text: &str| Identity::parse(text).map_err(|error| error.to_string());
+            round.groups = list.read(read)?;
+        }
+        "pubkeys" if list.is_empty() => {}
         "pubkeys" => return Err(list.unsupported("raw public keys are not, certificates are")),
-        "groups" => return Err(list.unsupported("peers are in no groups")),
         _none_of_these => return Err(list.unknown()),
     }
     Ok(())
@@ -263,6 +285,27 @@ mod tests {
     }
 
     #[test]
+    fn a_server_elsewhere_authenticates_peers_and_tells_their_groups() {
+        let section = Section::new().with("auth", "eap-radius").with_list("groups", ["staff", "admins"]);
+        let inner = || Inner { name: "remote", path: "connections.gw.remote".to_owned(), section: &section };
+        let remote = remote(&[inner()], &mut vec![]).unwrap().remove(0);
+        assert_eq!(remote.class, Some(AuthClass::Eap(EapMethods::Relay)));
+        assert_eq!(remote.groups.iter().map(ToString::to_string).collect::<Vec<_>>(), ["staff", "admins"]);
+        let error = local(&[inner()], "connections.gw", &mut vec![]).unwrap_err().to_string();
+        assert!(error.starts_with("connections.gw.remote: auth = eap-radius is how a gateway"), "{error}");
+    }
+
+    #[test]
+    fn groups_are_what_a_server_elsewhere_tells() {
+        let section = Section::new().with("auth", "psk").with_list("groups", ["staff"]);
+        let inner = || Inner { name: "remote", path: "connections.gw.remote".to_owned(), section: &section };
+        let error = remote(&[inner()], &mut vec![]).unwrap_err().to_string();
+        assert!(error.starts_with("connections.gw.remote: groups are not supported yet but with"), "{error}");
+        let error = local(&[inner()], "connections.gw", &mut vec![]).unwrap_err().to_string();
+        assert!(error.ends_with("groups are for remote ends: we are in none"), "{error}");
+    }
+
+    #[test]
     fn rounds_of_eap() {
         let class = |text: &str| read(&Section::new().with("auth", text)).unwrap().class.unwrap();
         assert_eq!(class("EAP"), AuthClass::Eap(EapMethods::Any));
@@ -286,21 +329,15 @@ mod tests {
 
     #[test]
     fn all_that_is_about_something_else_is_known_and_refused() {
-        for (key, value) in [
-            ("auth", "eap-tls"),
-            ("auth", "eap-radius"),
-            ("auth", "eap-mschapv2-311"),
-            ("auth", "xauth"),
-            ("xauth_id", "alice"),
-        ] {
+        for (key, value) in
+            [("auth", "eap-tls"), ("auth", "eap-mschapv2-311"), ("auth", "xauth"), ("xauth_id", "alice")]
+        {
             let error = error(&Section::new().with(key, value));
             let begin = format!("connections.gw.remote-1.{key} = {value} is not supported yet: ");
             assert!(error.starts_with(&begin), "{error}");
         }
-        for list in ["pubkeys", "groups"] {
-            let error = error(&Section::new().with_list(list, ["x"]));
-            assert!(error.starts_with(&format!("connections.gw.remote-1.{list} = x is not supp")), "{error}");
-        }
+        let keys = error(&Section::new().with_list("pubkeys", ["x"]));
+        assert!(keys.starts_with("connections.gw.remote-1.pubkeys = x is not supp"), "{keys}");
         let token = Section::new().with_section("cert1", Section::new().with("handle", "01"));
         assert!(error(&token).contains("remote-1.cert1.handle = 01 is not supported"));
     }

@@ -470,7 +470,7 @@ mod tests {
             (
                 psk().with_section("remote", Section::new().with("auth", "eap-tls")),
                 "connections.gw.remote.auth = eap-tls is not supported yet: psk is, pubkey, rsa and ecdsa, and eap with md5, \
-                 gtc, mschapv2, psk or dynamic",
+                 gtc, mschapv2, psk, dynamic or radius",
             ),
             (
                 psk().with_section("remote", Section::new().with_list("certs", [&[0x30, 0x82]])),

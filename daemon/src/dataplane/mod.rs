@@ -6,6 +6,7 @@
 //! was asked, so that an SA is never removed before it is installed.
 
 mod algorithms;
+mod counts;
 mod kernel;
 mod limits;
 mod policy;
@@ -156,6 +157,15 @@ pub(crate) enum PlaneError {
     Routing(#[from] RoutingError),
 }
 
+/// What a CHILD_SA has carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counted {
+    /// So much.
+    pub(crate) used: ChildUse,
+    /// It is gone, and carries no more.
+    pub(crate) is_final: bool,
+}
+
 /// How to reply to an action.
 pub(crate) type ReplyTo = Box<dyn FnOnce(Outcome) + Send>;
 
@@ -163,6 +173,8 @@ pub(crate) type ReplyTo = Box<dyn FnOnce(Outcome) + Send>;
 enum Order {
     Act(Action, ReplyTo),
     Query(Vec<ChildSaId>, oneshot::Sender<HashMap<ChildSaId, ChildUse>>),
+    KeepCounts,
+    Account(Vec<ChildSaId>, oneshot::Sender<HashMap<ChildSaId, Counted>>),
     LocalAddresses(oneshot::Sender<Result<Vec<IpAddr>, String>>),
     SourceTowards(IpAddr, oneshot::Sender<Result<IpAddr, String>>),
     InstallPolicy(Box<Policy>, oneshot::Sender<Result<(), String>>),
@@ -195,6 +207,18 @@ impl DataPlaneHandle {
     pub(crate) async fn query(&self, child_sas: Vec<ChildSaId>) -> HashMap<ChildSaId, ChildUse> {
         let (sender, receiver) = oneshot::channel();
         let _ = self.orders.send(Order::Query(child_sas, sender));
+        receiver.await.unwrap_or_default()
+    }
+
+    /// What CHILD_SAs have carried when they go is kept from now on, until [`Self::account`] has asked for it.
+    pub(crate) fn keep_counts(&self) {
+        let _ = self.orders.send(Order::KeepCounts);
+    }
+
+    /// What CHILD_SAs have carried, those that are gone too: of these it is told once.
+    pub(crate) async fn account(&self, child_sas: Vec<ChildSaId>) -> HashMap<ChildSaId, Counted> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.orders.send(Order::Account(child_sas, sender));
         receiver.await.unwrap_or_default()
     }
 

@@ -7,6 +7,7 @@ use ferry_ike::output::{Action, ChildInstall, ChildSaId, LastUse, Outbound, Outc
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use super::counts::Counts;
 use super::routing::{Routing, Traffic, Ways};
 use super::senders::Senders;
 use super::{DataPlane, Order, Policy, PolicyId, PolicyKind};
@@ -21,6 +22,8 @@ pub(super) struct Steward<P> {
     senders: Senders,
     /// The routes of every installed child, to take them back.
     ways: HashMap<ChildSaId, Ways>,
+    /// What those have carried that are gone.
+    counts: Counts,
     /// Policies without an SA, and their routes.
     policies: HashMap<PolicyId, (Policy, Ways)>,
 }
@@ -28,7 +31,15 @@ pub(super) struct Steward<P> {
 impl<P: DataPlane> Steward<P> {
     pub(super) fn new(plane: P, routing: Routing, orders: mpsc::UnboundedReceiver<Order>) -> Self {
         let (ways, policies) = (HashMap::new(), HashMap::new());
-        Self { plane, routing, orders, senders: Senders::default(), ways, policies }
+        Self {
+            plane,
+            routing,
+            orders,
+            senders: Senders::default(),
+            ways,
+            policies,
+            counts: Counts::default(),
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -41,6 +52,11 @@ impl<P: DataPlane> Steward<P> {
                 // Whoever asked may be gone.
                 Order::Query(child_sas, reply) => {
                     let _ = reply.send(self.plane.query(&child_sas).await);
+                }
+                Order::KeepCounts => self.counts.keep(),
+                Order::Account(child_sas, reply) => {
+                    let live = self.plane.query(&child_sas).await;
+                    let _ = reply.send(self.counts.of(&child_sas, live));
                 }
                 Order::LocalAddresses(reply) => {
                     let tunnel = self.plane.interface();
@@ -101,6 +117,9 @@ impl<P: DataPlane> Steward<P> {
                     Some(heir) => self.plane.use_outbound(heir).await,
                     None => Ok(()),
                 };
+                if self.counts.is_kept() {
+                    self.counts.note(self.plane.query(&[child_sa]).await);
+                }
                 self.plane.remove(child_sa).await;
                 used.map(|()| Outcome::Done)
             }

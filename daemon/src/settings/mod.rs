@@ -10,6 +10,7 @@
 mod keys;
 mod logging;
 mod lookup;
+mod radius;
 mod read;
 
 use std::io;
@@ -22,6 +23,7 @@ use ferry_ike::lease::Attribute;
 use ferry_vici::settings::{BadValue, NoFiles, Settings as Text, SettingsError};
 use thiserror::Error;
 
+pub(crate) use self::radius::{Accounting, DynamicAuthorization, Radius, RadiusServer, ServerSecret};
 use crate::logging::LogSettings;
 use crate::vici_server::SocketUri;
 
@@ -55,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) routing: Routing,
     /// What clients with a virtual IP are told beside what its pool says.
     pub(crate) attributes: Vec<Attribute>,
+    /// Servers that judge EAP and keep accounts.
+    pub(crate) radius: Radius,
     /// Where VICI clients find us.
     pub(crate) vici_socket: SocketUri,
     /// Where our process number is left.

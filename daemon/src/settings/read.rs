@@ -9,9 +9,9 @@ use ferry_ike::cookie::HalfOpenLimits;
 use ferry_ike::lease::{Attribute, parse_attribute};
 use ferry_vici::settings::BadValue;
 
-use super::logging;
 use super::lookup::Lookup;
 use super::{DataPlaneChoice, Families, Routing, Settings};
+use super::{logging, radius};
 use crate::vici_server::SocketUri;
 
 /// charon's, so that neither starts while the other runs.
@@ -41,6 +41,7 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
             .filter(|interval| !interval.is_zero()),
         routing: routing(from)?,
         attributes: attributes(from)?,
+        radius: radius::read(from)?,
         vici_socket: vici_socket(from)?,
         pid_file: from.text("pid_file")?.unwrap_or(DEFAULT_PID_FILE).into(),
         user: from.text("user")?.map(str::to_owned),

@@ -16,6 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ferry_ike::Trigger;
 use ferry_ike::config::{
@@ -33,6 +34,7 @@ use self::registry::Registry;
 use crate::dataplane::DataPlaneHandle;
 use crate::net::{Sockets, Steering};
 use crate::pools::Leases;
+use crate::radius::Radius;
 
 /// Datagrams that may wait for a shard: a burst of as many new peers is absorbed.
 const DATAGRAMS: usize = 4096;
@@ -100,12 +102,13 @@ pub(crate) struct ShardConfig {
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) dataplane: DataPlaneHandle,
     pub(crate) leases: Leases,
+    pub(crate) radius: Radius,
 }
 
 impl Shards {
     /// Starts the tasks. They end when the runtime does.
     pub(crate) fn start(config: ShardConfig) -> Self {
-        let ShardConfig { shards, settings, sockets, dataplane, leases } = config;
+        let ShardConfig { shards, settings, sockets, dataplane, leases, radius } = config;
         let steering = Steering::new(shards);
         let crypto = Arc::new(CryptoProvider::system());
         let unique_ids = Arc::new(UniqueIds::default());
@@ -151,6 +154,7 @@ impl Shards {
                 dataplane: dataplane.clone(),
                 leases: leases.clone(),
                 registry: registry.clone(),
+                radius: radius.clone(),
             };
             tokio::spawn(task::run(endpoint, datagrams, inputs, outside));
         }
@@ -196,6 +200,15 @@ impl Shards {
     /// Sends the peer of an IKE SA to another gateway and waits until it has heard that.
     pub(crate) async fn redirect(&self, ike_sa: IkeSaId, gateway: Gateway) -> Result<(), String> {
         self.find(|request| Command::Redirect { request, ike_sa, gateway: gateway.clone() }).await
+    }
+
+    /// Lets the peer of an IKE SA stay so long from now on. One that is gone is no error.
+    pub(crate) async fn limit_session(&self, ike_sa: IkeSaId, lifetime: Duration) {
+        for inbox in &self.inner.inboxes {
+            if command(inbox, Command::LimitSession { ike_sa, lifetime }).await.is_ok() {
+                return;
+            }
+        }
     }
 
     /// Deletes a CHILD_SA and waits until it is gone.

@@ -1,8 +1,12 @@
 //! One shard's task, and what it does with what its endpoint gives out.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ferry_ike::config::Lease;
+use ferry_ike::identity::Identity;
+use ferry_ike::output::IkeSaId;
 use ferry_ike::{Action, ActionId, Endpoint, Event, Outcome, Output, Path};
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -12,6 +16,7 @@ use super::{Inner, Input, Shards, initiate, vouching};
 use crate::dataplane::{DataPlaneHandle, ReplyTo};
 use crate::net::Sockets;
 use crate::pools::Leases;
+use crate::radius::{self, Radius};
 
 /// Datagrams handled before orders and timers get their turn again.
 const BATCH: usize = 64;
@@ -27,6 +32,7 @@ pub(super) struct Outside {
     pub(super) dataplane: DataPlaneHandle,
     pub(super) leases: Leases,
     pub(super) registry: Arc<Registry>,
+    pub(super) radius: Radius,
 }
 
 /// Runs one endpoint. It owns the endpoint and is the only caller of its outputs; it ends when all senders are
@@ -104,9 +110,12 @@ impl Outside {
     /// Does what can be done at once, and passes on what takes time.
     fn act(&self, id: ActionId, action: Action) -> Option<Outcome> {
         match action {
-            Action::RelayEap(_) => Some(Outcome::Failed("there is no RADIUS server".into())),
-            Action::Lease { pools, identity, requested, .. } => {
-                Some(Outcome::Lease(self.leases.acquire(&pools, &identity, &requested)))
+            Action::RelayEap(eap) => {
+                self.radius.relay(eap, self.reply_to(id));
+                None
+            }
+            Action::Lease { ike_sa, pools, identity, requested } => {
+                Some(Outcome::Lease(self.lease(ike_sa, &pools, &identity, &requested)))
             }
             Action::ReleaseLease { identity, addresses, .. } => {
                 self.leases.release(&identity, &addresses);
@@ -158,6 +167,21 @@ impl Outside {
         }
     }
 
+    /// What a RADIUS server has given comes first, and what pools have for the rest.
+    fn lease(&self, ike_sa: IkeSaId, pools: &[String], identity: &Identity, requested: &[IpAddr]) -> Lease {
+        let has_pool = pools.iter().any(|pool| pool == radius::POOL);
+        let given = self.radius.lease(ike_sa, has_pool, requested);
+        let is_open = |wanted: &IpAddr| given.addresses.iter().all(|had| had.is_ipv4() != wanted.is_ipv4());
+        let rest: Vec<IpAddr> = requested.iter().copied().filter(is_open).collect();
+        let mut lease = self.leases.acquire(pools, identity, &rest);
+        if lease.addresses.is_empty() && given.addresses.is_empty() {
+            return lease; // attributes go with an address
+        }
+        lease.addresses = [given.addresses, lease.addresses].concat();
+        lease.attributes.extend(given.attributes);
+        lease
+    }
+
     fn reply_to(&self, id: ActionId) -> ReplyTo {
         let inbox = self.shards.inner.inboxes.get(self.shard).cloned();
         Box::new(move |outcome| {
@@ -168,7 +192,7 @@ impl Outside {
     }
 
     /// The older IKE SAs go first, so that their addresses are free for the new one.
-    fn end(&self, others: Vec<ferry_ike::output::IkeSaId>, id: ActionId) {
+    fn end(&self, others: Vec<IkeSaId>, id: ActionId) {
         let shards = self.shards.clone();
         let reply = self.reply_to(id);
         tokio::spawn(async move {
@@ -182,7 +206,7 @@ impl Outside {
     }
 
     /// The peer has time to end the older IKE SAs itself.
-    fn end_later(&self, others: Vec<ferry_ike::output::IkeSaId>) {
+    fn end_later(&self, others: Vec<IkeSaId>) {
         let shards = self.shards.clone();
         tokio::spawn(async move {
             tokio::time::sleep(OVERLAP).await;
@@ -212,6 +236,8 @@ impl Outside {
             | Event::ChildSaDown { .. }
             | Event::ChildRekeyed { .. } => {}
         }
-        let _ = self.shards.inner.events.send(Arc::new(event)); // nobody may be listening
+        let event = Arc::new(event);
+        self.radius.tell(&event);
+        let _ = self.shards.inner.events.send(event); // nobody may be listening
     }
 }

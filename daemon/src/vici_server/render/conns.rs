@@ -29,15 +29,16 @@ pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
         let eap = [("aaa_id", round.aaa_id.as_ref()), ("eap_id", round.eap_id.as_ref())];
         section.push_section(
             format!("local-{number}"),
-            auth(id, Some(round.class), eap, [&round.certificates, &[]]),
+            auth(id, Some(round.class), eap, &[], [&round.certificates, &[]]),
         );
     }
     for (number, round) in (1..).zip(&connection.remote) {
         let id = Some(&round.id).filter(|id| !id.is_any()).map(ToString::to_string);
         let eap = [("aaa_id", None), ("eap_id", round.eap_id.as_ref())];
+        let certificates = [&*round.trust.certificates, &*round.trust.authorities];
         section.push_section(
             format!("remote-{number}"),
-            auth(id, round.class, eap, [&round.trust.certificates, &round.trust.authorities]),
+            auth(id, round.class, eap, &round.groups, certificates),
         );
     }
     let mut children = Section::new();
@@ -67,6 +68,7 @@ fn auth(
     id: Option<String>,
     class: Option<AuthClass>,
     eap: [(&str, Option<&Identity>); 2],
+    groups: &[Identity],
     [certificates, authorities]: [&[Certificate]; 2],
 ) -> Section {
     let (class, eap_type) = match class {
@@ -83,9 +85,8 @@ fn auth(
     for (key, identity) in eap {
         section = section.with_some(key, identity.map(ToString::to_string));
     }
-    for list in ["groups", "cert_policy"] {
-        section.push_list(list, Vec::<&str>::new());
-    }
+    section.push_list("groups", groups.iter().map(ToString::to_string));
+    section.push_list("cert_policy", Vec::<&str>::new());
     let subjects = |certificates: &[Certificate]| {
         certificates.iter().map(|certificate| certificate.subject().to_string()).collect::<Vec<_>>()
     };
