@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs of the lab and the packages they come in.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 18] = [
     ("/usr/sbin/charon-systemd", "charon-systemd"),
     ("/usr/sbin/swanctl", "strongswan-swanctl"),
     ("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so", "libcharon-extra-plugins"),
@@ -21,10 +21,15 @@ const PACKAGES: [(&str, &str); 14] = [
     ("/usr/bin/python3", "python3"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/kmod", "kmod"),
+    ("/usr/sbin/freeradius", "freeradius"),
+    ("/usr/bin/radclient", "freeradius-utils"),
+    ("/usr/sbin/hostapd", "hostapd"),
+    ("/usr/bin/eapol_test", "eapoltest"),
 ];
 
-/// The unit Debian's package starts on a machine with systemd.
-const SERVICE: &str = "strongswan.service";
+/// The units that Debian's packages start on a machine with systemd.
+const SERVICES: [(&str, &str); 2] =
+    [("charon-systemd", "strongswan.service"), ("freeradius", "freeradius.service")];
 
 /// Makes the machine ready for a lab, for the command called `name`. What it does it tells with `tell`.
 ///
@@ -46,9 +51,11 @@ pub fn prepare(name: &str, tell: impl Fn(&str)) -> Result<()> {
     }
     tell(&format!("installing packages: {}", missing.join(" ")));
     install(&missing)?;
-    if missing.contains(&"charon-systemd") && Path::new("/run/systemd/system").exists() {
-        tell(&format!("stopping {SERVICE}, which came with them; the lab starts daemons of its own"));
-        run("systemctl", &["disable", "--now", SERVICE])?;
+    for (package, service) in SERVICES {
+        if missing.contains(&package) && Path::new("/run/systemd/system").exists() {
+            tell(&format!("stopping {service}, which came with them; the lab starts daemons of its own"));
+            run("systemctl", &["disable", "--now", service])?;
+        }
     }
     Ok(())
 }

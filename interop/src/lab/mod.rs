@@ -30,7 +30,9 @@ pub use crowd::{Crowd, Pace, address_in};
 pub use host::{Echoes, Host};
 pub(crate) use link::ip;
 pub use log::{Log, Mark};
-pub use nat::{drop_large, lose_none, lose_outgoing, lose_some, masquerade, translate};
+pub use nat::{
+    drop_large, lose_none, lose_outgoing, lose_requests, lose_some, masquerade, take_requests, translate,
+};
 pub use process::{Output, Process};
 pub use stream::{Report, Stream};
 pub(crate) use sys::enter_root;

@@ -65,6 +65,23 @@ pub fn lose_outgoing(host: &Host, port: u16) -> Result<()> {
     )
 }
 
+/// Makes `host` lose RADIUS requests to its address `at`, without a word to who sends them, until [`take_requests`].
+pub fn lose_requests(host: &Host, at: &str) -> Result<()> {
+    nft(
+        host,
+        &format!(
+            "table ip silence {{
+                chain arriving {{ type filter hook input priority filter; ip daddr {at} udp dport 1812 drop; }}
+            }}"
+        ),
+    )
+}
+
+/// Undoes [`lose_requests`].
+pub fn take_requests(host: &Host) -> Result<()> {
+    nft(host, "delete table ip silence")
+}
+
 /// Makes `host` lose every `n`th IKE or ESP datagram, of those it sends and of those it receives, until
 /// [`lose_none`].
 pub fn lose_some(host: &Host, n: u32) -> Result<()> {

@@ -3,7 +3,9 @@
 //! Ferry is a drop-in for charon, so both are one kind of peer: the same two files configure them, the same unmodified
 //! `swanctl` drives them, and which one runs is a single word, [`Daemon`].
 
+mod aaa;
 mod conf;
+mod eap_server;
 mod events;
 mod installation;
 mod listing;
@@ -19,7 +21,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::lab::{Deadline, Host, Log, Output, Plane, Process};
 
+pub use aaa::{FreeRadius, Record, hostapd};
 pub use conf::{Connection, Section, Settings, SwanctlConf, child, end};
+pub use eap_server::EapServer;
 pub use events::Events;
 pub(crate) use installation::Installation;
 pub use listing::{ChildSa, IkeSa, Lease, Pool};
@@ -37,7 +41,7 @@ const PATIENCE_OF_SWANCTL: Duration = Duration::from_secs(30);
 /// space (kernel-libipsec, if it is that one) must stand before the kernel's, which it replaces.
 const CHARON_PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm openssl curve25519 chapoly xcbc cmac pem x509 \
                               pubkey PLANE kernel-netlink socket-default vici resolve counters md5 \
-                              eap-identity eap-md5 eap-mschapv2 eap-gtc xauth-generic";
+                              eap-identity eap-md5 eap-mschapv2 eap-gtc eap-radius xauth-generic";
 
 /// The program a peer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

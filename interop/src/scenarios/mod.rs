@@ -15,6 +15,7 @@ mod kernel;
 mod lifecycle;
 mod loss;
 mod mobility;
+mod radius;
 mod refusal;
 mod rekeying;
 pub(crate) mod roadwarrior;
@@ -180,6 +181,32 @@ const ONCE: &[Entry<WithOurs>] = &[
         "list-pols",
         "swanctl --install, --uninstall and --list-pols do and show what they do with charon.",
         children::list_policies,
+    ),
+    (
+        "radius",
+        "A client that FreeRADIUS accepts has its address and DNS server from there, traffic flows, and the accounts say \
+         what it was.",
+        radius::accepted,
+    ),
+    (
+        "radius-reject",
+        "A client that FreeRADIUS rejects, or that is in none of the groups asked for, does not come in.",
+        radius::rejected,
+    ),
+    (
+        "radius-session-timeout",
+        "A client whose session FreeRADIUS limits authenticates again in time.",
+        radius::session_timeout,
+    ),
+    (
+        "radius-coa",
+        "A session is limited while it lasts by a CoA-Request, and the client authenticates again.",
+        radius::limited,
+    ),
+    (
+        "radius-disconnect",
+        "A Disconnect-Request ends the session that it names, and no other; who has not the secret is not answered.",
+        radius::disconnected,
     ),
     ("site-with-itself", "Two gateways of one make join networks of both IP versions.", site::with_itself),
 ];
@@ -362,6 +389,21 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         "shunts",
         "What a policy lets pass leaves as it is, and what one drops does not leave, beside an SA that protects.",
         children::shunts,
+    ),
+    (
+        "radius-fail-over",
+        "While the first RADIUS server is silent, or gone, the second one serves.",
+        radius::fail_over,
+    ),
+    (
+        "eap-psk-hostapd",
+        "A client of ours proves itself by EAP-PSK to hostapd's RADIUS server through our gateway, and traffic flows.",
+        radius::psk_by_hostapd,
+    ),
+    (
+        "eap-psk-eapol-test",
+        "wpa_supplicant's client accepts our EAP-PSK server and has the same key; with another key neither accepts.",
+        radius::psk_by_eapol_test,
     ),
     (
         "service-manager",
