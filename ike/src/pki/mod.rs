@@ -6,6 +6,7 @@
 mod certificate;
 mod chain;
 mod extensions;
+pub mod files;
 mod name_constraints;
 mod names;
 mod oid;
