@@ -17,6 +17,7 @@ mod schema;
 mod values;
 
 pub(crate) use addresses::{Occasion, display as display_address, parse as parse_address, resolve};
+pub(crate) use certificate::certificate;
 pub(crate) use connection::parse;
 pub(crate) use error::ConfigError;
 pub(crate) use proposals::supports;

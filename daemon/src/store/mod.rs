@@ -1,10 +1,11 @@
-//! Everything that is loaded over VICI and given to endpoints: connections and secrets.
+//! Everything that is loaded over VICI and given to endpoints: connections, secrets, certificates and keys.
 //!
 //! What is loaded changes under one lock, and is published to the endpoints as a whole while the lock is
 //! held: they see every state in the order it was made, and none that is half made. [`connections`] has the
-//! rules by which a connection replaces another, [`credentials`] those for secrets, [`reactions`] does what
+//! rules by which a connection replaces another, [`credentials`] those for secrets, [`authorities`] those for certificates and keys, [`reactions`] does what
 //! children want done when they go down, and [`starting`] begins what is to be there.
 
+mod authorities;
 mod connections;
 mod credentials;
 mod merge;
@@ -21,6 +22,8 @@ use tokio::sync::Mutex;
 use crate::connections::{Defaults, Parsed};
 use crate::control::Tunnels;
 
+pub(crate) use authorities::Authority;
+use authorities::Keychain;
 pub(crate) use credentials::NewSecret;
 pub(crate) use policies::Installed as InstalledPolicy;
 use policies::Policies;
@@ -47,6 +50,8 @@ struct Loaded {
     connections: Vec<LoadedConnection>,
     /// In load order.
     secrets: Vec<Arc<SharedSecret>>,
+    /// Certificates, private keys, authorities.
+    keychain: Keychain,
 }
 
 /// A connection that is loaded.
@@ -128,7 +133,8 @@ impl<T: Tunnels> Store<T> {
         let configuration = Configuration {
             connections: loaded.connections.iter().map(|c| Arc::clone(&c.resolved)).collect(),
             secrets: loaded.secrets.clone(),
-            ..Configuration::default()
+            private_keys: loaded.keychain.keys(),
+            trust: Arc::new(self.trust(loaded)),
         };
         self.shared.tunnels.configure(Arc::new(configuration)).await;
     }

@@ -139,6 +139,55 @@ fn what_is_loaded_is_listed_and_unloaded() {
     assert_eq!(ask(&mut client, "get-pools", &Message::new()), "get-pools {}");
 }
 
+/// A key and two certificates of authorities with it, made by OpenSSL.
+const KEY: &[u8] = include_bytes!("../../tests/samples/key.pem");
+const CERTIFICATES: &[u8] = include_bytes!("../../tests/samples/two.pem");
+
+#[test]
+fn certificates_keys_and_authorities_are_loaded_listed_and_unloaded() {
+    let server = Server::start();
+    let mut client = server.client();
+    let x509 = Message::new().with("type", "x509").with("flag", "ca").with("data", CERTIFICATES);
+    assert_eq!(ask(&mut client, "load-cert", &x509), "load-cert {success=yes}");
+    let list = |client: &mut _, message: Message| stream(client, "list-certs", "list-cert", &message);
+    let listed = list(&mut client, Message::new());
+    assert_eq!(listed.len(), 2);
+    assert!(listed[0].starts_with("list-cert {type=X509 flag=CA data=0x3082"), "{listed:?}");
+
+    let key = Message::new().with("type", "any").with("data", KEY);
+    let loaded = ask(&mut client, "load-key", &key);
+    assert!(loaded.starts_with("load-key {success=yes id="), "{loaded}");
+    let id = loaded.split("id=").nth(1).unwrap().trim_end_matches('}').to_owned();
+    assert_eq!(id.len(), 40);
+    assert_eq!(ask(&mut client, "get-keys", &Message::new()), format!("get-keys {{keys=[{id}]}}"));
+    let listed = list(&mut client, Message::new().with("type", "X509").with("subject", "O=Lab, CN=two"));
+    assert_eq!(listed.len(), 1);
+    assert!(listed[0].starts_with("list-cert {type=X509 flag=CA has_privkey=yes data=0x3082"), "{listed:?}");
+    assert_eq!(list(&mut client, Message::new().with("type", "x509ca")).len(), 2);
+    assert!(list(&mut client, Message::new().with("type", "X509").with("flag", "NONE")).is_empty());
+    assert!(list(&mut client, Message::new().with("type", "nonsense")).is_empty());
+    let unload = Message::new().with("id", id.as_str());
+    assert_eq!(ask(&mut client, "unload-key", &unload), "unload-key {success=yes}");
+    let gone = format!("unload-key {{success=no errmsg=there is no private key {id}}}");
+    assert_eq!(ask(&mut client, "unload-key", &unload), gone);
+
+    let authority = Section::new().with("cacert", CERTIFICATES).with_list("crl_uris", ["http://lab/one.crl"]);
+    let lab = Message::new().with_section("lab", authority);
+    assert_eq!(ask(&mut client, "load-authority", &lab), "load-authority {success=yes}");
+    assert_eq!(ask(&mut client, "get-authorities", &Message::new()), "get-authorities {authorities=[lab]}");
+    let listed = stream(&mut client, "list-authorities", "list-authority", &Message::new());
+    let expected = "list-authority {lab {cacert=O=Lab, CN=one crl_uris=[http://lab/one.crl] ocsp_uris=[]}}";
+    assert_eq!(listed, [expected]);
+    // What belongs to an authority stays with it.
+    assert_eq!(ask(&mut client, "clear-creds", &Message::new()), "clear-creds {success=yes}");
+    assert_eq!(list(&mut client, Message::new()).len(), 1);
+    let name = Message::new().with("name", "lab");
+    assert_eq!(ask(&mut client, "unload-authority", &name), "unload-authority {success=yes}");
+    let gone = "unload-authority {success=no errmsg=there is no authority 'lab'}";
+    assert_eq!(ask(&mut client, "unload-authority", &name), gone);
+    assert!(list(&mut client, Message::new()).is_empty());
+}
+
 #[test]
 fn traps_and_shunts_are_installed_listed_and_uninstalled() {
     let server = Server::start();
@@ -190,15 +239,33 @@ fn what_cannot_be_loaded_is_refused_by_a_sentence() {
             "type = ssh: expected one of ike, eap, xauth, ntlm, ppk",
         ),
         ("load-shared", Message::new().with("type", "ike"), "data is missing"),
+        ("load-cert", Message::new().with("type", "X509").with("data", ".."), "this is neither PEM nor DER"),
+        ("load-cert", Message::new().with("data", ".."), "type is missing"),
         (
             "load-cert",
-            Message::new().with("type", "X509").with("data", "..."),
-            "certificates (x509) are not supported yet: peers are authenticated by pre-shared keys",
+            Message::new().with("type", "X509").with("flag", "ROOT").with("data", ".."),
+            "flag = ROOT: expected one of NONE, CA, AA, OCSP, ANY",
+        ),
+        (
+            "load-key",
+            Message::new().with("type", "rsa").with("data", KEY),
+            "type = rsa: this is a key of type ECDSA 256",
+        ),
+        ("load-key", Message::new().with("type", "any"), "data is missing"),
+        (
+            "load-token",
+            Message::new().with("handle", "1"),
+            "keys on tokens are not supported yet: expected private keys in files",
         ),
         (
             "load-authority",
             Message::new().with_section("ca", Section::new()),
-            "authorities.ca is not supported yet: peers are authenticated by pre-shared keys, not by certificates",
+            "authorities.ca: expected a CA certificate in cacert or file",
+        ),
+        (
+            "load-authority",
+            Message::new().with_section("ca", Section::new().with("colour", "red")),
+            "there is no key authorities.ca.colour",
         ),
         ("load-pool", Message::new().with_section("p", Section::new()), "pools.p: addrs is missing"),
         ("install", Message::new(), "child is missing"),

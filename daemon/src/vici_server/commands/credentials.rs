@@ -1,4 +1,4 @@
-//! Secrets, and what there is not yet: keys, certificates, authorities.
+//! Secrets.
 
 use ferry_ike::config::SecretKind;
 use ferry_ike::identity::Identity;
@@ -45,33 +45,11 @@ pub(super) async fn shared_ids<T: Tunnels>(control: &Control<T>) -> Message {
 
 pub(super) async fn clear<T: Tunnels>(control: &Control<T>) -> Message {
     control.store.clear_secrets().await;
+    control.store.clear_certificates().await;
     success()
 }
 
-/// Certificates, keys and tokens.
-pub(super) fn refuse(command: &str, arguments: &Arguments) -> Result<(), String> {
-    let kind = arguments.strict()?.str("type").unwrap_or("any").to_ascii_lowercase();
-    let what = match command {
-        "load-cert" => "certificates",
-        "load-key" => "private keys",
-        _load_token => "keys on tokens",
-    };
-    Err(format!("{what} ({kind}) are not supported yet: peers are authenticated by pre-shared keys"))
-}
-
-pub(super) fn unload_key(message: &Message) -> Result<(), String> {
-    Err(format!("there is no private key {}", required(message, "id")?))
-}
-
-pub(super) fn load_authority(arguments: &Arguments) -> Result<(), String> {
-    match arguments.strict()?.sections().next() {
-        None => Ok(()),
-        Some((name, _)) => Err(format!(
-            "authorities.{name} is not supported yet: peers are authenticated by pre-shared keys, not by certificates"
-        )),
-    }
-}
-
-pub(super) fn unload_authority(message: &Message) -> Result<(), String> {
-    Err(format!("there is no authority '{}'", required(message, "name")?))
+/// Keys on tokens.
+pub(super) fn refuse_tokens() -> Result<(), String> {
+    Err("keys on tokens are not supported yet: expected private keys in files".to_owned())
 }

@@ -1,5 +1,6 @@
 //! What clients may ask for, by family.
 
+mod certificates;
 mod connections;
 mod control;
 mod credentials;
@@ -66,8 +67,8 @@ pub(super) async fn run<T: Tunnels>(
         "list-sas" => listing::sas(message, client, control).await,
         "list-conns" => listing::connections(message, client, control).await,
         "list-policies" => listing::policies(message, client, control).await,
-        // There are no certificates or authorities to list.
-        "list-certs" | "list-authorities" => Message::new(),
+        "list-certs" => certificates::list(message, client, control).await,
+        "list-authorities" => certificates::list_authorities(message, client, control).await,
 
         "load-conn" => status(connections::load(arguments, control).await),
         "unload-conn" => status(connections::unload(message, control).await),
@@ -77,14 +78,16 @@ pub(super) async fn run<T: Tunnels>(
         "unload-shared" => status(credentials::unload_shared(message, control).await),
         "get-shared" => credentials::shared_ids(control).await,
         "clear-creds" => credentials::clear(control).await,
-        "load-cert" | "load-key" | "load-token" => status(credentials::refuse(name, arguments)),
-        "unload-key" => status(credentials::unload_key(message)),
-        "get-keys" => Message::new().with_list("keys", Vec::<&str>::new()),
+        "load-token" => status(credentials::refuse_tokens()),
+        "load-cert" => status(certificates::load_cert(arguments, control).await),
+        "load-key" => certificates::load_key(arguments, control).await,
+        "unload-key" => status(certificates::unload_key(message, control).await),
+        "get-keys" => certificates::key_ids(control).await,
         "flush-certs" => success(), // nothing is cached
 
-        "load-authority" => status(credentials::load_authority(arguments)),
-        "unload-authority" => status(credentials::unload_authority(message)),
-        "get-authorities" => Message::new().with_list("authorities", Vec::<&str>::new()),
+        "load-authority" => status(certificates::load_authority(arguments, control).await),
+        "unload-authority" => status(certificates::unload_authority(message, control).await),
+        "get-authorities" => certificates::authority_names(control).await,
 
         "load-pool" => status(pools::load(arguments, control)),
         "unload-pool" => status(pools::unload(message, control)),

@@ -68,11 +68,12 @@ fn parts(octets: &[u8]) -> Result<Vec<Part>, FileError> {
     if octets.len() > MAX_LENGTH {
         return Err(FileError::TooLong(octets.len()));
     }
-    // All that is read here is a SEQUENCE, and no text begins with one.
-    if octets.first() == Some(&0x30) && !octets.starts_with(b"0 ") && der::Any::from_der(octets).is_ok() {
+    // All that is read here is a SEQUENCE. Text may begin with the same octet, which is "0".
+    let is_sequence = octets.first() == Some(&0x30);
+    let is_pem = octets.windows(11).any(|window| window == b"-----BEGIN ");
+    if is_sequence && (!is_pem || der::Any::from_der(octets).is_ok()) {
         return Ok(vec![Part { label: None, encryption: None, der: octets.to_vec().into() }]);
     }
-    let is_pem = octets.windows(11).any(|window| window == b"-----BEGIN ");
     if !is_pem {
         return Err(FileError::Neither);
     }
