@@ -5,6 +5,7 @@
 
 mod certificate;
 mod chain;
+mod crl;
 mod extensions;
 pub mod files;
 mod name_constraints;
@@ -18,6 +19,7 @@ mod time;
 
 pub use certificate::{Certificate, CertificateError};
 pub use chain::{Chain, Constraints, Revocation, TrustStore};
+pub use crl::{CrlError, RevocationList, Revoked};
 pub use extensions::{BasicConstraints, KeyUsage};
 pub use oid::Oid;
 pub use refusal::{Fault, Refusal};
