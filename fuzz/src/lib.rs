@@ -16,6 +16,7 @@ pub mod esp;
 pub mod ike_message;
 pub mod radius_packet;
 pub mod session;
+pub mod signature;
 pub mod vici_message;
 pub mod xfrm_message;
 
@@ -30,6 +31,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ike_message", ike_message::ike_message), // the decoder of IKE messages
     ("radius_packet", radius_packet::radius_packet), // RADIUS packets and the keys in them
     ("session", session::session),             // a gateway past IKE_SA_INIT
+    ("signature", signature::signature),       // AUTH data with signatures, and keys
     ("vici_message", vici_message::vici_message), // messages, packets and frames
     ("xfrm_message", xfrm_message::xfrm_message), // what the kernel tells of SAs and policies
 ];

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs of the lab and the packages they come in.
-const PACKAGES: [(&str, &str); 18] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("/usr/sbin/charon-systemd", "charon-systemd"),
     ("/usr/sbin/swanctl", "strongswan-swanctl"),
     ("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so", "libcharon-extra-plugins"),
@@ -18,6 +18,7 @@ const PACKAGES: [(&str, &str); 18] = [
     ("/usr/bin/tcpdump", "tcpdump"),
     ("/usr/bin/ping", "iputils-ping"),
     ("/usr/bin/curl", "curl"),
+    ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/python3", "python3"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/kmod", "kmod"),

@@ -4,6 +4,7 @@
 //! strongSwan against itself, which shows that the scenario asks for nothing charon does not do.
 
 mod badinput;
+mod certificates;
 mod children;
 mod clients;
 mod eap;
@@ -299,6 +300,31 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "eap-wrong-password",
         "A client with a wrong EAP password is refused, whatever the method, and the gateway's log says who.",
         eap::wrong_password,
+    ),
+    (
+        "certificates",
+        "Both ends prove themselves by certificates: with RSA by PKCS#1 and by PSS, ECDSA on three curves, and Ed25519.",
+        certificates::every_key,
+    ),
+    (
+        "certificates-classic",
+        "With a peer that does not know RFC 7427, signatures are made in the older way.",
+        certificates::classic,
+    ),
+    (
+        "certificates-intermediate",
+        "Authorities in between are sent along, and lead to the one that both ends trust.",
+        certificates::intermediate,
+    ),
+    (
+        "certificates-refused",
+        "Certificates that have expired, that another authority has signed, or that are for somebody else, set nothing up.",
+        certificates::refusals,
+    ),
+    (
+        "certificates-eap",
+        "A gateway with a certificate lets a client in that proves itself by EAP-MSCHAPv2.",
+        certificates::with_eap,
     ),
     (
         "reauthentication",

@@ -1,0 +1,321 @@
+//! Peers that prove themselves by certificates of an authority that is made for the occasion.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Roles;
+use super::refusal::{none_left, refused};
+use super::topology::Road;
+use crate::lab::{Host, Lab, Mark, round_trip};
+use crate::peer::{Connection, Daemon, Section, Settings, SwanctlConf, child, end};
+
+const ADDRESS: &str = "10.9.0.1";
+
+/// Keys as `openssl genpkey` is asked for them.
+const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+const P256: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+const P384: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"];
+const P521: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"];
+const ED25519: &[&str] = &["-algorithm", "ED25519"];
+
+/// An authority: its certificate and key, in files that `openssl` has made.
+pub(super) struct Authority {
+    directory: PathBuf,
+    name: String,
+}
+
+impl Authority {
+    /// One that vouches for itself.
+    pub(super) fn root(directory: &Path, name: &str) -> Result<Self> {
+        let authority = Self { directory: directory.to_owned(), name: name.to_owned() };
+        authority.key(name, P256)?;
+        let subject = format!("/O=Lab/CN={name}");
+        let (key, certificate) = (authority.file(name, "key"), authority.file(name, "pem"));
+        let extension = [
+            "-addext",
+            "basicConstraints=critical,CA:TRUE",
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+        ];
+        openssl(
+            Command::new("openssl")
+                .args(["req", "-x509", "-days", "30", "-subj", &subject])
+                .args(extension)
+                .arg("-key")
+                .arg(key)
+                .arg("-out")
+                .arg(certificate),
+        )?;
+        Ok(authority)
+    }
+
+    /// One below it.
+    pub(super) fn intermediate(&self, name: &str) -> Result<Self> {
+        self.issue(name, P256, "basicConstraints=critical,CA:TRUE", 30)?;
+        Ok(Self { directory: self.directory.clone(), name: name.to_owned() })
+    }
+
+    /// Makes a key and a certificate for the DNS name `name`.
+    pub(super) fn certify(&self, name: &str, key: &[&str]) -> Result<()> {
+        self.issue(name, key, &format!("subjectAltName=DNS:{name}"), 30)
+    }
+
+    /// The same, of yesterday.
+    pub(super) fn certify_in_the_past(&self, name: &str, key: &[&str]) -> Result<()> {
+        self.issue(name, key, &format!("subjectAltName=DNS:{name}"), -1)
+    }
+
+    fn issue(&self, name: &str, key: &[&str], extension: &str, days: i32) -> Result<()> {
+        self.key(name, key)?;
+        let (request, subject) = (self.file(name, "csr"), format!("/O=Lab/CN={name}"));
+        openssl(
+            Command::new("openssl")
+                .args(["req", "-new", "-subj", &subject, "-addext", extension])
+                .arg("-key")
+                .arg(self.file(name, "key"))
+                .arg("-out")
+                .arg(&request),
+        )?;
+        openssl(
+            Command::new("openssl")
+                .args([
+                    "x509",
+                    "-req",
+                    "-copy_extensions",
+                    "copyall",
+                    "-CAcreateserial",
+                    "-days",
+                    &days.to_string(),
+                ])
+                .arg("-in")
+                .arg(&request)
+                .arg("-CA")
+                .arg(self.file(&self.name, "pem"))
+                .arg("-CAkey")
+                .arg(self.file(&self.name, "key"))
+                .arg("-out")
+                .arg(self.file(name, "pem")),
+        )
+    }
+
+    fn key(&self, name: &str, key: &[&str]) -> Result<()> {
+        openssl(Command::new("openssl").arg("genpkey").args(key).arg("-out").arg(self.file(name, "key")))
+    }
+
+    fn file(&self, name: &str, kind: &str) -> PathBuf {
+        self.directory.join(format!("{name}.{kind}"))
+    }
+
+    /// Gives `host` the certificate and the key for `name`, where `swanctl` looks for its own.
+    pub(super) fn equip(&self, host: &Host, name: &str) -> Result<()> {
+        self.copy(host, name, "pem", "x509")?;
+        self.copy(host, name, "key", "private")
+    }
+
+    /// Gives `host` the certificate of this authority, where `swanctl` looks for authorities'.
+    pub(super) fn present(&self, host: &Host) -> Result<()> {
+        self.copy(host, &self.name, "pem", "x509ca")
+    }
+
+    fn copy(&self, host: &Host, name: &str, kind: &str, folder: &str) -> Result<()> {
+        let to = host.directory().join("swanctl").join(folder).join(format!("{name}.{kind}"));
+        fs::copy(self.file(name, kind), &to).with_context(|| format!("cannot write {}", to.display()))?;
+        Ok(())
+    }
+}
+
+fn openssl(command: &mut Command) -> Result<()> {
+    let output = command.output().context("cannot run openssl")?;
+    ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+fn own(auth: &str, name: &str) -> Section {
+    end(auth, name).set("certs", format!("{name}.pem"))
+}
+
+fn gateway(auth: &str) -> SwanctlConf {
+    let connection = Connection::between_ends(own(auth, "gw.test"), end(auth, "pc.test"))
+        .between(Road::GATEWAY, "%any")
+        .set("pools", "road")
+        .child("net", child(Road::LAN, "dynamic"));
+    SwanctlConf::new().connection("road", connection).pool("road", Section::new().set("addrs", "10.9.0.0/24"))
+}
+
+fn client(auth: &str) -> SwanctlConf {
+    home(Connection::between_ends(own(auth, "pc.test"), end(auth, "gw.test")))
+}
+
+fn home(connection: Connection) -> SwanctlConf {
+    let connection = connection
+        .set("remote_addrs", Road::GATEWAY)
+        .set("vips", "0.0.0.0")
+        .child("net", child("dynamic", Road::LAN));
+    SwanctlConf::new().connection("home", connection)
+}
+
+/// Every kind of key, signed with in every way that both ends know.
+pub(super) fn every_key(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let (client_host, gateway_host) = (road.client()?, &road.gateway);
+    let authority = Authority::root(gateway_host.directory(), "CA")?;
+    for host in [client_host, gateway_host] {
+        authority.present(host)?;
+    }
+    let mut peers = None;
+    for (auth, key, scheme) in [
+        ("pubkey", RSA, "RSA"),
+        ("rsa/pss-sha512", RSA, "RSA"),
+        ("rsa-2048-sha384-ecdsa-sha256", RSA, "RSA"),
+        ("pubkey", P256, "ECDSA"),
+        ("ecdsa-sha256-sha384", P384, "ECDSA"),
+        ("pubkey", P521, "ECDSA"),
+        ("pubkey", ED25519, "ED25519"),
+    ] {
+        authority.certify("gw.test", key)?;
+        authority.certify("pc.test", key)?;
+        authority.equip(gateway_host, "gw.test")?;
+        authority.equip(client_host, "pc.test")?;
+        // The authority signs with ECDSA and SHA2-256, which the rules are not about.
+        let auth = if auth == "pubkey" { auth.to_owned() } else { format!("ike:{auth}") };
+        let (client, gateway) = match &peers {
+            None => {
+                let gateway = lab.peer(gateway_host, roles.responder, &gateway(&auth))?;
+                peers.insert((lab.peer(client_host, roles.initiator, &client(&auth))?, gateway))
+            }
+            Some(pair) => {
+                pair.1.load(&gateway(&auth))?;
+                pair.0.load(&client(&auth))?;
+                pair
+            }
+        };
+        let said = |what: &'static str| format!("with auth = {auth} and {scheme} keys: {what}");
+        client.initiate("net").with_context(|| said("it does not come up"))?;
+        let (near, far) = (client.sa()?, gateway.sa()?);
+        ensure!(near.spis == far.spis, "{}", said("the ends disagree"));
+        ensure!(far.remote.id == "pc.test" && near.remote.id == "gw.test", "{}", said("identities"));
+        client_host.ping(ADDRESS, Road::SERVER, 1)?;
+        client.terminate("home")?;
+    }
+    let Some((client, gateway)) = &peers else { return Ok(()) };
+    none_left(&[client, gateway])
+}
+
+/// A peer that does not know RFC 7427 signs in the older way.
+pub(super) fn classic(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let (client_host, gateway_host) = (road.client()?, &road.gateway);
+    let authority = Authority::root(gateway_host.directory(), "CA")?;
+    let old = |daemon: Daemon| {
+        let is_old = daemon.is_charon();
+        Settings::new().set("charon.signature_authentication", if is_old { "no" } else { "yes" })
+    };
+    for (host, name) in [(client_host, "pc.test"), (gateway_host, "gw.test")] {
+        authority.present(host)?;
+        authority.certify(name, P384)?;
+        authority.equip(host, name)?;
+    }
+    let gateway = lab.peer_with(gateway_host, roles.responder, &gateway("pubkey"), &old(roles.responder))?;
+    let client = lab.peer_with(client_host, roles.initiator, &client("pubkey"), &old(roles.initiator))?;
+    client.initiate("net")?;
+    client_host.ping(ADDRESS, Road::SERVER, 1)?;
+    client.terminate("home")?;
+    none_left(&[&client, &gateway])
+}
+
+/// An intermediate authority that the other end does not have is sent along.
+pub(super) fn intermediate(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let (client_host, gateway_host) = (road.client()?, &road.gateway);
+    let root = Authority::root(gateway_host.directory(), "root")?;
+    for (host, name, below) in [(client_host, "pc.test", "clients"), (gateway_host, "gw.test", "gateways")] {
+        root.present(host)?;
+        let below = root.intermediate(below)?;
+        below.present(host)?;
+        below.certify(name, P256)?;
+        below.equip(host, name)?;
+    }
+    let gateway = lab.peer(gateway_host, roles.responder, &gateway("pubkey"))?;
+    let client = lab.peer(client_host, roles.initiator, &client("pubkey"))?;
+    client.initiate("net")?;
+    client_host.ping(ADDRESS, Road::SERVER, 3)?;
+    round_trip(client_host, &road.server, Road::SERVER.parse()?, 100_000)?;
+    client.terminate("home")?;
+    none_left(&[&client, &gateway])
+}
+
+/// Certificates that are expired, for somebody else, or of another authority.
+pub(super) fn refusals(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let (client_host, gateway_host) = (road.client()?, &road.gateway);
+    let authority = Authority::root(gateway_host.directory(), "CA")?;
+    let other = Authority::root(client_host.directory(), "CA")?;
+    for host in [client_host, gateway_host] {
+        authority.present(host)?;
+    }
+    authority.certify("gw.test", P256)?;
+    authority.equip(gateway_host, "gw.test")?;
+    authority.certify_in_the_past("pc.test", P256)?;
+    authority.equip(client_host, "pc.test")?;
+    let gateway = lab.peer(gateway_host, roles.responder, &gateway("pubkey"))?;
+    let conf = client("pubkey");
+    let client = lab.peer(client_host, roles.initiator, &conf)?;
+    refused(&client, "net").context("an expired certificate")?;
+    let judge = roles.responder == Daemon::Ferryd;
+    if judge {
+        gateway.log().expect(Mark::BEGINNING, &["O=Lab, CN=pc.test", "it has expired"])?;
+    }
+
+    other.certify("pc.test", P256)?;
+    other.equip(client_host, "pc.test")?;
+    client.load(&conf)?;
+    refused(&client, "net").context("a certificate of another authority")?;
+    if judge {
+        gateway.log().expect(Mark::BEGINNING, &["O=Lab, CN=pc.test", "signature of its issuer"])?;
+    }
+
+    authority.certify("pc.test", P256)?;
+    authority.equip(client_host, "pc.test")?;
+    let elsewhere = home(Connection::between_ends(own("pubkey", "pc.test"), end("pubkey", "other.test")));
+    client.load(&elsewhere)?;
+    refused(&client, "net").context("a gateway with another name")?;
+
+    client.load(&conf)?;
+    client.initiate("net").context("with the right certificate")?;
+    client_host.ping(ADDRESS, Road::SERVER, 1)?;
+    Ok(())
+}
+
+/// The commonest road warrior: the gateway has a certificate, its clients have passwords.
+pub(super) fn with_eap(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let (client_host, gateway_host) = (road.client()?, &road.gateway);
+    let authority = Authority::root(gateway_host.directory(), "CA")?;
+    authority.certify("gw.test", RSA)?;
+    authority.equip(gateway_host, "gw.test")?;
+    authority.present(client_host)?;
+    let clients = Section::new().set("auth", "eap-mschapv2").set("eap_id", "%any");
+    let connection = Connection::between_ends(own("pubkey", "gw.test"), clients)
+        .between(Road::GATEWAY, "%any")
+        .set("send_cert", "always")
+        .set("pools", "road")
+        .child("net", child(Road::LAN, "dynamic"));
+    let gateway = SwanctlConf::new()
+        .connection("road", connection)
+        .pool("road", Section::new().set("addrs", "10.9.0.0/24"))
+        .password("alice", "a password of alice");
+    let alice = end("eap-mschapv2", "a-phone").set("eap_id", "alice");
+    let client = home(Connection::between_ends(alice, end("pubkey", "gw.test")))
+        .password("alice", "a password of alice");
+    let gateway = lab.peer(gateway_host, roles.responder, &gateway)?;
+    let client = lab.peer(client_host, roles.initiator, &client)?;
+    client.initiate("net")?;
+    let far = gateway.sa()?;
+    ensure!(far.remote.eap_id.as_deref() == Some("alice"), "the EAP identity is not listed: {far:?}");
+    client_host.ping(ADDRESS, Road::SERVER, 3)?;
+    client.terminate("home")?;
+    none_left(&[&client, &gateway])
+}
