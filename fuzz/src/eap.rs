@@ -33,7 +33,7 @@ pub fn eap_packet(data: &[u8]) {
     let Some((&opening, packets)) = data.split_first() else { return };
     let crypto = provider(1);
     let password = Password(Secret::new(b"not to be guessed".get(..16).unwrap_or_default().to_vec()));
-    let methods: Vec<Method> = Method::ALL
+    let methods: Vec<Method> = Method::BY_PASSWORD
         .into_iter()
         .enumerate()
         .filter(|(bit, _)| opening >> bit & 1 == 1)

@@ -34,6 +34,12 @@ impl Secret {
         self.0.as_slice().ct_eq(octets).into()
     }
 
+    /// Compares with another secret, as [`ct_eq`](Self::ct_eq) does.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.ct_eq(other.octets())
+    }
+
     /// Lends the octets.
     pub(crate) fn octets(&self) -> &[u8] {
         &self.0

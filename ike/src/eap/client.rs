@@ -1,11 +1,16 @@
 //! The client: says who it is, takes a method or refuses it, and believes no success but a method's (RFC 3748 §2,
 //! "peer"; RFC 4137 §4).
 
+use std::sync::Arc;
+
 use tracing::info;
 use zeroize::Zeroizing;
 
 use super::packet::with_data;
-use super::{Conclusion, Context, Method, Passwords, Reaction, gtc, identity, md5, mschapv2, printable, psk};
+use super::{
+    Conclusion, Context, Method, Passwords, Reaction, Tls, gtc, identity, md5, mschapv2, peap, printable,
+    psk, tls, ttls,
+};
 use crate::crypto::{CryptoProvider, Secret};
 use crate::identity::Identity;
 use crate::wire::Eap;
@@ -19,6 +24,7 @@ pub struct Client {
     server: Identity,
     /// Methods we would use, the best first.
     methods: Vec<Method>,
+    tls: Option<Arc<Tls>>,
     phase: Phase,
     /// The last request, and what we said to it.
     last: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
@@ -29,8 +35,9 @@ enum Phase {
     Open,
     /// The server goes on with a method.
     Method(Machine),
-    /// A method has concluded: EAP-Success may come.
-    Concluded(Method, Option<Secret>),
+    /// A method has concluded: EAP-Success may come. A tunnel goes on until it does, as not all servers say inside how
+    /// it has ended.
+    Concluded(Method, Option<Secret>, Option<Machine>),
     /// A method has failed: whatever comes now is no success.
     Failed(String),
 }
@@ -38,6 +45,9 @@ enum Phase {
 enum Machine {
     MsChapV2(mschapv2::Client),
     Psk(psk::Client),
+    Tls(Box<tls::Client>),
+    Ttls(Box<ttls::Client>),
+    Peap(Box<peap::Client>),
 }
 
 /// What the client makes of a packet.
@@ -56,7 +66,23 @@ impl Client {
     /// A conversation of the client `identity` with a server whose name fits `server`.
     #[must_use]
     pub fn new(identity: Identity, server: Identity, methods: Vec<Method>) -> Self {
-        Self { identity, server, methods, phase: Phase::Open, last: None }
+        Self { identity, server, methods, tls: None, phase: Phase::Open, last: None }
+    }
+
+    /// With what methods with TLS need; without it, such a method fails.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// True if nothing but EAP-Success is missing.
+    pub(super) const fn has_concluded(&self) -> bool {
+        matches!(self.phase, Phase::Concluded(..))
+    }
+
+    /// The identifier of the last request.
+    pub(super) fn last_identifier(&self) -> u8 {
+        self.last.as_ref().and_then(|(request, _)| request.get(1).copied()).unwrap_or_default()
     }
 
     /// Takes a packet of the server.
@@ -68,7 +94,8 @@ impl Client {
     ) -> ClientStep {
         match (packet.code(), packet.eap_type()) {
             (EapCode::REQUEST, Some(eap_type)) => {
-                self.answer(packet, eap_type, &Context { passwords, crypto })
+                let tls = self.tls.clone();
+                self.answer(packet, eap_type, &Context { passwords, crypto, tls: tls.as_ref() })
             }
             (EapCode::SUCCESS, _) if self.ends(packet) => self.succeed(),
             (EapCode::FAILURE, _) if self.ends(packet) => {
@@ -92,7 +119,7 @@ impl Client {
     /// RFC 3748 §4.2, RFC 4137 §4: the packet is authentic in no method, so that it decides nothing.
     fn succeed(&mut self) -> ClientStep {
         match std::mem::replace(&mut self.phase, Phase::Open) {
-            Phase::Concluded(method, msk) => {
+            Phase::Concluded(method, msk, _) => {
                 ClientStep::Concluded(Conclusion { method, msk, client: self.identity.clone() })
             }
             Phase::Failed(reason) => self.fail(format!("EAP-Success after a failure: {reason}")),
@@ -150,7 +177,9 @@ impl Client {
                 info!(target: "ike", "server requested {method} authentication (id 0x{id:02X})");
                 (method, self.begin(method, packet, cx)?)
             }
-            Phase::Method(machine) if machine.method().eap_type() == eap_type => {
+            Phase::Method(machine) | Phase::Concluded(_, _, Some(machine))
+                if machine.method().eap_type() == eap_type =>
+            {
                 let method = machine.method();
                 let reaction = match machine {
                     Machine::MsChapV2(machine) => {
@@ -163,13 +192,28 @@ impl Client {
                         self.phase = Phase::Method(Machine::Psk(machine));
                         reaction
                     }
+                    Machine::Tls(mut machine) => {
+                        let reaction = machine.handle(data);
+                        self.phase = Phase::Method(Machine::Tls(machine));
+                        reaction
+                    }
+                    Machine::Ttls(mut machine) => {
+                        let reaction = machine.handle(data, cx);
+                        self.phase = Phase::Method(Machine::Ttls(machine));
+                        reaction
+                    }
+                    Machine::Peap(mut machine) => {
+                        let reaction = machine.handle(data, id, cx);
+                        self.phase = Phase::Method(Machine::Peap(machine));
+                        reaction
+                    }
                 };
                 (method, reaction)
             }
             Phase::Method(machine) => {
                 return Err(format!("the server asked for {eap_type} in the middle of {}", machine.method()));
             }
-            Phase::Concluded(method, _) => {
+            Phase::Concluded(method, ..) => {
                 return Err(format!("the server asked for {eap_type} after {method} had concluded"));
             }
             Phase::Failed(reason) => return Err(reason),
@@ -177,7 +221,11 @@ impl Client {
         let data = match reaction {
             Reaction::Answer(data) => data,
             Reaction::Conclude { data, msk } => {
-                self.phase = Phase::Concluded(method, msk);
+                let machine = match std::mem::replace(&mut self.phase, Phase::Open) {
+                    Phase::Method(machine) if method.is_tunnel() => Some(machine),
+                    _ => None,
+                };
+                self.phase = Phase::Concluded(method, msk, machine);
                 data
             }
             Reaction::Fail { data, reason } => {
@@ -205,7 +253,34 @@ impl Client {
                 self.phase = Phase::Method(Machine::Psk(machine));
                 reaction
             }
+            Method::Tls => {
+                let (machine, reaction) = tls::Client::begin(packet.data(), needed(cx)?)?;
+                self.phase = Phase::Method(Machine::Tls(Box::new(machine)));
+                reaction
+            }
+            Method::Ttls => {
+                let methods = self.inside(method);
+                let (machine, reaction) = ttls::Client::begin(packet.data(), needed(cx)?, client, methods)?;
+                self.phase = Phase::Method(Machine::Ttls(Box::new(machine)));
+                reaction
+            }
+            Method::Peap => {
+                let methods = self.inside(method);
+                let (machine, reaction) = peap::Client::begin(packet.data(), needed(cx)?, client, methods)?;
+                self.phase = Phase::Method(Machine::Peap(Box::new(machine)));
+                reaction
+            }
         })
+    }
+
+    /// Methods inside of a tunnel: any that is none itself, as the server chooses.
+    fn inside(&self, tunnel: Method) -> Vec<Method> {
+        let has_certificate = self.tls.as_ref().is_some_and(|tls| tls.own.is_some());
+        let fits = |method: &Method| *method != tunnel && !method.is_tunnel();
+        Method::ALL
+            .into_iter()
+            .filter(|method| fits(method) && (has_certificate || *method != Method::Tls))
+            .collect()
     }
 
     fn fail(&mut self, reason: String) -> ClientStep {
@@ -214,11 +289,19 @@ impl Client {
     }
 }
 
+/// What methods with TLS need.
+fn needed<'a>(cx: &Context<'a>) -> Result<&'a Arc<Tls>, String> {
+    cx.tls.ok_or_else(|| "there are no certificates for TLS".into())
+}
+
 impl Machine {
     const fn method(&self) -> Method {
         match self {
             Self::MsChapV2(_) => Method::MsChapV2,
             Self::Psk(_) => Method::Psk,
+            Self::Tls(_) => Method::Tls,
+            Self::Ttls(_) => Method::Ttls,
+            Self::Peap(_) => Method::Peap,
         }
     }
 }

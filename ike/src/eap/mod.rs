@@ -49,13 +49,17 @@ mod identity;
 mod md5;
 mod mschapv2;
 mod packet;
+mod peap;
 mod psk;
 mod relay;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod ttls;
 
 use std::fmt;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
@@ -63,6 +67,9 @@ pub use self::client::{Client, ClientStep};
 pub use self::relay::{Grant, Relayed, group, with_prefix};
 pub(crate) use self::relay::{Relay, RelayStep};
 pub use self::server::{Server, ServerStep};
+pub use self::tls::{
+    Distrust, DistrustKind, OwnCertificate, Packets, Tls, TlsSettings, TlsVersion, Trust, Tunnel,
+};
 use crate::crypto::{CryptoProvider, Secret};
 use crate::identity::Identity;
 use crate::wire::registry::EapType;
@@ -78,12 +85,22 @@ pub enum Method {
     MsChapV2,
     /// EAP-PSK (RFC 4764).
     Psk,
+    /// EAP-TLS (RFC 5216, RFC 9190).
+    Tls,
+    /// EAP-TTLS (RFC 5281).
+    Ttls,
+    /// PEAP, version 0 (draft-kamath-pppext-peapv0).
+    Peap,
 }
 
 impl Method {
     /// All of them, those that make a key and prove both ends first: the order they are offered in where nothing else
     /// is configured.
-    pub const ALL: [Self; 4] = [Self::Psk, Self::MsChapV2, Self::Md5, Self::Gtc];
+    pub const ALL: [Self; 7] =
+        [Self::Psk, Self::Tls, Self::Ttls, Self::Peap, Self::MsChapV2, Self::Md5, Self::Gtc];
+
+    /// Those by which a client proves itself with a password or a key that the server has too.
+    pub const BY_PASSWORD: [Self; 4] = [Self::Psk, Self::MsChapV2, Self::Md5, Self::Gtc];
 
     /// Its number.
     #[must_use]
@@ -93,6 +110,9 @@ impl Method {
             Self::Gtc => EapType::GTC,
             Self::MsChapV2 => EapType::MSCHAPV2,
             Self::Psk => EapType::PSK,
+            Self::Tls => EapType::TLS,
+            Self::Ttls => EapType::TTLS,
+            Self::Peap => EapType::PEAP,
         }
     }
 
@@ -104,6 +124,9 @@ impl Method {
             Self::Gtc => "gtc",
             Self::MsChapV2 => "mschapv2",
             Self::Psk => "psk",
+            Self::Tls => "tls",
+            Self::Ttls => "ttls",
+            Self::Peap => "peap",
         }
     }
 
@@ -114,10 +137,23 @@ impl Method {
     }
 
     /// True if it proves the server to the client with a key of its own, so that the server needs no other proof:
-    /// RFC 5998 §4 has EAP-PSK in its list. EAP-MSCHAPv2 answers to whoever asks, and can be guessed from its answer.
+    /// RFC 5998 §4 has EAP-PSK, -TLS and -TTLS in its list, and PEAP is like the last. EAP-MSCHAPv2 answers to whoever
+    /// asks, and can be guessed from its answer.
     #[must_use]
     pub const fn is_mutual(self) -> bool {
-        matches!(self, Self::Psk)
+        self.has_tls() || matches!(self, Self::Psk)
+    }
+
+    /// True if it needs [`Tls`].
+    #[must_use]
+    pub const fn has_tls(self) -> bool {
+        matches!(self, Self::Tls) || self.is_tunnel()
+    }
+
+    /// True if another method is inside of it.
+    #[must_use]
+    pub const fn is_tunnel(self) -> bool {
+        matches!(self, Self::Ttls | Self::Peap)
     }
 }
 
@@ -159,6 +195,7 @@ impl Conclusion {
 struct Context<'a> {
     passwords: &'a dyn Passwords,
     crypto: &'a CryptoProvider,
+    tls: Option<&'a Arc<Tls>>,
 }
 
 impl Context<'_> {

@@ -1,7 +1,14 @@
 //! The server: asks for an identity, offers methods, and judges (RFC 3748 §2, "authenticator").
 
+use std::sync::Arc;
+
+use tracing::info;
+
 use super::packet::{result, with_data};
-use super::{Conclusion, Context, Method, Passwords, Verdict, gtc, identity, md5, mschapv2, printable, psk};
+use super::{
+    Conclusion, Context, Method, Passwords, Tls, Verdict, gtc, identity, md5, mschapv2, peap, printable, psk,
+    tls, ttls,
+};
 use crate::crypto::CryptoProvider;
 use crate::identity::Identity;
 use crate::wire::Eap;
@@ -17,6 +24,7 @@ pub struct Server {
     identity: Option<Identity>,
     /// The identifier of the request that is out.
     identifier: u8,
+    tls: Option<Arc<Tls>>,
     phase: Phase,
 }
 
@@ -36,6 +44,9 @@ enum Machine {
     Gtc,
     MsChapV2(mschapv2::Server),
     Psk(psk::Server),
+    Tls(Box<tls::Server>),
+    Ttls(Box<ttls::Server>),
+    Peap(Box<peap::Server>),
 }
 
 /// What the server makes of a response.
@@ -69,7 +80,29 @@ impl Server {
         let mut identifier = [0];
         crypto.random(&mut identifier);
         let [identifier] = identifier;
-        Self { name, client, identity: None, identifier, phase: Phase::Idle }
+        Self { name, client, identity: None, identifier, tls: None, phase: Phase::Idle }
+    }
+
+    /// With what methods with TLS need; without it, none of them is offered.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// The client says who it is before it is asked, in a response with this identifier.
+    pub(super) fn expect_identity(&mut self, identifier: u8) {
+        self.phase = Phase::Identity;
+        self.identifier = identifier;
+    }
+
+    /// The next request has this identifier, and what is taken before is the response to the one before.
+    pub(super) const fn number_from(&mut self, identifier: u8) {
+        self.identifier = identifier.wrapping_sub(1);
+    }
+
+    /// The identifier of the request that is out.
+    pub(super) const fn identifier(&self) -> u8 {
+        self.identifier
     }
 
     /// The request that asks who the client is.
@@ -79,16 +112,29 @@ impl Server {
     }
 
     /// The first request of the first of these methods; the rest is for a client that does not want it. Without a
-    /// method the client is refused.
+    /// method the client is refused. Methods that we have no certificate for are passed over.
     pub fn offer(&mut self, methods: Vec<Method>, crypto: &CryptoProvider) -> Vec<u8> {
         let mut next = methods;
-        if next.is_empty() {
-            return self.fail();
+        while !next.is_empty() {
+            let method = next.remove(0);
+            match self.begin(method, crypto) {
+                Ok((machine, data)) => {
+                    self.phase = Phase::Method { machine, is_answered: false, next };
+                    return self.request(method.eap_type(), &data);
+                }
+                Err(reason) => info!(target: "ike", "{method} is not offered: {reason}"),
+            }
         }
-        let method = next.remove(0);
-        let cx = Context { passwords: &Nobody, crypto };
+        self.fail()
+    }
+
+    /// A method, and the data of its first request.
+    fn begin(&self, method: Method, crypto: &CryptoProvider) -> Result<(Machine, Vec<u8>), String> {
+        let cx = Context { passwords: &Nobody, crypto, tls: self.tls.as_ref() };
         let id = self.identifier.wrapping_add(1);
-        let (machine, data) = match method {
+        let client = self.identity.as_ref().unwrap_or(&self.client);
+        let needed = || self.tls.as_ref().ok_or("there are no certificates for TLS");
+        Ok(match method {
             Method::Md5 => {
                 let (machine, data) = md5::Server::begin(&cx);
                 (Machine::Md5(machine), data)
@@ -102,9 +148,19 @@ impl Server {
                 let (machine, data) = psk::Server::begin(&self.name, &cx);
                 (Machine::Psk(machine), data)
             }
-        };
-        self.phase = Phase::Method { machine, is_answered: false, next };
-        self.request(method.eap_type(), &data)
+            Method::Tls => {
+                let (machine, data) = tls::Server::begin(needed()?, client)?;
+                (Machine::Tls(Box::new(machine)), data)
+            }
+            Method::Ttls => {
+                let (machine, data) = ttls::Server::begin(needed()?, &self.name, client, &cx)?;
+                (Machine::Ttls(Box::new(machine)), data)
+            }
+            Method::Peap => {
+                let (machine, data) = peap::Server::begin(needed()?, &self.name, client, &cx)?;
+                (Machine::Peap(Box::new(machine)), data)
+            }
+        })
     }
 
     /// Takes a packet of the client.
@@ -130,7 +186,8 @@ impl Server {
                 self.refused(machine.method(), response.data(), &next, crypto)
             }
             Phase::Method { machine, next, .. } if eap_type == machine.method().eap_type() => {
-                self.judge(machine, next, response, &Context { passwords, crypto })
+                let tls = self.tls.clone();
+                self.judge(machine, next, response, &Context { passwords, crypto, tls: tls.as_ref() })
             }
             Phase::Identity | Phase::Method { .. } => {
                 self.failed(format!("the client answered with {eap_type}, which was not asked for"))
@@ -203,6 +260,18 @@ impl Server {
                     Err(reason) => (None, Verdict::Refused(reason)),
                 }
             }
+            Machine::Tls(mut machine) => {
+                let verdict = machine.handle(data);
+                (Some(Machine::Tls(machine)), verdict)
+            }
+            Machine::Ttls(mut machine) => {
+                let verdict = machine.handle(data, cx);
+                (Some(Machine::Ttls(machine)), verdict)
+            }
+            Machine::Peap(mut machine) => {
+                let verdict = machine.handle(data, following, cx);
+                (Some(Machine::Peap(machine)), verdict)
+            }
         };
         match (verdict, machine) {
             (Verdict::Ask(data), Some(machine)) => {
@@ -211,7 +280,12 @@ impl Server {
             }
             (Verdict::Accepted { msk, named }, _) => {
                 // The name of an identity exchange is what the rest goes by; a method proves that it is the same user.
-                let client = self.identity.take().or(named).unwrap_or(client);
+                // Outside of a tunnel, anybody may say anything (RFC 5281 §7.3): the name inside is who it is.
+                let client = match (self.identity.take(), named) {
+                    (Some(_), Some(named)) if method.is_tunnel() => named,
+                    (Some(identity), _) => identity,
+                    (None, named) => named.unwrap_or(client),
+                };
                 let packet = result(EapCode::SUCCESS, self.identifier);
                 ServerStep::Succeeded { packet, conclusion: Conclusion { method, msk, client } }
             }
@@ -243,6 +317,9 @@ impl Machine {
             Self::Gtc => Method::Gtc,
             Self::MsChapV2(_) => Method::MsChapV2,
             Self::Psk(_) => Method::Psk,
+            Self::Tls(_) => Method::Tls,
+            Self::Ttls(_) => Method::Ttls,
+            Self::Peap(_) => Method::Peap,
         }
     }
 }

@@ -146,7 +146,7 @@ fn every_method_succeeds_and_both_ends_have_the_same_key() {
 
 #[test]
 fn a_wrong_password_fails_at_both_ends() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let mut talk = Talk::new(&[method], &[method]);
         talk.clients = book("alice", "sixteen letters?");
         let ended = talk.run(|_, _| {});
@@ -157,6 +157,7 @@ fn a_wrong_password_fails_at_both_ends() {
                 Method::Psk => "EAP-PSK verification of 'alice' failed",
                 Method::Md5 => "EAP-MD5 verification of 'alice' failed",
                 Method::Gtc => "EAP-GTC verification of 'alice' failed",
+                _ => unreachable!("not by password"),
             }
         );
         let why = reason(ended.client);
@@ -171,7 +172,7 @@ fn a_wrong_password_fails_at_both_ends() {
 
 #[test]
 fn a_client_that_nobody_knows_learns_no_more_than_one_with_a_wrong_password() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let mut talk = Talk::new(&[method], &[method]);
         talk.servers = book("bob", PASSWORD);
         let mut unknown = talk.run(|_, _| {});
@@ -195,7 +196,7 @@ fn a_client_that_nobody_knows_learns_no_more_than_one_with_a_wrong_password() {
 
 #[test]
 fn a_client_without_a_password_does_not_answer() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let mut talk = Talk::new(&[method], &[method]);
         talk.clients = Book(vec![], None);
         let ended = talk.run(|_, _| {});
@@ -206,7 +207,7 @@ fn a_client_without_a_password_does_not_answer() {
 
 #[test]
 fn an_nt_hash_serves_as_a_password_for_mschapv2_alone() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let mut talk = Talk::new(&[method], &[method]);
         // Of "clientPass", RFC 2759 §9.2.
         let hash = crate::crypto::tests::hex("44EBBA8D5312B8D611474411F56989AE");
@@ -244,7 +245,7 @@ fn methods_are_negotiated_in_the_servers_order() {
 
 #[test]
 fn without_an_identity_the_name_in_the_method_is_what_was_proven() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let mut talk = Talk::new(&[method], &[method]).without_identity();
         talk.servers.0.push(("rw.example.org", Secret::new(PASSWORD.into())));
         let proven = talk.run(|_, _| {}).server.unwrap().client.to_string();
@@ -252,7 +253,7 @@ fn without_an_identity_the_name_in_the_method_is_what_was_proven() {
             proven,
             match method {
                 Method::MsChapV2 | Method::Psk => "alice",
-                Method::Md5 | Method::Gtc => "rw.example.org",
+                _ => "rw.example.org",
             }
         );
     }
@@ -282,7 +283,7 @@ fn a_method_for_another_user_than_the_identity_is_refused() {
 #[test]
 fn success_counts_only_after_the_method() {
     // In place of the server's n-th packet comes EAP-Success: of the four requests, and of none after the last.
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let whole = Talk::new(&[method], &[method]).run(|_, _| {}).packets.len();
         for early in (0..whole - 1).step_by(2) {
             let ended = Talk::new(&[method], &[method]).run(|at, packet| {
@@ -324,7 +325,7 @@ fn a_success_after_a_failure_is_none() {
 
 #[test]
 fn a_repeated_request_gets_the_same_response() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let mut talk = Talk::new(&[method], &[method]);
         loop {
             let ClientStep::Respond(first) = talk.answer() else { break };

@@ -72,7 +72,7 @@ fn a_client_authenticates_by_eap_message_by_message() {
 
 #[test]
 fn every_method_connects_with_and_without_an_identity_round() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         for eap_id in [Some("%any"), Some("alice"), Some("*ice"), None] {
             let gateway = gateway()
                 .peer_eap(one(method), eap_id)
@@ -129,7 +129,7 @@ fn an_eap_identity_outlives_a_rekeying() {
 
 #[test]
 fn a_wrong_password_is_refused() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let (mut world, rw, gw) = World::of(alice(one(method), "sixteen letters?"), eap_gateway(one(method)));
         world.initiate(rw, "net");
         world.run();
@@ -220,7 +220,7 @@ fn address(text: &str) -> std::net::IpAddr {
 fn methods_are_negotiated() {
     use Method::{Gtc, Md5};
     // The gateway offers what it likes best until the client takes one.
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         let (mut world, rw, gw) = World::of(alice(one(method), PASSWORD), eap_gateway(EapMethods::Dynamic));
         world.connect(rw, gw, "net");
     }
@@ -235,7 +235,7 @@ fn methods_are_negotiated() {
 
 #[test]
 fn every_message_may_be_lost_once() {
-    for method in Method::ALL {
+    for method in Method::BY_PASSWORD {
         for nth in 0..30 {
             let (mut world, rw, gw) = World::of(alice(one(method), PASSWORD), eap_gateway(one(method)));
             world.initiate(rw, "net");

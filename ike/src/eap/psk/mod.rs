@@ -339,7 +339,7 @@ mod tests {
     /// A client that has sent the second message, and what a server has to answer it with.
     fn proving() -> (Client, SessionKeys, [u8; 16]) {
         let (key, crypto): (_, CryptoProvider) = (Key(Secret::new(vec![7; 16])), Seeded::provider(1));
-        let cx = Context { passwords: &key, crypto: &crypto };
+        let cx = Context { passwords: &key, crypto: &crypto, tls: None };
         let first = [&[FIRST; 17], b"gw".as_slice()].concat();
         let first = with_data(EapCode::REQUEST, 1, EapType::PSK, &first);
         let id = |text| Identity::parse(text).unwrap();

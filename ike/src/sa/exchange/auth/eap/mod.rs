@@ -27,6 +27,7 @@ const MOST_ROUNDS: u32 = 64;
 /// (RFC 5998 §4).
 fn allowed(methods: EapMethods, is_eap_only: bool) -> Vec<Method> {
     let mut allowed = methods.in_order();
+    allowed.retain(|method| !method.has_tls()); // connections have no certificates to go with them
     allowed.retain(|method| !is_eap_only || method.is_mutual());
     allowed
 }
