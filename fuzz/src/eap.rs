@@ -71,6 +71,7 @@ fn talk_to_server(
                 assert!(Eap::of(&packet).is_ok());
                 return;
             }
+            ServerStep::Judge { .. } => unreachable!("there are no certificates"),
             ServerStep::Ignored(why) => assert!(why.len() < 300),
             ServerStep::Succeeded { .. } => unreachable!("nobody knows the password"),
         }
@@ -96,13 +97,14 @@ fn talk_to_client(client: &mut Client, packets: &[u8], password: &Password, cryp
                 assert!(why.len() < 500, "{why}");
                 return;
             }
+            ClientStep::Judge { .. } => unreachable!("there are no certificates"),
             ClientStep::Ignored(_) => {}
         }
     }
 }
 
 /// Packets, each behind an octet and its length. The length in an EAP header is put right, so that more get past it.
-fn split(mut octets: &[u8]) -> impl Iterator<Item = (u8, Vec<u8>)> {
+pub(crate) fn split(mut octets: &[u8]) -> impl Iterator<Item = (u8, Vec<u8>)> {
     let next = move || {
         let ([off, high, low], rest) = octets.split_first_chunk::<3>()?;
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());

@@ -12,6 +12,7 @@
 
 pub mod config_text;
 pub mod eap;
+pub mod eap_tls;
 pub mod esp;
 pub mod ike_message;
 pub mod radius_packet;
@@ -26,7 +27,9 @@ pub type Target = fn(&[u8]);
 /// All targets, by the name of their corpus.
 pub const TARGETS: &[(&str, Target)] = &[
     ("config_text", config_text::config_text), // swanctl.conf and strongswan.conf
+    ("eap_inside", eap_tls::eap_inside),       // what comes through tunnels of TTLS and PEAP
     ("eap_packet", eap::eap_packet),           // both ends of an EAP conversation
+    ("eap_tls", eap_tls::eap_tls),             // both ends of methods with TLS
     ("esp_open", esp::esp_open),               // ESP packets, opened and admitted
     ("ike_message", ike_message::ike_message), // the decoder of IKE messages
     ("radius_packet", radius_packet::radius_packet), // RADIUS packets and the keys in them

@@ -14,7 +14,7 @@ use crate::auth::rules::SignatureRules;
 use crate::cookie::{HalfOpenLimits, HalfOpenTotal};
 use crate::crypto::Secret;
 use crate::crypto::signature::{KeyId, PrivateKey};
-use crate::eap::{Method, Passwords};
+use crate::eap::{Method, Passwords, TlsSettings};
 use crate::identity::Identity;
 use crate::pki::{Certificate, Constraints, TrustStore};
 use crate::proposal::Proposal;
@@ -167,6 +167,8 @@ pub struct Settings {
     pub signature_authentication: bool,
     /// RSA keys sign by RSASSA-PSS where nothing else is configured.
     pub rsa_pss: bool,
+    /// How methods of EAP speak TLS.
+    pub tls: Arc<TlsSettings>,
 }
 
 impl Default for Settings {
@@ -194,6 +196,7 @@ impl Default for Settings {
             inactivity_close_ike: false,
             signature_authentication: true,
             rsa_pss: false,
+            tls: Arc::default(),
         }
     }
 }

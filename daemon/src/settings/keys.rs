@@ -57,14 +57,14 @@ const fn not_yet(unless: &'static str, why: &'static str) -> Standing {
 
 const IKEV1: &str = "IKEv1 is not spoken";
 const CERTIFICATES: &str = "there is no authentication by certificates";
-const EAP: &str = "EAP methods have no settings";
+const EAP: &str = "this method of EAP has no settings";
 const INTERFACES: &str = "all interfaces are listened on";
 const DELAYS: &str = "messages are never delayed on purpose";
 const KERNEL: &str = "there is no such choice in our kernel data plane";
 const SIDE_SOCKET: &str = "VICI is the only socket";
 const PKCS11: &str = "there is no PKCS#11";
 const POOLS: &str = "addresses come from pools in memory alone";
-const TLS: &str = "there is no TLS";
+const TLS: &str = "TLS takes ECDHE with AES-GCM or ChaCha20-Poly1305, and nothing weaker, whatever is listed";
 
 /// Keys by their path below the namespace. `*` stands for any one name, `**` for any number of names; the
 /// first match counts.
@@ -269,6 +269,12 @@ const KEYS: &[(&str, Standing)] = &[
         not_yet("", "RADIUS attributes are not passed between peers and servers"),
     ),
     ("plugins.eap-radius.xauth.**", not_yet("", IKEV1)),
+    ("plugins.eap-tls.fragment_size", Honoured),
+    ("plugins.eap-tls.max_message_count", Honoured),
+    ("plugins.eap-tls.include_length", Honoured),
+    ("plugins.eap-ttls.phase2_tnc_method", Charons), // phase2_tnc is refused
+    ("plugins.eap-ttls.*", Honoured),
+    ("plugins.eap-peap.*", Honoured),
     ("plugins.eap-*.**", not_yet("", EAP)),
     ("plugins.radattr.**", not_yet("", "RADIUS attributes are not passed between peers and servers")),
     ("plugins.ext-auth.**", not_yet("", "no scripts are run")),
@@ -302,6 +308,9 @@ const KEYS: &[(&str, Standing)] = &[
     ("plugins.imv-*.**", not_yet("", "there is no Trusted Network Connect")),
     ("imcv.**", not_yet("", "there is no Trusted Network Connect")),
     ("tnc.**", not_yet("", "there is no Trusted Network Connect")),
+    ("tls.version_min", Honoured),
+    ("tls.version_max", Honoured),
+    ("tls.send_certreq_authorities", Honoured),
     ("tls.**", not_yet("", TLS)),
     ("plugins.openssl.**", Charons),
     ("plugins.wolfssl.**", Charons),

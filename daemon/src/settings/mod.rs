@@ -12,6 +12,7 @@ mod logging;
 mod lookup;
 mod radius;
 mod read;
+mod tls;
 
 use std::io;
 use std::ops::RangeInclusive;

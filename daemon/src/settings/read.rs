@@ -11,7 +11,7 @@ use ferry_vici::settings::BadValue;
 
 use super::lookup::Lookup;
 use super::{DataPlaneChoice, Families, Routing, Settings};
-use super::{logging, radius};
+use super::{logging, radius, tls};
 use crate::vici_server::SocketUri;
 
 /// charon's, so that neither starts while the other runs.
@@ -111,6 +111,7 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
         signature_authentication: from.bool("signature_authentication", default.signature_authentication)?,
         rsa_pss: from.bool("rsa_pss", default.rsa_pss)?,
         inactivity_close_ike: from.bool("inactivity_close_ike", default.inactivity_close_ike)?,
+        tls: tls::read(from)?.into(),
         ..default
     })
 }

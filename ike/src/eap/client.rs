@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 
 use super::packet::with_data;
 use super::{
-    Conclusion, Context, Method, Passwords, Reaction, Tls, gtc, identity, md5, mschapv2, peap, printable,
-    psk, tls, ttls,
+    Conclusion, Context, Method, Passwords, PeerChain, Reaction, Tls, gtc, identity, md5, mschapv2, peap,
+    printable, psk, tls, ttls,
 };
 use crate::crypto::{CryptoProvider, Secret};
 use crate::identity::Identity;
@@ -25,6 +25,8 @@ pub struct Client {
     /// Methods we would use, the best first.
     methods: Vec<Method>,
     tls: Option<Arc<Tls>>,
+    /// What the server has shown of itself, until it is judged.
+    shown: Option<PeerChain>,
     phase: Phase,
     /// The last request, and what we said to it.
     last: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
@@ -54,6 +56,14 @@ enum Machine {
 pub enum ClientStep {
     /// It has a response, to be sent.
     Respond(Zeroizing<Vec<u8>>),
+    /// The server has shown a certificate. What is next counts once somebody has vouched for it: before, nothing may be
+    /// sent or believed.
+    Judge {
+        /// The certificate.
+        chain: Box<PeerChain>,
+        /// What is next.
+        next: Box<Self>,
+    },
     /// The server has accepted us, and the method agrees.
     Concluded(Conclusion),
     /// The conversation has failed. The sentence is for the log.
@@ -66,7 +76,7 @@ impl Client {
     /// A conversation of the client `identity` with a server whose name fits `server`.
     #[must_use]
     pub fn new(identity: Identity, server: Identity, methods: Vec<Method>) -> Self {
-        Self { identity, server, methods, tls: None, phase: Phase::Open, last: None }
+        Self { identity, server, methods, tls: None, shown: None, phase: Phase::Open, last: None }
     }
 
     /// With what methods with TLS need; without it, such a method fails.
@@ -85,8 +95,29 @@ impl Client {
         self.last.as_ref().and_then(|(request, _)| request.get(1).copied()).unwrap_or_default()
     }
 
+    /// What the server has shown of itself, once.
+    pub(super) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.shown.take()
+    }
+
     /// Takes a packet of the server.
     pub fn handle(
+        &mut self,
+        packet: &Eap<'_>,
+        passwords: &dyn Passwords,
+        crypto: &CryptoProvider,
+    ) -> ClientStep {
+        let next = self.step(packet, passwords, crypto);
+        match (self.take_peer(), next) {
+            (Some(chain), next @ ClientStep::Respond(_)) => {
+                ClientStep::Judge { chain: Box::new(chain), next: Box::new(next) }
+            }
+            (_, next) => next,
+        }
+    }
+
+    /// The same, with the judgement left to the caller.
+    pub(super) fn step(
         &mut self,
         packet: &Eap<'_>,
         passwords: &dyn Passwords,
@@ -218,6 +249,9 @@ impl Client {
             }
             Phase::Failed(reason) => return Err(reason),
         };
+        if let Phase::Method(machine) = &mut self.phase {
+            self.shown = machine.take_peer();
+        }
         let data = match reaction {
             Reaction::Answer(data) => data,
             Reaction::Conclude { data, msk } => {
@@ -295,6 +329,15 @@ fn needed<'a>(cx: &Context<'a>) -> Result<&'a Arc<Tls>, String> {
 }
 
 impl Machine {
+    fn take_peer(&mut self) -> Option<PeerChain> {
+        match self {
+            Self::MsChapV2(_) | Self::Psk(_) => None,
+            Self::Tls(machine) => machine.take_peer(),
+            Self::Ttls(machine) => machine.take_peer(),
+            Self::Peap(machine) => machine.take_peer(),
+        }
+    }
+
     const fn method(&self) -> Method {
         match self {
             Self::MsChapV2(_) => Method::MsChapV2,

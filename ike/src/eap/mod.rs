@@ -32,11 +32,13 @@
 //!     let answer = match client.handle(&Eap::of(&packet).unwrap(), &passwords, &crypto) {
 //!         ClientStep::Respond(answer) => answer,
 //!         ClientStep::Concluded(conclusion) => break conclusion.msk,
+//!         ClientStep::Judge { .. } => unreachable!("there are no certificates here"),
 //!         ClientStep::Failed(why) | ClientStep::Ignored(why) => panic!("{why}"),
 //!     };
 //!     packet = match server.handle(&Eap::of(&answer).unwrap(), &passwords, &crypto) {
 //!         ServerStep::Request(packet) | ServerStep::Succeeded { packet, .. } => packet,
 //!         ServerStep::Identified(_) => server.offer(vec![Method::MsChapV2], &crypto),
+//!         ServerStep::Judge { .. } => unreachable!("there are no certificates here"),
 //!         ServerStep::Failed { reason, .. } | ServerStep::Ignored(reason) => panic!("{reason}"),
 //!     };
 //! };
@@ -67,12 +69,32 @@ pub use self::client::{Client, ClientStep};
 pub use self::relay::{Grant, Relayed, group, with_prefix};
 pub(crate) use self::relay::{Relay, RelayStep};
 pub use self::server::{Server, ServerStep};
-pub use self::tls::{
-    Distrust, DistrustKind, OwnCertificate, Packets, Tls, TlsSettings, TlsVersion, Trust, Tunnel,
-};
+pub use self::tls::{OwnCertificate, Packets, PeerChain, Tls, TlsSettings, TlsVersion, Tunnel};
 use crate::crypto::{CryptoProvider, Secret};
 use crate::identity::Identity;
 use crate::wire::registry::EapType;
+
+/// What is read of what comes through tunnels, for whoever wants to throw octets at it.
+#[cfg(feature = "sim")]
+pub mod inside {
+    use super::{peap, ttls};
+    use crate::wire::registry::EapCode;
+
+    /// The EAP packet among the AVPs of TTLS (RFC 5281 §10).
+    ///
+    /// # Errors
+    /// If they are malformed, or one is mandatory and not known.
+    pub fn find_eap_message(octets: &[u8]) -> Result<Option<&[u8]>, String> {
+        ttls::avp::find_eap_message(octets)
+    }
+
+    /// True if a packet inside of PEAP says that it has succeeded.
+    #[must_use]
+    pub fn is_peap_success(octets: &[u8]) -> bool {
+        peap::tlv::is_extension(octets)
+            && peap::tlv::outcome(octets, EapCode::REQUEST) == Some(peap::tlv::Outcome::SUCCESS)
+    }
+}
 
 /// A method we can authenticate with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,8 +6,8 @@ use tracing::info;
 
 use super::packet::{result, with_data};
 use super::{
-    Conclusion, Context, Method, Passwords, Tls, Verdict, gtc, identity, md5, mschapv2, peap, printable, psk,
-    tls, ttls,
+    Conclusion, Context, Method, Passwords, PeerChain, Tls, Verdict, gtc, identity, md5, mschapv2, peap,
+    printable, psk, tls, ttls,
 };
 use crate::crypto::CryptoProvider;
 use crate::identity::Identity;
@@ -25,6 +25,8 @@ pub struct Server {
     /// The identifier of the request that is out.
     identifier: u8,
     tls: Option<Arc<Tls>>,
+    /// What the client has shown of itself, until it is judged.
+    shown: Option<PeerChain>,
     phase: Phase,
 }
 
@@ -53,6 +55,14 @@ enum Machine {
 pub enum ServerStep {
     /// It has a request, to be sent.
     Request(Vec<u8>),
+    /// The client has shown a certificate. What is next counts once somebody has vouched for it: before, nothing may be
+    /// sent or believed. [`Server::fail`] has what is sent if nobody does.
+    Judge {
+        /// The certificate.
+        chain: Box<PeerChain>,
+        /// What is next.
+        next: Box<Self>,
+    },
     /// The client has said who it is; [`Server::offer`] goes on.
     Identified(Identity),
     /// The client has proven who it is.
@@ -80,13 +90,12 @@ impl Server {
         let mut identifier = [0];
         crypto.random(&mut identifier);
         let [identifier] = identifier;
-        Self { name, client, identity: None, identifier, tls: None, phase: Phase::Idle }
+        Self { name, client, identity: None, identifier, tls: None, shown: None, phase: Phase::Idle }
     }
 
-    /// With what methods with TLS need; without it, none of them is offered.
-    #[must_use]
-    pub fn with_tls(self, tls: Option<Arc<Tls>>) -> Self {
-        Self { tls, ..self }
+    /// Sets what methods with TLS need when they are offered; without it, none of them is.
+    pub fn set_tls(&mut self, tls: Option<Arc<Tls>>) {
+        self.tls = tls;
     }
 
     /// The client says who it is before it is asked, in a response with this identifier.
@@ -163,8 +172,29 @@ impl Server {
         })
     }
 
+    /// What the client has shown of itself, once.
+    pub(super) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.shown.take()
+    }
+
     /// Takes a packet of the client.
     pub fn handle(
+        &mut self,
+        response: &Eap<'_>,
+        passwords: &dyn Passwords,
+        crypto: &CryptoProvider,
+    ) -> ServerStep {
+        let next = self.step(response, passwords, crypto);
+        match (self.take_peer(), next) {
+            (Some(chain), next @ (ServerStep::Request(_) | ServerStep::Succeeded { .. })) => {
+                ServerStep::Judge { chain: Box::new(chain), next: Box::new(next) }
+            }
+            (_, next) => next,
+        }
+    }
+
+    /// The same, with the judgement left to the caller.
+    pub(super) fn step(
         &mut self,
         response: &Eap<'_>,
         passwords: &dyn Passwords,
@@ -244,7 +274,7 @@ impl Server {
         let client = self.identity.clone().unwrap_or_else(|| self.client.clone());
         let data = response.data();
         let following = self.identifier.wrapping_add(1);
-        let (machine, verdict) = match machine {
+        let (mut machine, verdict) = match machine {
             Machine::Md5(md5) => {
                 let verdict = md5.handle(data, self.identifier, &client, &self.name, cx);
                 (None, verdict)
@@ -273,6 +303,7 @@ impl Server {
                 (Some(Machine::Peap(machine)), verdict)
             }
         };
+        self.shown = machine.as_mut().and_then(Machine::take_peer);
         match (verdict, machine) {
             (Verdict::Ask(data), Some(machine)) => {
                 self.phase = Phase::Method { machine, is_answered: true, next };
@@ -311,6 +342,15 @@ impl Server {
 }
 
 impl Machine {
+    fn take_peer(&mut self) -> Option<PeerChain> {
+        match self {
+            Self::Md5(_) | Self::Gtc | Self::MsChapV2(_) | Self::Psk(_) => None,
+            Self::Tls(machine) => machine.take_peer(),
+            Self::Ttls(machine) => machine.take_peer(),
+            Self::Peap(machine) => machine.take_peer(),
+        }
+    }
+
     const fn method(&self) -> Method {
         match self {
             Self::Md5(_) => Method::Md5,

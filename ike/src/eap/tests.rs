@@ -99,6 +99,7 @@ impl Talk {
                 ClientStep::Failed(why) | ClientStep::Ignored(why) => {
                     return Ended { server, client: Err(why), packets };
                 }
+                ClientStep::Judge { .. } => unreachable!("there are no certificates"),
             };
             let mut response = response.to_vec();
             tamper(packets.len(), &mut response);
@@ -117,6 +118,7 @@ impl Talk {
                     return Ended { server: Err(why), client: Err("it waits".into()), packets };
                 }
                 ServerStep::Identified(_) => unreachable!("seen to above"),
+                ServerStep::Judge { .. } => unreachable!("there are no certificates"),
             };
         }
     }

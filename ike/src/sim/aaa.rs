@@ -67,6 +67,7 @@ impl Aaa {
                 lifetime: self.account.lifetime,
                 groups: self.account.groups.iter().map(|group| identity(group)).collect(),
             })),
+            ServerStep::Judge { .. } => refused("certificates are for others"),
             ServerStep::Failed { packet, reason } => Relayed::Refused { packet: Some(packet), reason },
             ServerStep::Identified(_) => refused("nobody asked"),
             ServerStep::Ignored(reason) => refused(&reason),

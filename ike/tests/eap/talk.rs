@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use ferry_ike::crypto::signature::PrivateKey;
 use ferry_ike::crypto::{CryptoProvider, Secret};
 use ferry_ike::eap::{
-    Client, ClientStep, Conclusion, Distrust, DistrustKind, Method, OwnCertificate, Packets, Passwords,
-    Server, ServerStep, Tls, TlsSettings, Trust,
+    Client, ClientStep, Conclusion, Method, OwnCertificate, Packets, Passwords, PeerChain, Server,
+    ServerStep, Tls, TlsSettings,
 };
 use ferry_ike::identity::Identity;
+use ferry_ike::pki::Certificate;
 use ferry_ike::sim::provider;
 use ferry_ike::wire::Eap;
 use ferry_ike::wire::registry::EapCode;
@@ -19,42 +21,33 @@ pub(crate) fn id(text: &str) -> Identity {
 /// A certificate that names somebody, and its key.
 #[derive(Clone)]
 pub(crate) struct Card {
-    pub(crate) name: &'static str,
-    pub(crate) der: Vec<u8>,
-    pub(crate) own: Arc<OwnCertificate>,
+    pub(crate) certificate: Certificate,
+    pub(crate) key: Arc<PrivateKey>,
 }
 
 impl Card {
     /// A new one; `others` makes it larger.
-    pub(crate) fn of(name: &'static str, others: usize) -> Self {
+    pub(crate) fn of(name: &str, others: usize) -> Self {
         let names: Vec<String> =
             (0..others).map(|n| format!("one-of-many-{n}.example.org")).chain([name.to_owned()]).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
-        let der = made.cert.der().to_vec();
-        let key = Secret::new(made.signing_key.serialize_der());
-        let own = Arc::new(OwnCertificate::new(vec![der.clone()], &key).unwrap());
-        Self { name, der, own }
+        Self {
+            certificate: Certificate::from_der(made.cert.der()).unwrap(),
+            key: Arc::new(PrivateKey::from_der(&made.signing_key.serialize_der()).unwrap()),
+        }
+    }
+
+    fn own(&self) -> Arc<OwnCertificate> {
+        Arc::new(OwnCertificate::new([&self.certificate], self.key.clone()))
     }
 }
 
 /// Whose certificates are known. How chains are judged is another story.
-#[derive(Debug)]
-pub(crate) struct Known(pub(crate) Vec<(Vec<u8>, &'static str)>);
+pub(crate) struct Known(pub(crate) Vec<Certificate>);
 
-impl Trust for Known {
-    fn judge(&self, chain: &[&[u8]], peer: &Identity) -> Result<(), Distrust> {
-        let Some((_, name)) = self.0.iter().find(|(der, _)| chain.first() == Some(&der.as_slice())) else {
-            return Err(Distrust { kind: DistrustKind::UnknownIssuer, reason: "nobody knows it".into() });
-        };
-        if id(name).matches(peer).is_none() {
-            let reason = format!("the certificate is not of '{peer}'");
-            return Err(Distrust { kind: DistrustKind::Other, reason });
-        }
-        Ok(())
-    }
-
-    fn authorities(&self) -> Vec<Vec<u8>> {
-        vec![]
+impl Known {
+    fn judge(&self, chain: &PeerChain) -> Result<(), String> {
+        self.0.contains(&chain.certificate).then_some(()).ok_or_else(|| "nobody knows it".to_owned())
     }
 }
 
@@ -105,8 +98,8 @@ impl Talk {
             method,
             server: TlsSettings::default(),
             client: TlsSettings::default(),
-            servers_trust: Known(vec![(alice.der.clone(), alice.name)]),
-            clients_trust: Known(vec![(gateway.der.clone(), gateway.name)]),
+            servers_trust: Known(vec![alice.certificate.clone()]),
+            clients_trust: Known(vec![gateway.certificate.clone()]),
             gateway,
             alice: (method == Method::Tls).then_some(alice),
             identity: "alice@example.org",
@@ -137,18 +130,18 @@ impl Talk {
         let crypto = provider(1);
         let server_tls = Tls {
             settings: Arc::new(self.server),
-            own: Some(self.gateway.own.clone()),
-            trust: Arc::new(self.servers_trust),
+            own: Some(self.gateway.own()),
+            authorities: vec![],
             server: id("unused.example.org"),
         };
         let client_tls = Tls {
             settings: Arc::new(self.client),
-            own: self.alice.as_ref().map(|card| card.own.clone()),
-            trust: Arc::new(self.clients_trust),
+            own: self.alice.as_ref().map(Card::own),
+            authorities: vec![],
             server: id(self.expects),
         };
-        let mut server = Server::new(id("gw.example.org"), id("rw.example.org"), &crypto)
-            .with_tls(Some(Arc::new(server_tls)));
+        let mut server = Server::new(id("gw.example.org"), id("rw.example.org"), &crypto);
+        server.set_tls(Some(Arc::new(server_tls)));
         let mut client = Client::new(id(self.identity), Identity::any(), vec![self.method])
             .with_tls(Some(Arc::new(client_tls)));
         let mut packets = vec![];
@@ -158,7 +151,8 @@ impl Talk {
             assert!(packets.len() < 500, "it does not end");
             tamper(packets.len(), &mut packet);
             packets.push(packet.clone());
-            let response = match answer(&mut client, &packet, &self.clients_password, &crypto) {
+            let step = answer(&mut client, &packet, &self.clients_password, &crypto);
+            let response = match judge_server(step, &self.clients_trust) {
                 ClientStep::Respond(response) => response,
                 ClientStep::Concluded(conclusion) => {
                     return Ended { server: servers_result, client: Ok(conclusion), packets };
@@ -166,6 +160,7 @@ impl Talk {
                 ClientStep::Failed(why) | ClientStep::Ignored(why) => {
                     return Ended { server: servers_result, client: Err(why), packets };
                 }
+                ClientStep::Judge { .. } => unreachable!("it is judged"),
             };
             let mut response = response.to_vec();
             tamper(packets.len(), &mut response);
@@ -173,7 +168,8 @@ impl Talk {
             let Ok(response) = Eap::of(&response) else {
                 return Ended { server: Err("no EAP".into()), client: Err("it waits".into()), packets };
             };
-            packet = match server.handle(&response, &self.servers_password, &crypto) {
+            let step = server.handle(&response, &self.servers_password, &crypto);
+            packet = match judge_client(step, &self.servers_trust, &mut server) {
                 ServerStep::Request(packet) => packet,
                 ServerStep::Identified(_) => server.offer(vec![self.method], &crypto),
                 ServerStep::Succeeded { packet, conclusion } => {
@@ -187,6 +183,7 @@ impl Talk {
                 ServerStep::Ignored(why) => {
                     return Ended { server: Err(why), client: Err("it waits".into()), packets };
                 }
+                ServerStep::Judge { .. } => unreachable!("it is judged"),
             };
         }
     }
@@ -194,6 +191,26 @@ impl Talk {
     /// Lets both talk, undisturbed.
     pub(crate) fn go(self) -> Ended {
         self.run(|_, _| {})
+    }
+}
+
+fn judge_server(step: ClientStep, trust: &Known) -> ClientStep {
+    match step {
+        ClientStep::Judge { chain, next } => match trust.judge(&chain) {
+            Ok(()) => *next,
+            Err(reason) => ClientStep::Failed(reason),
+        },
+        step => step,
+    }
+}
+
+fn judge_client(step: ServerStep, trust: &Known, server: &mut Server) -> ServerStep {
+    match step {
+        ServerStep::Judge { chain, next } => match trust.judge(&chain) {
+            Ok(()) => *next,
+            Err(reason) => ServerStep::Failed { packet: server.fail(), reason },
+        },
+        step => step,
     }
 }
 

@@ -13,7 +13,7 @@
 //! What is in braces is protected. Cryptobinding is neither asked for nor answered: it is optional to both ends, and
 //! IKE's AUTH binds the key of the tunnel to the IKE SA.
 
-mod tlv;
+pub(super) mod tlv;
 
 use tracing::{debug, info};
 
@@ -21,7 +21,7 @@ use self::tlv::{Outcome, result_tlv};
 use super::client::{Client as Inner, ClientStep};
 use super::packet::with_data;
 use super::server::{Server as InnerServer, ServerStep};
-use super::tls::{Channel, Fragments, Session, Step, Tls, Tunnel, give_up, refuse};
+use super::tls::{Channel, Fragments, PeerChain, Session, Step, Tls, Tunnel, give_up, refuse};
 use super::{Context, Method, Reaction, Verdict};
 use crate::identity::Identity;
 use crate::wire::Eap;
@@ -61,9 +61,15 @@ impl Server {
         let own = tls.own.as_ref().ok_or("there is no certificate of ours")?;
         let session = Session::server(tls, own, settings.asks_certificate.then_some(client))?;
         let channel = Channel::new(EapType::PEAP, settings.packets, session);
-        let inner = InnerServer::new(name.clone(), client.clone(), cx.crypto).with_tls(Some(tls.clone()));
+        let mut inner = InnerServer::new(name.clone(), client.clone(), cx.crypto);
+        inner.set_tls(Some(tls.clone()));
         let server = Self { channel, inner: Box::new(inner), settings, stage: Stage::Handshake };
         Ok((server, Fragments::start()))
+    }
+
+    /// What the client has shown of itself, outside or inside, once.
+    pub(in crate::eap) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.channel.take_peer().or_else(|| self.inner.take_peer())
     }
 
     /// `following` is the identifier of the request that comes next.
@@ -108,7 +114,7 @@ impl Server {
         let Some(Ok(response)) = packet.as_deref().map(Eap::of) else {
             return Verdict::Refused("what the client says inside of EAP_PEAP is no EAP".into());
         };
-        let told = match self.inner.handle(&response, cx.passwords, cx.crypto) {
+        let told = match self.inner.step(&response, cx.passwords, cx.crypto) {
             ServerStep::Request(request) => return self.ask(&request),
             ServerStep::Identified(identity) => {
                 info!(target: "ike", "received tunneled EAP identity '{identity}'");
@@ -119,6 +125,7 @@ impl Server {
                 debug!(target: "ike", "tunneled {} succeeded", conclusion.method);
                 Ok(conclusion.client)
             }
+            ServerStep::Judge { .. } => return Verdict::Refused("a step judges nobody".into()),
             ServerStep::Failed { reason, .. } | ServerStep::Ignored(reason) => {
                 info!(target: "ike", "{reason}"); // the client may be gone before EAP-Failure says so
                 Err(reason)
@@ -163,6 +170,11 @@ impl Client {
         Ok((Self { channel, inner: Box::new(inner) }, Reaction::Answer(hello.into())))
     }
 
+    /// What the server has shown of itself, outside or inside, once.
+    pub(in crate::eap) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.channel.take_peer().or_else(|| self.inner.take_peer())
+    }
+
     /// `identifier` is the request's.
     pub(super) fn handle(&mut self, request: &[u8], identifier: u8, cx: &Context<'_>) -> Reaction {
         let plaintext = match self.channel.receive(request) {
@@ -180,12 +192,13 @@ impl Client {
         let Some(Ok(packet)) = packet.as_deref().map(Eap::of) else {
             return Reaction::Abort("what the server says inside of EAP_PEAP is no EAP".into());
         };
-        match self.inner.handle(&packet, cx.passwords, cx.crypto) {
+        match self.inner.step(&packet, cx.passwords, cx.crypto) {
             ClientStep::Respond(response) => self
                 .channel
                 .say(response.get(LEFT_OUT..).unwrap_or_default())
                 .map_or_else(Reaction::Abort, |data| Reaction::Answer(data.into())),
             ClientStep::Failed(reason) | ClientStep::Ignored(reason) => Reaction::Abort(reason),
+            ClientStep::Judge { .. } => Reaction::Abort("a step judges nobody".into()),
             ClientStep::Concluded(_) => Reaction::Abort("EAP_PEAP ends without a result".into()),
         }
     }

@@ -18,15 +18,15 @@ const RESULT: u16 = 3;
 
 /// Status of a Result TLV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Outcome(u16);
+pub(in crate::eap) struct Outcome(u16);
 
 impl Outcome {
-    pub(super) const SUCCESS: Self = Self(1);
-    pub(super) const FAILURE: Self = Self(2);
+    pub(in crate::eap) const SUCCESS: Self = Self(1);
+    pub(in crate::eap) const FAILURE: Self = Self(2);
 }
 
 /// A packet that says how it ended.
-pub(super) fn result_tlv(code: EapCode, identifier: u8, outcome: Outcome) -> Vec<u8> {
+pub(in crate::eap) fn result_tlv(code: EapCode, identifier: u8, outcome: Outcome) -> Vec<u8> {
     let mut data = (MANDATORY | RESULT).to_be_bytes().to_vec();
     data.extend_from_slice(&2_u16.to_be_bytes());
     data.extend_from_slice(&outcome.0.to_be_bytes());
@@ -34,14 +34,14 @@ pub(super) fn result_tlv(code: EapCode, identifier: u8, outcome: Outcome) -> Vec
 }
 
 /// True if a request is one of these, with its header, and not a type and data as others are.
-pub(super) fn is_extension(packet: &[u8]) -> bool {
+pub(in crate::eap) fn is_extension(packet: &[u8]) -> bool {
     let length = u16::try_from(packet.len()).unwrap_or(u16::MAX).to_be_bytes();
     matches!(packet, [code, _, high, low, kind, ..]
         if [*high, *low] == length && *kind == EXTENSIONS.0 && *code == EapCode::REQUEST.0)
 }
 
 /// What a packet says of the end; `None` if it says nothing of it, or something that must be understood and is not.
-pub(super) fn outcome(packet: &[u8], code: EapCode) -> Option<Outcome> {
+pub(in crate::eap) fn outcome(packet: &[u8], code: EapCode) -> Option<Outcome> {
     let eap = crate::wire::Eap::of(packet).ok()?;
     if eap.code() != code || eap.eap_type() != Some(EXTENSIONS) {
         return None;

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::fragments::{Fragments, Received};
 use super::session::Session;
 use super::settings::Packets;
+use super::verify::PeerChain;
 use crate::crypto::Secret;
 use crate::wire::registry::EapType;
 
@@ -92,6 +93,11 @@ impl Channel {
     pub(in crate::eap) fn finish(&mut self) -> Vec<u8> {
         let flight = self.session.flight();
         self.fragments.send(flight)
+    }
+
+    /// What the peer has shown of itself, once.
+    pub(in crate::eap) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.session.take_peer()
     }
 
     pub(in crate::eap) fn is_tls_1_3(&self) -> bool {

@@ -8,11 +8,15 @@
 //!         TLS 1.3: application data 0x00 (RFC 9190 §2.5)
 //! ```
 //!
-//! [`fragments`] cuts flights into packets, [`session`] is rustls, [`verify`] is whoever judges certificates, and
+//! [`fragments`] cuts flights into packets, [`session`] is rustls, [`verify`] looks at the peer's certificate, and
 //! [`channel`] is all of it, which TTLS and PEAP build on.
+//!
+//! Whether anybody vouches for a peer is judged outside, and what we say next waits for it. That it is not believed, the
+//! peer learns by EAP-Failure and no alert (RFC 5216 §2.1.3 would have one): what is wrong with it is for the log.
 
 mod channel;
 mod fragments;
+mod schemes;
 mod session;
 mod settings;
 mod verify;
@@ -27,7 +31,7 @@ pub(super) use self::fragments::Fragments;
 pub use self::session::OwnCertificate;
 pub(super) use self::session::Session;
 pub use self::settings::{Packets, TlsSettings, TlsVersion, Tunnel};
-pub use self::verify::{Distrust, DistrustKind, Trust};
+pub use self::verify::PeerChain;
 use super::{Reaction, Verdict};
 use crate::identity::Identity;
 use crate::wire::registry::EapType;
@@ -42,8 +46,8 @@ pub struct Tls {
     pub settings: Arc<TlsSettings>,
     /// What we prove ourselves with. A client of TTLS or PEAP needs nothing.
     pub own: Option<Arc<OwnCertificate>>,
-    /// Who is believed.
-    pub trust: Arc<dyn Trust>,
+    /// The authorities that a server names to its clients: X.501 names in DER.
+    pub authorities: Vec<Vec<u8>>,
     /// Who a client's server must be. Not a pattern.
     pub server: Identity,
 }
@@ -62,6 +66,11 @@ impl Server {
         let session = Session::server(tls, own, Some(client))?;
         let channel = Channel::new(EapType::TLS, tls.settings.tls, session);
         Ok((Self { channel, is_finished: false }, Fragments::start()))
+    }
+
+    /// What the client has shown of itself, once.
+    pub(super) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.channel.take_peer()
     }
 
     pub(super) fn handle(&mut self, response: &[u8]) -> Verdict {
@@ -102,6 +111,11 @@ impl Client {
         let mut channel = Channel::new(EapType::TLS, tls.settings.tls, session);
         let hello = channel.hello();
         Ok((Self { channel }, Reaction::Answer(hello.into())))
+    }
+
+    /// What the server has shown of itself, once.
+    pub(super) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.channel.take_peer()
     }
 
     pub(super) fn handle(&mut self, request: &[u8]) -> Reaction {

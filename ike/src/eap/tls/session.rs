@@ -9,44 +9,76 @@ use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, Signer, SigningKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{
     ClientConfig, ClientConnection, Connection, ProtocolVersion, ServerConfig, ServerConnection,
-    SupportedProtocolVersion, version,
+    SignatureAlgorithm, SupportedProtocolVersion, version,
 };
 use zeroize::Zeroizing;
 
-use super::Tls;
 use super::settings::{TlsSettings, TlsVersion};
-use super::verify::Verifier;
+use super::verify::{PeerChain, Verifier};
+use super::{Tls, schemes};
 use crate::crypto::Secret;
+use crate::crypto::signature::{KeyType, PrivateKey, SignatureScheme};
 use crate::identity::Identity;
+use crate::pki::Certificate;
 use crate::wire::registry::EapType;
 
-/// What we have to prove ourselves with in TLS: certificates, our own first, and its key.
+/// What we have to prove ourselves with in TLS: our certificate, those above it, and its key.
 pub struct OwnCertificate(Arc<CertifiedKey>);
 
 impl OwnCertificate {
-    /// Certificates in DER, and a private key in PKCS#8.
-    ///
-    /// # Errors
-    /// If the key is none, or not the first certificate's.
-    pub fn new(chain: Vec<Vec<u8>>, key: &Secret) -> Result<Self, String> {
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.octets()));
-        let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|error| error.to_string())?;
-        let chain = chain.into_iter().map(Into::into).collect();
-        let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|error| error.to_string())?;
-        Ok(Self(Arc::new(certified)))
+    /// Our certificate first; the key is its.
+    #[must_use]
+    pub fn new<'a>(chain: impl IntoIterator<Item = &'a Certificate>, key: Arc<PrivateKey>) -> Self {
+        let chain = chain.into_iter().map(|certificate| certificate.der().to_vec().into()).collect();
+        Self(Arc::new(CertifiedKey::new(chain, Arc::new(Key(key)))))
     }
 }
 
 impl fmt::Debug for OwnCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OwnCertificate({} certificates)", self.0.cert.len())
+    }
+}
+
+/// A key of ours, as rustls wants it.
+#[derive(Debug)]
+struct Key(Arc<PrivateKey>);
+
+impl SigningKey for Key {
+    fn choose_scheme(&self, offered: &[rustls::SignatureScheme]) -> Option<Box<dyn Signer>> {
+        let (scheme, ours) = schemes::of_ours(self.0.key_type(), offered)?;
+        Some(Box::new(KeySigner { key: Arc::clone(&self.0), scheme, ours }))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self.0.key_type() {
+            KeyType::Rsa => SignatureAlgorithm::RSA,
+            KeyType::Ecdsa(_) => SignatureAlgorithm::ECDSA,
+            KeyType::Ed25519 => SignatureAlgorithm::ED25519,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct KeySigner {
+    key: Arc<PrivateKey>,
+    scheme: rustls::SignatureScheme,
+    ours: SignatureScheme,
+}
+
+impl Signer for KeySigner {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        self.key.sign(self.ours, message).map_err(|error| rustls::Error::General(error.to_string()))
+    }
+
+    fn scheme(&self) -> rustls::SignatureScheme {
+        self.scheme
     }
 }
 
@@ -65,12 +97,7 @@ impl Session {
         server: &Identity,
     ) -> Result<Self, String> {
         let provider = Arc::new(default_provider());
-        let verifier = Arc::new(Verifier::new(
-            tls.trust.clone(),
-            server.clone(),
-            false,
-            provider.signature_verification_algorithms,
-        ));
+        let verifier = Arc::new(Verifier::new(server.clone(), &[]));
         let config = ClientConfig::builder_with_details(provider, Arc::new(NoTime))
             .with_protocol_versions(&versions(&tls.settings))
             .map_err(|error| error.to_string())?
@@ -98,11 +125,8 @@ impl Session {
         client: Option<&Identity>,
     ) -> Result<Self, String> {
         let provider = Arc::new(default_provider());
-        let algorithms = provider.signature_verification_algorithms;
-        let verifier = client.map(|client| {
-            let (trust, sends_authorities) = (tls.trust.clone(), tls.settings.send_authorities);
-            Arc::new(Verifier::new(trust, client.clone(), sends_authorities, algorithms))
-        });
+        let named = if tls.settings.send_authorities { tls.authorities.as_slice() } else { &[] };
+        let verifier = client.map(|client| Arc::new(Verifier::new(client.clone(), named)));
         let config = ServerConfig::builder_with_details(provider, Arc::new(NoTime))
             .with_protocol_versions(&versions(&tls.settings))
             .map_err(|error| error.to_string())?;
@@ -145,6 +169,14 @@ impl Session {
             (rustls::Error::AlertReceived(alert), _) => format!("the peer sends the TLS alert {alert:?}"),
             (error, _) => format!("TLS: {error}"),
         }
+    }
+
+    /// What the peer has shown of itself, once, after the handshake.
+    pub(in crate::eap) fn take_peer(&mut self) -> Option<PeerChain> {
+        if self.is_handshaking() {
+            return None;
+        }
+        self.verifier.as_ref().and_then(|verifier| verifier.take_shown())
     }
 
     /// Protects octets, to be sent with the next flight.
@@ -202,7 +234,7 @@ fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
     all.into_iter().filter(|(version, _)| has(*version)).map(|(_, version)| version).collect()
 }
 
-/// Nothing here asks for the time: certificates are judged by [`Trust`](super::Trust), and there are no tickets.
+/// Nothing here asks for the time: whether certificates are valid is judged outside, and there are no tickets.
 #[derive(Debug)]
 struct NoTime;
 

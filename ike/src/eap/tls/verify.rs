@@ -1,106 +1,104 @@
-//! Certificates of peers in TLS: rustls checks what they sign, and [`Trust`] who they are.
+//! Certificates of peers in TLS: that they are of whom we talk to, and that the peer has their key. Whether anybody
+//! vouches for them takes a clock, and perhaps somebody to ask: that is judged outside, before anything else is said
+//! ([`PeerChain`]).
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
+use super::schemes::{self, TLS_SCHEMES};
+use crate::crypto::signature::{self, PublicKey};
 use crate::identity::Identity;
+use crate::pki::Certificate;
 
-/// The most certificates of a chain that are looked at.
-const LONGEST_CHAIN: usize = 10;
+/// The most certificates of a peer that are looked at beside its own.
+const MOST_OTHERS: usize = 30;
 
-/// Who is trusted: judges the certificates of peers.
-pub trait Trust: Send + Sync + fmt::Debug {
-    /// Is this chain, the peer's own certificate first, trusted at this moment, and is the peer this one?
-    ///
-    /// # Errors
-    /// If not.
-    fn judge(&self, chain: &[&[u8]], peer: &Identity) -> Result<(), Distrust>;
-
-    /// The subjects of the trust anchors: X.501 names in DER.
-    fn authorities(&self) -> Vec<Vec<u8>>;
-}
-
-/// Why a chain is not trusted: what the peer is told, and what the log is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Distrust {
-    /// For the peer: its alert.
-    pub kind: DistrustKind,
-    /// For the log.
-    pub reason: String,
-}
-
-/// What alerts of TLS can say of a certificate (RFC 8446 §6.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DistrustKind {
-    /// `unknown_ca`.
-    UnknownIssuer,
-    /// `certificate_expired`.
-    Expired,
-    /// `certificate_revoked`.
-    Revoked,
-    /// `bad_certificate`: anything else, another name among it.
-    Other,
-}
-
-impl From<DistrustKind> for CertificateError {
-    fn from(kind: DistrustKind) -> Self {
-        match kind {
-            DistrustKind::UnknownIssuer => Self::UnknownIssuer,
-            DistrustKind::Expired => Self::Expired,
-            DistrustKind::Revoked => Self::Revoked,
-            DistrustKind::Other => Self::BadEncoding,
-        }
-    }
+/// What a peer has shown of itself: it has the key of this certificate, which carries its identity. Nobody has vouched for
+/// it yet.
+#[derive(Clone, Debug)]
+pub struct PeerChain {
+    /// Who it is.
+    pub peer: Identity,
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// What else it has sent.
+    pub others: Vec<Certificate>,
 }
 
 /// Checks one peer in one handshake.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    trust: Arc<dyn Trust>,
-    /// Who the peer must be.
+    /// Who the peer must be; anybody if it is that.
     peer: Identity,
     authorities: Vec<DistinguishedName>,
-    algorithms: WebPkiSupportedAlgorithms,
     /// Why the peer was not believed.
     reason: Mutex<Option<String>>,
+    /// What it has shown. Believed once the handshake is complete.
+    shown: Mutex<Option<PeerChain>>,
 }
 
 impl Verifier {
-    pub(super) fn new(
-        trust: Arc<dyn Trust>,
-        peer: Identity,
-        sends_authorities: bool,
-        algorithms: WebPkiSupportedAlgorithms,
-    ) -> Self {
-        let authorities = if sends_authorities { trust.authorities() } else { vec![] };
-        let authorities = authorities.into_iter().map(DistinguishedName::from).collect();
-        Self { trust, peer, authorities, algorithms, reason: Mutex::default() }
+    /// `authorities` are named to a client that is asked for a certificate: X.501 names in DER.
+    pub(super) fn new(peer: Identity, authorities: &[Vec<u8>]) -> Self {
+        let authorities = authorities.iter().cloned().map(DistinguishedName::from).collect();
+        Self { peer, authorities, reason: Mutex::default(), shown: Mutex::default() }
     }
 
-    /// Why the peer was not believed, in the words of whoever judged.
+    /// Why the peer was not believed.
     pub(super) fn reason(&self) -> Option<String> {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn judge(&self, own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
-        let result = if others.len() < LONGEST_CHAIN {
-            let chain: Vec<&[u8]> =
-                std::iter::once(own).chain(others).map(<CertificateDer<'_> as AsRef<[u8]>>::as_ref).collect();
-            self.trust.judge(&chain, &self.peer)
-        } else {
-            let reason = format!("its chain of {} certificates is too long", others.len() + 1);
-            Err(Distrust { kind: DistrustKind::Other, reason })
-        };
-        result.map_err(|Distrust { kind, reason }| {
-            *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-            rustls::Error::InvalidCertificate(kind.into())
-        })
+    /// What the peer has shown, once.
+    pub(super) fn take_shown(&self) -> Option<PeerChain> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn check(&self, own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        match self.read(own, others) {
+            Ok(chain) => {
+                *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(chain);
+                Ok(())
+            }
+            Err(reason) => {
+                *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+                // `bad_certificate`: which part of it is not the peer's to know.
+                Err(rustls::Error::InvalidCertificate(CertificateError::BadEncoding))
+            }
+        }
+    }
+
+    fn read(&self, own: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> Result<PeerChain, String> {
+        let peer = &self.peer;
+        let certificate = Certificate::from_der(own)
+            .map_err(|error| format!("the certificate that '{peer}' has sent cannot be used: {error}"))?;
+        // RFC 5216 §5.2: what the certificate says is who the peer is. Somebody else's is worth nothing, whoever vouches
+        // for it.
+        if !peer.is_any() && !certificate.carries(peer) {
+            return Err(format!("the certificate \"{certificate}\" is not for '{peer}'"));
+        }
+        // What cannot be read is of no use for a chain, and no reason to refuse one that does without.
+        let others = others.iter().take(MOST_OTHERS).filter_map(|other| Certificate::from_der(other).ok());
+        Ok(PeerChain { peer: peer.clone(), certificate, others: others.collect() })
+    }
+
+    fn verify(
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+        is_tls_1_3: bool,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let bad = || rustls::Error::InvalidCertificate(CertificateError::BadSignature);
+        let certificate = Certificate::from_der(own).map_err(|_| bad())?;
+        let key = PublicKey::from_spki_der(certificate.public_key_info()).map_err(|_| bad())?;
+        let scheme: signature::SignatureScheme =
+            schemes::of_peer(signed.scheme, key.key_type(), is_tls_1_3).ok_or_else(bad)?;
+        key.verify(scheme, message, signed.signature()).map_err(|_| bad())?;
+        Ok(HandshakeSignatureValid::assertion())
     }
 }
 
@@ -113,7 +111,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.judge(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
+        self.check(end_entity, intermediates).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -122,7 +120,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        Self::verify(message, cert, dss, false)
     }
 
     fn verify_tls13_signature(
@@ -131,11 +129,11 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        Self::verify(message, cert, dss, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        TLS_SCHEMES.to_vec()
     }
 }
 
@@ -150,7 +148,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.judge(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
+        self.check(end_entity, intermediates).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -159,7 +157,7 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
+        Self::verify(message, cert, dss, false)
     }
 
     fn verify_tls13_signature(
@@ -168,10 +166,10 @@ impl ClientCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
+        Self::verify(message, cert, dss, true)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
+        TLS_SCHEMES.to_vec()
     }
 }

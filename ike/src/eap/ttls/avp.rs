@@ -19,7 +19,7 @@ const HEADER_LEN: usize = 8;
 const VENDOR_LEN: usize = 4;
 
 /// An EAP packet as an AVP.
-pub(super) fn eap_message(packet: &[u8]) -> Vec<u8> {
+pub(in crate::eap) fn eap_message(packet: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER_LEN + packet.len()).unwrap_or(u32::MAX).to_be_bytes();
     let [_, high, middle, low] = length; // packets have 16 bits of length
     let mut avp = EAP_MESSAGE.to_be_bytes().to_vec();
@@ -30,7 +30,7 @@ pub(super) fn eap_message(packet: &[u8]) -> Vec<u8> {
 }
 
 /// The EAP packet among AVPs; `None` if there is none.
-pub(super) fn find_eap_message(mut octets: &[u8]) -> Result<Option<&[u8]>, String> {
+pub(in crate::eap) fn find_eap_message(mut octets: &[u8]) -> Result<Option<&[u8]>, String> {
     let mut found = None;
     while !octets.is_empty() {
         let (avp, rest) =

@@ -17,7 +17,7 @@ use tracing::{debug, info};
 use super::client::{Client as Inner, ClientStep};
 use super::packet::result;
 use super::server::{Server as InnerServer, ServerStep};
-use super::tls::{Channel, Fragments, Session, Step, Tls, Tunnel, give_up, refuse};
+use super::tls::{Channel, Fragments, PeerChain, Session, Step, Tls, Tunnel, give_up, refuse};
 use super::{Context, Method, Reaction, Verdict};
 use crate::identity::Identity;
 use crate::wire::Eap;
@@ -53,9 +53,15 @@ impl Server {
         let own = tls.own.as_ref().ok_or("there is no certificate of ours")?;
         let session = Session::server(tls, own, settings.asks_certificate.then_some(client))?;
         let channel = Channel::new(EapType::TTLS, settings.packets, session);
-        let inner = InnerServer::new(name.clone(), client.clone(), cx.crypto).with_tls(Some(tls.clone()));
+        let mut inner = InnerServer::new(name.clone(), client.clone(), cx.crypto);
+        inner.set_tls(Some(tls.clone()));
         let server = Self { channel, inner: Box::new(inner), settings, stage: Stage::Handshake };
         Ok((server, Fragments::start()))
+    }
+
+    /// What the client has shown of itself, outside or inside, once.
+    pub(in crate::eap) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.channel.take_peer().or_else(|| self.inner.take_peer())
     }
 
     pub(super) fn handle(&mut self, response: &[u8], cx: &Context<'_>) -> Verdict {
@@ -93,7 +99,7 @@ impl Server {
             self.stage = Stage::Inside;
             self.inner.expect_identity(response.identifier());
         }
-        match self.inner.handle(&response, cx.passwords, cx.crypto) {
+        match self.inner.step(&response, cx.passwords, cx.crypto) {
             ServerStep::Request(request) => self.ask(&request),
             ServerStep::Identified(identity) => {
                 info!(target: "ike", "received tunneled EAP identity '{identity}'");
@@ -108,6 +114,7 @@ impl Server {
                 }
             }
             ServerStep::Failed { reason, .. } | ServerStep::Ignored(reason) => Verdict::Refused(reason),
+            ServerStep::Judge { .. } => Verdict::Refused("a step judges nobody".into()),
         }
     }
 
@@ -148,6 +155,11 @@ impl Client {
         Ok((Self { channel, inner: Box::new(inner), has_begun: false }, Reaction::Answer(hello.into())))
     }
 
+    /// What the server has shown of itself, outside or inside, once.
+    pub(in crate::eap) fn take_peer(&mut self) -> Option<PeerChain> {
+        self.channel.take_peer().or_else(|| self.inner.take_peer())
+    }
+
     pub(super) fn handle(&mut self, request: &[u8], cx: &Context<'_>) -> Reaction {
         let plaintext = match self.channel.receive(request) {
             Step::Say(data) => return Reaction::Answer(data.into()),
@@ -170,10 +182,11 @@ impl Client {
         let Ok(packet) = Eap::of(packet) else {
             return Reaction::Abort("what the server says inside of EAP_TTLS is no EAP".into());
         };
-        let said = match self.inner.handle(&packet, cx.passwords, cx.crypto) {
+        let said = match self.inner.step(&packet, cx.passwords, cx.crypto) {
             ClientStep::Respond(response) => self.channel.say(&avp::eap_message(&response)),
             ClientStep::Concluded(_) => Ok(self.channel.finish()),
             ClientStep::Failed(reason) | ClientStep::Ignored(reason) => Err(reason),
+            ClientStep::Judge { .. } => Err("a step judges nobody".into()),
         };
         // EAP-Success need not be said inside.
         let is_over = self.inner.has_concluded();

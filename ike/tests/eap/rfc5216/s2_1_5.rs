@@ -8,7 +8,7 @@ use crate::talk::{Card, Ended, Talk, believes_no_early_success};
 fn talk() -> Talk {
     let mut talk = Talk::new(Method::Tls).packets(300, 32);
     let alice = Card::of("alice@example.org", 40);
-    talk.servers_trust.0.push((alice.der.clone(), alice.name));
+    talk.servers_trust.0.push(alice.certificate.clone());
     talk.alice = Some(alice);
     talk
 }

@@ -105,6 +105,9 @@ impl Rounds {
                 reply.auth(AuthMethod::SHARED_KEY, &auth);
                 Stage::Proven(conclusion, gateway)
             }
+            ClientStep::Judge { chain, .. } => {
+                return Err(Failure::Authentication(format!("nobody vouches for '{}'", chain.peer)));
+            }
             ClientStep::Failed(reason) | ClientStep::Ignored(reason) => {
                 info!(target: "ike", "EAP authentication of '{}' (myself) failed: {reason}", self.identity);
                 return Err(Failure::Authentication(reason));

@@ -374,6 +374,7 @@ impl Rounds {
             ServerStep::Failed { packet, reason } => return Reaction::Say(packet, Some(reason)),
             // Nothing else can follow inside IKE_AUTH, where each request is new and the peer's own.
             ServerStep::Ignored(reason) => reason,
+            ServerStep::Judge { chain, .. } => format!("nobody vouches for '{}'", chain.peer),
         };
         Reaction::Say(self.server.fail(), Some(reason))
     }
