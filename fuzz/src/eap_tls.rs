@@ -43,9 +43,8 @@ pub fn eap_tls(data: &[u8]) {
     let methods = [Method::Tls, Method::Ttls, Method::Peap, Method::Tls];
     let Some(method) = methods.get(usize::from(opening & 3)).copied() else { return };
     let packets_of = Packets { size: SIZE, most: 16, include_length: opening & 8 != 0 };
-    let mut settings = TlsSettings::default();
-    settings.max = if opening & 4 == 0 { TlsVersion::V1_2 } else { TlsVersion::V1_3 };
-    settings.tls = packets_of;
+    let max = if opening & 4 == 0 { TlsVersion::V1_2 } else { TlsVersion::V1_3 };
+    let mut settings = TlsSettings { max, tls: packets_of, ..TlsSettings::default() };
     settings.ttls.packets = packets_of;
     settings.peap.packets = packets_of;
     let Some(own) = own() else { return };

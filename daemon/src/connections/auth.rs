@@ -27,7 +27,7 @@ struct Round {
 }
 
 const SUPPORTED: &str =
-    "psk is, pubkey, rsa and ecdsa, and eap with md5, gtc, mschapv2, psk, dynamic or radius";
+    "psk is, pubkey, rsa and ecdsa, and eap with md5, gtc, mschapv2, psk, tls, ttls, peap, dynamic or radius";
 
 /// Our own rounds, from the sections `local<x>` of the connection at `path`.
 pub(super) fn local(
@@ -177,19 +177,29 @@ fn class(key: &Key<'_>, remarks: &mut Vec<String>) -> Result<(Option<AuthClass>,
         AuthClass::Eap(EapMethods::Any)
     } else if let Some(methods) = lower.strip_prefix("eap-").and_then(eap_methods) {
         AuthClass::Eap(methods)
+    } else if let Some((methods, rules)) = lower.strip_prefix("eap-").and_then(|text| text.split_once(':'))
+        && let Some(methods @ EapMethods::One(method)) = eap_methods(methods)
+        && method.has_tls()
+    {
+        // For the certificates that are shown in TLS.
+        return Ok((Some(AuthClass::Eap(methods)), signature_rules(rules, key, remarks)?));
     } else if starts_with_one_of(&["pubkey", "rsa", "ecdsa", "ike"]) {
-        let rules = SignatureRules::parse(&lower)
-            .map_err(|error| key.invalid(format!("signature rules, but {error}")))?;
-        if !rules.ignored.is_empty() {
-            remarks.push(key.remark(&format!("{} is not supported", rules.ignored.join(" and "))));
-        }
-        return Ok((Some(AuthClass::PublicKey), rules));
+        return Ok((Some(AuthClass::PublicKey), signature_rules(&lower, key, remarks)?));
     } else if starts_with_one_of(&["eap", "xauth"]) {
         return Err(key.unsupported(SUPPORTED));
     } else {
         return Err(key.invalid(EXPECTED));
     };
     Ok((Some(class), ParsedRules::default()))
+}
+
+fn signature_rules(text: &str, key: &Key<'_>, remarks: &mut Vec<String>) -> Result<ParsedRules, ConfigError> {
+    let rules =
+        SignatureRules::parse(text).map_err(|error| key.invalid(format!("signature rules, but {error}")))?;
+    if !rules.ignored.is_empty() {
+        remarks.push(key.remark(&format!("{} is not supported", rules.ignored.join(" and "))));
+    }
+    Ok(rules)
 }
 
 /// What stands behind `eap-`, by name or by number.
@@ -203,8 +213,7 @@ fn eap_methods(name: &str) -> Option<EapMethods> {
         let number = name.parse().ok()?;
         Method::ALL.into_iter().find(|method| method.eap_type().0 == number)
     };
-    let method = Method::named(name).or_else(numbered).filter(|method| !method.has_tls());
-    method.map(EapMethods::One)
+    Method::named(name).or_else(numbered).map(EapMethods::One)
 }
 
 /// Lists are about certificates, and groups.
@@ -311,11 +320,15 @@ mod tests {
         let class = |text: &str| read(&Section::new().with("auth", text)).unwrap().class.unwrap();
         assert_eq!(class("EAP"), AuthClass::Eap(EapMethods::Any));
         assert_eq!(class("eap-dynamic"), AuthClass::Eap(EapMethods::Dynamic));
-        for method in Method::BY_PASSWORD {
+        for method in Method::ALL {
             let expected = AuthClass::Eap(EapMethods::One(method));
             assert_eq!(class(&format!("eap-{}", method.name())), expected);
             assert_eq!(class(&format!("eap-{}", method.eap_type().0)), expected);
         }
+        let tls = read(&Section::new().with("auth", "eap-tls:ecdsa-384-sha384")).unwrap();
+        assert_eq!(tls.class, Some(AuthClass::Eap(EapMethods::One(Method::Tls))));
+        assert_eq!(tls.rules.chain.schemes, [SignatureScheme::Ecdsa(Hash::Sha384)]);
+        assert_eq!(tls.rules.chain.ecdsa_bits, Some(384));
         let section = Section::new()
             .with("auth", "eap-mschapv2")
             .with("eap_id", "%any")
@@ -330,9 +343,13 @@ mod tests {
 
     #[test]
     fn all_that_is_about_something_else_is_known_and_refused() {
-        for (key, value) in
-            [("auth", "eap-tls"), ("auth", "eap-mschapv2-311"), ("auth", "xauth"), ("xauth_id", "alice")]
-        {
+        for (key, value) in [
+            ("auth", "eap-md5:rsa"),
+            ("auth", "eap-sim"),
+            ("auth", "eap-mschapv2-311"),
+            ("auth", "xauth"),
+            ("xauth_id", "alice"),
+        ] {
             let error = error(&Section::new().with(key, value));
             let begin = format!("connections.gw.remote-1.{key} = {value} is not supported yet: ");
             assert!(error.starts_with(&begin), "{error}");

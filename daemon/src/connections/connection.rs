@@ -468,9 +468,9 @@ mod tests {
                 "connections.gw.local_port = 501 is not supported yet: messages are sent from port 500 or 4500",
             ),
             (
-                psk().with_section("remote", Section::new().with("auth", "eap-tls")),
-                "connections.gw.remote.auth = eap-tls is not supported yet: psk is, pubkey, rsa and ecdsa, and eap with md5, \
-                 gtc, mschapv2, psk, dynamic or radius",
+                psk().with_section("remote", Section::new().with("auth", "eap-sim")),
+                "connections.gw.remote.auth = eap-sim is not supported yet: psk is, pubkey, rsa and ecdsa, and eap with md5, \
+                 gtc, mschapv2, psk, tls, ttls, peap, dynamic or radius",
             ),
             (
                 psk().with_section("remote", Section::new().with_list("certs", [&[0x30, 0x82]])),

@@ -56,13 +56,12 @@ enum Machine {
 pub enum ClientStep {
     /// It has a response, to be sent.
     Respond(Zeroizing<Vec<u8>>),
-    /// The server has shown a certificate. What is next counts once somebody has vouched for it: before, nothing may be
-    /// sent or believed.
+    /// The server has shown a certificate. There is a response, which may not be sent before somebody has vouched for it.
     Judge {
         /// The certificate.
         chain: Box<PeerChain>,
-        /// What is next.
-        next: Box<Self>,
+        /// The response.
+        response: Zeroizing<Vec<u8>>,
     },
     /// The server has accepted us, and the method agrees.
     Concluded(Conclusion),
@@ -109,8 +108,8 @@ impl Client {
     ) -> ClientStep {
         let next = self.step(packet, passwords, crypto);
         match (self.take_peer(), next) {
-            (Some(chain), next @ ClientStep::Respond(_)) => {
-                ClientStep::Judge { chain: Box::new(chain), next: Box::new(next) }
+            (Some(chain), ClientStep::Respond(response)) => {
+                ClientStep::Judge { chain: Box::new(chain), response }
             }
             (_, next) => next,
         }

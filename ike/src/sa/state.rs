@@ -270,6 +270,7 @@ impl IkeSa {
             State::Preparing(preparing) => preparing.handle_outcome(&mut self.core, id, outcome, cx),
             State::Redirecting(redirecting) => redirecting.handle_outcome(&mut self.core, id, outcome, cx),
             State::EapRounds(rounds) => rounds.handle_outcome(&mut self.core, id, outcome, cx),
+            State::AuthSent(sent) => sent.handle_outcome(&mut self.core, id, outcome, cx),
             State::AuthChecking(checking) => checking.handle_outcome(&mut self.core, id, outcome, cx),
             State::AuthVerifying(verifying) => verifying.handle_outcome(&mut self.core, id, outcome, cx),
             State::AuthAnswering(answering) => answering.handle_outcome(&mut self.core, id, outcome, cx),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that is not as told fails")]
 #![expect(clippy::indexing_slicing, reason = "a story that is not as told fails")]
 
+mod in_ike;
 mod peap;
 mod rfc5216;
 mod rfc5281;

@@ -28,18 +28,27 @@ pub(crate) struct Card {
 impl Card {
     /// A new one; `others` makes it larger.
     pub(crate) fn of(name: &str, others: usize) -> Self {
-        let names: Vec<String> =
-            (0..others).map(|n| format!("one-of-many-{n}.example.org")).chain([name.to_owned()]).collect();
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        for n in 0..others {
+            params.subject_alt_names.push(alternative(&format!("one-of-many-{n}.example.org")));
+        }
+        params.subject_alt_names.push(alternative(name));
         Self {
-            certificate: Certificate::from_der(made.cert.der()).unwrap(),
-            key: Arc::new(PrivateKey::from_der(&made.signing_key.serialize_der()).unwrap()),
+            certificate: Certificate::from_der(params.self_signed(&key).unwrap().der()).unwrap(),
+            key: Arc::new(PrivateKey::from_der(&key.serialize_der()).unwrap()),
         }
     }
 
     fn own(&self) -> Arc<OwnCertificate> {
         Arc::new(OwnCertificate::new([&self.certificate], self.key.clone()))
     }
+}
+
+/// A name of a person or of a host.
+pub(crate) fn alternative(name: &str) -> rcgen::SanType {
+    let text = name.to_owned().try_into().unwrap();
+    if name.contains('@') { rcgen::SanType::Rfc822Name(text) } else { rcgen::SanType::DnsName(text) }
 }
 
 /// Whose certificates are known. How chains are judged is another story.
@@ -196,8 +205,8 @@ impl Talk {
 
 fn judge_server(step: ClientStep, trust: &Known) -> ClientStep {
     match step {
-        ClientStep::Judge { chain, next } => match trust.judge(&chain) {
-            Ok(()) => *next,
+        ClientStep::Judge { chain, response } => match trust.judge(&chain) {
+            Ok(()) => ClientStep::Respond(response),
             Err(reason) => ClientStep::Failed(reason),
         },
         step => step,

@@ -168,6 +168,7 @@ impl Serving {
                 (draft, format!("rejected: {reason}"))
             }
             ServerStep::Identified(_) => anyhow::bail!("nobody was asked who it is"),
+            ServerStep::Judge { .. } => anyhow::bail!("no method with certificates was offered"),
             ServerStep::Ignored(reason) => anyhow::bail!("{reason}"),
         };
         if !said.starts_with("asked") {

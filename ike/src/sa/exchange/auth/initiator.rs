@@ -382,6 +382,24 @@ impl Sent {
         redirect::follow(core, connection, wanted, gateway, cx)
     }
 
+    /// Takes whether the certificate that an EAP server has shown is to be believed.
+    pub(crate) fn handle_outcome(
+        mut self: Box<Self>,
+        core: &mut Core,
+        id: ActionId,
+        outcome: Outcome,
+        cx: &mut Cx<'_>,
+    ) -> Result<State, Failure> {
+        let result = match &mut self.rounds {
+            Some(rounds) => rounds.judged(core, id, outcome, cx),
+            None => Ok(()),
+        };
+        match result {
+            Ok(()) => Ok(State::AuthSent(self)),
+            Err(failure) => self.fail(failure, core, cx),
+        }
+    }
+
     /// Who the peer is, proven; `None` while EAP goes on.
     fn identify(
         &mut self,

@@ -1,14 +1,16 @@
 //! EAP as the initiator: the client.
 
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
-use super::{MOST_ROUNDS, allowed, auth_keys, key_words};
+use super::{MOST_ROUNDS, allowed, ask_to_judge, auth_keys, key_words, tls};
 use crate::config::{AuthClass, Connection, EapMethods};
 use crate::context::Cx;
 use crate::crypto::IkeSuite;
-use crate::eap::{Client, ClientStep, Conclusion};
+use crate::eap::{Client, ClientStep, Conclusion, Method};
 use crate::error::Failure;
 use crate::identity::Identity;
+use crate::output::{ActionId, Outcome};
 use crate::sa::Core;
 use crate::sa::exchange::auth::initiator::Sent;
 use crate::sa::exchange::init::Handshake;
@@ -30,6 +32,8 @@ enum Stage {
     Opening,
     /// The method is under way, with a gateway that says it is this.
     Talking(Box<Client>, Gateway),
+    /// Somebody is asked whether the server's certificate is to be believed; then we say this.
+    Judging(Box<Client>, Gateway, ActionId, Zeroizing<Vec<u8>>),
     /// EAP has succeeded and our AUTH is out.
     Proven(Conclusion, Gateway),
 }
@@ -83,6 +87,7 @@ impl Rounds {
         let (mut client, gateway) = match std::mem::replace(&mut self.stage, Stage::Opening) {
             Stage::Opening => self.meet(sent, core, opened, cx)?,
             Stage::Talking(client, gateway) => (client, gateway),
+            Stage::Judging(..) => return Err(Failure::Protocol("it answers what was not asked")),
             Stage::Proven(conclusion, gateway) => {
                 let suite = suite(core)?;
                 return is_proven(&conclusion, &gateway, payloads, suite, handshake)
@@ -105,8 +110,10 @@ impl Rounds {
                 reply.auth(AuthMethod::SHARED_KEY, &auth);
                 Stage::Proven(conclusion, gateway)
             }
-            ClientStep::Judge { chain, .. } => {
-                return Err(Failure::Authentication(format!("nobody vouches for '{}'", chain.peer)));
+            ClientStep::Judge { chain, response } => {
+                let action = ask_to_judge(*chain, core.id, &sent.connection, cx);
+                self.stage = Stage::Judging(client, gateway, action, response);
+                return Ok(Progress::Asked);
             }
             ClientStep::Failed(reason) | ClientStep::Ignored(reason) => {
                 info!(target: "ike", "EAP authentication of '{}' (myself) failed: {reason}", self.identity);
@@ -115,6 +122,36 @@ impl Rounds {
         };
         core.request(ExchangeType::IKE_AUTH, &reply, cx)?;
         Ok(Progress::Asked)
+    }
+
+    /// Takes whether the server's certificate is to be believed. Only then, anything depends on it.
+    pub(in super::super) fn judged(
+        &mut self,
+        core: &mut Core,
+        id: ActionId,
+        outcome: Outcome,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Failure> {
+        match std::mem::replace(&mut self.stage, Stage::Opening) {
+            Stage::Judging(client, gateway, action, response) if action == id => match outcome {
+                Outcome::Done => {
+                    let mut reply = PayloadWriter::new();
+                    reply.eap(&response);
+                    self.stage = Stage::Talking(client, gateway);
+                    core.request(ExchangeType::IKE_AUTH, &reply, cx)
+                }
+                Outcome::Failed(why) => {
+                    let why = format!("the EAP server is not believed: {why}");
+                    info!(target: "ike", "EAP authentication of '{}' (myself) failed: {why}", self.identity);
+                    Err(Failure::Authentication(why))
+                }
+                _ => Err(Failure::Outside("nobody can vouch for certificates".into())),
+            },
+            stage => {
+                self.stage = stage;
+                Ok(())
+            }
+        }
     }
 
     /// The gateway says who it is, and proves it, or leaves that to EAP where it may.
@@ -155,9 +192,15 @@ impl Rounds {
         };
         // Where nothing else proves the gateway, its name in EAP must be the one it goes by.
         let aaa_id = connection.local.first().and_then(|auth| auth.aaa_id.clone());
+        // In TLS it must be so in any case, as anybody whom an authority knows has a certificate.
+        let tls = tls(connection, &self.identity, aaa_id.as_ref().unwrap_or(&id), cx);
         let server = aaa_id.unwrap_or_else(|| if is_eap_only { id.clone() } else { Identity::any() });
-        let methods = allowed(self.methods, is_eap_only);
-        let client = Box::new(Client::new(self.identity.clone(), server, methods));
+        let mut methods = allowed(self.methods, is_eap_only);
+        if tls.own.is_none() && methods.contains(&Method::Tls) {
+            info!(target: "ike", "no certificate with a private key is there for '{}' in EAP_TLS", self.identity);
+            methods.retain(|method| *method != Method::Tls);
+        }
+        let client = Box::new(Client::new(self.identity.clone(), server, methods).with_tls(Some(tls)));
         Ok((client, Gateway { id, id_body: id_body.to_vec() }))
     }
 }

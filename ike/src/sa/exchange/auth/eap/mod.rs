@@ -14,9 +14,16 @@
 pub(super) mod initiator;
 pub(super) mod responder;
 
-use crate::config::EapMethods;
+use std::sync::Arc;
+
+use tracing::info;
+
+use crate::config::{Connection, EapMethods};
+use crate::context::Cx;
 use crate::crypto::Secret;
-use crate::eap::Method;
+use crate::eap::{Method, OwnCertificate, PeerChain, Tls};
+use crate::identity::Identity;
+use crate::output::{Action, ActionId, CertificateCheck, IkeSaId};
 use crate::sa::exchange::init::Handshake;
 
 /// The most messages of the peer in one conversation: several times what any method needs, and an end to those that
@@ -27,9 +34,45 @@ const MOST_ROUNDS: u32 = 64;
 /// (RFC 5998 §4).
 fn allowed(methods: EapMethods, is_eap_only: bool) -> Vec<Method> {
     let mut allowed = methods.in_order();
-    allowed.retain(|method| !method.has_tls()); // connections have no certificates to go with them
     allowed.retain(|method| !is_eap_only || method.is_mutual());
     allowed
+}
+
+/// What methods with TLS need, for an end that proves that it is `ours` to a peer, and whose server must be `server`.
+fn tls(connection: &Connection, ours: &Identity, server: &Identity, cx: &Cx<'_>) -> Arc<Tls> {
+    let configuration = cx.configuration;
+    let credential = connection.local.first().and_then(|auth| configuration.credential(auth, ours, &[]));
+    let own = credential.map(|(certificate, key)| {
+        let above = configuration.authorities_above(&certificate, false);
+        Arc::new(OwnCertificate::new(std::iter::once(&certificate).chain(&above), key))
+    });
+    let subject = |authority: &crate::pki::Certificate| authority.subject().data.clone();
+    let trusted = connection.remote.first().map(|remote| remote.trust.authorities.as_slice());
+    let authorities = match trusted.unwrap_or_default() {
+        [] => configuration.trust.authorities().map(subject).collect(),
+        trusted => trusted.iter().map(subject).collect(),
+    };
+    Arc::new(Tls { settings: cx.settings.tls.clone(), own, authorities, server: server.clone() })
+}
+
+/// Asks whether anybody vouches for what a peer has shown in TLS.
+fn ask_to_judge(
+    chain: PeerChain,
+    ike_sa: IkeSaId,
+    connection: &Arc<Connection>,
+    cx: &mut Cx<'_>,
+) -> ActionId {
+    let PeerChain { peer, certificate, others } = chain;
+    info!(target: "tls", "received TLS certificate \"{certificate}\" of '{peer}'");
+    let check = CertificateCheck {
+        ike_sa,
+        connection: connection.clone(),
+        id: peer,
+        certificate,
+        sent: others,
+        trust: cx.configuration.trust.clone(),
+    };
+    cx.ask(ike_sa, Action::VerifyCertificate(Box::new(check)))
 }
 
 /// The keys of the initiator's and the responder's AUTH: the MSK, or SK_pi and SK_pr where the method makes none (RFC

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tracing::{debug, info};
 
-use super::{MOST_ROUNDS, allowed, auth_keys, key_words};
+use super::{MOST_ROUNDS, allowed, ask_to_judge, auth_keys, key_words, tls};
 use crate::config::{AuthClass, Connection, EapMethods};
 use crate::context::Cx;
 use crate::crypto::Secret;
-use crate::eap::{Grant, Relay, RelayStep, Server, ServerStep};
+use crate::eap::{Grant, PeerChain, Relay, RelayStep, Server, ServerStep};
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, EapRelay, Outcome, Path};
@@ -39,8 +39,11 @@ pub(crate) struct Rounds {
     server: Server,
     /// A server elsewhere judges.
     relay: Option<Relay>,
-    /// It is asked, and the peer's request is not answered yet.
+    /// It is asked, or somebody whether the peer's certificate is to be believed, and the peer's request is not answered
+    /// yet.
     asked: Option<Asked>,
+    /// What follows if the peer's certificate is believed.
+    judging: Option<ServerStep>,
     /// What EAP has come to; AUTH follows.
     conclusion: Option<Proven>,
     answered: u32,
@@ -52,7 +55,7 @@ struct Proven {
     msk: Option<Secret>,
 }
 
-/// A request of the peer whose answer needs that of the server elsewhere.
+/// A request of the peer whose answer needs that of somebody else.
 struct Asked {
     action: ActionId,
     message_id: MessageId,
@@ -67,6 +70,8 @@ enum Reaction {
     Say(Vec<u8>, Option<String>),
     /// The server elsewhere says what.
     PassOn(Vec<u8>),
+    /// The peer has shown a certificate, and this follows if it is believed.
+    Judge(Box<PeerChain>, Box<ServerStep>),
 }
 
 /// Takes the first IKE_AUTH request of a peer that says no AUTH: it wants EAP.
@@ -78,15 +83,10 @@ pub(in super::super) fn begin(
     cx: &mut Cx<'_>,
 ) -> Result<State, Failure> {
     match Rounds::open(core, handshake, opened, cx) {
-        Ok((mut rounds, mut reply)) => {
+        Ok((mut rounds, reply)) => {
             let (id, path) = (plaintext.header.message_id, plaintext.path);
-            match rounds.first_packet(cx) {
-                Reaction::PassOn(packet) => rounds.pass_on(packet, (id, path), reply, core, cx),
-                Reaction::Say(packet, _) => {
-                    reply.eap(&packet);
-                    core.respond(ExchangeType::IKE_AUTH, id, &reply, path, cx)?;
-                }
-            }
+            let reaction = rounds.first_packet(cx);
+            rounds.act(reaction, (id, path), reply, core, cx)?;
             Ok(State::EapRounds(Box::new(rounds)))
         }
         Err(failure) => {
@@ -156,6 +156,7 @@ impl Rounds {
             server,
             relay: None,
             asked: None,
+            judging: None,
             conclusion: None,
             answered: 0,
         };
@@ -173,6 +174,7 @@ impl Rounds {
     /// The method begins, with a client that has said its name in this packet, or was not asked.
     fn begin_method(&mut self, named: Option<(&Eap<'_>, &Identity)>, cx: &Cx<'_>) -> Reaction {
         if methods(&self.connection) != Some(EapMethods::Relay) {
+            self.server.set_tls(Some(tls(&self.connection, &self.local_id, &self.local_id, cx)));
             return Reaction::Say(self.server.offer(self.methods(), cx.crypto), None);
         }
         info!(target: "ike", "initiating EAP_RADIUS method");
@@ -185,6 +187,32 @@ impl Rounds {
         };
         self.relay = Some(relay);
         Reaction::PassOn(packet)
+    }
+
+    /// Answers the peer's request, or asks somebody what there is to say. A sentence is why that is the end.
+    fn act(
+        &mut self,
+        reaction: Reaction,
+        to: (MessageId, Path),
+        mut reply: PayloadWriter,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) -> Result<Option<String>, Failure> {
+        let (message_id, path) = to;
+        match reaction {
+            Reaction::Say(packet, failure) => {
+                reply.eap(&packet);
+                core.respond(ExchangeType::IKE_AUTH, message_id, &reply, path, cx)?;
+                return Ok(failure);
+            }
+            Reaction::PassOn(packet) => self.pass_on(packet, to, reply, core, cx),
+            Reaction::Judge(chain, next) => {
+                let action = ask_to_judge(*chain, core.id, &self.connection, cx);
+                self.asked = Some(Asked { action, message_id, path, reply });
+                self.judging = Some(*next);
+            }
+        }
+        Ok(None)
     }
 
     /// Asks the server elsewhere. The peer's request is answered when it has.
@@ -221,6 +249,19 @@ impl Rounds {
         let Some(asked) = self.asked.take_if(|asked| asked.action == id) else {
             return Ok(State::EapRounds(self));
         };
+        if let Some(next) = self.judging.take() {
+            let (packet, failure) = match outcome {
+                Outcome::Done => self.settle(next, core),
+                Outcome::Failed(why) => {
+                    (self.server.fail(), Some(format!("the client is not believed: {why}")))
+                }
+                _ => (self.server.fail(), Some("nobody can vouch for certificates".into())),
+            };
+            let Asked { message_id, path, mut reply, .. } = asked;
+            reply.eap(&packet);
+            core.respond(ExchangeType::IKE_AUTH, message_id, &reply, path, cx)?;
+            return self.go_on(failure);
+        }
         let Some(mut relay) = self.relay.take() else { return Ok(State::EapRounds(self)) };
         let step = match outcome {
             Outcome::Relayed(relayed) => relay.hear(relayed),
@@ -311,18 +352,9 @@ impl Rounds {
             return refuse(core, plaintext, Failure::Protocol("its IKE_AUTH request lacks EAP"), cx);
         };
         let (id, path) = (plaintext.header.message_id, plaintext.path);
-        let mut reply = PayloadWriter::new();
-        match self.react(packet, core, cx) {
-            Reaction::PassOn(packet) => {
-                self.pass_on(packet, (id, path), reply, core, cx);
-                Ok(State::EapRounds(self))
-            }
-            Reaction::Say(packet, failure) => {
-                reply.eap(&packet);
-                core.respond(ExchangeType::IKE_AUTH, id, &reply, path, cx)?;
-                self.go_on(failure)
-            }
-        }
+        let reaction = self.react(packet, core, cx);
+        let failure = self.act(reaction, (id, path), PayloadWriter::new(), core, cx)?;
+        self.go_on(failure)
     }
 
     /// The peer does not want to go on: it does not believe us, or its method has failed (RFC 7296 §2.21.2).
@@ -355,37 +387,53 @@ impl Rounds {
                 Err(reason) => Reaction::Say(relay.failure(), Some(reason)),
             };
         }
-        let reason = match self.server.handle(packet, &**cx.configuration, cx.crypto) {
-            ServerStep::Request(packet) => return Reaction::Say(packet, None),
+        match self.server.handle(packet, &**cx.configuration, cx.crypto) {
+            ServerStep::Judge { chain, next } => Reaction::Judge(chain, next),
             ServerStep::Identified(identity) => match self.identified(&identity, core) {
-                Ok(()) => return self.begin_method(Some((packet, &identity)), cx),
-                Err(reason) => reason,
+                Ok(()) => self.begin_method(Some((packet, &identity)), cx),
+                Err(reason) => Reaction::Say(self.server.fail(), Some(reason)),
             },
+            step => {
+                let (packet, failure) = self.settle(step, core);
+                Reaction::Say(packet, failure)
+            }
+        }
+    }
+
+    /// What we say when all is known that a step needs, and why that is the end if it is.
+    fn settle(&mut self, step: ServerStep, core: &mut Core) -> (Vec<u8>, Option<String>) {
+        let reason = match step {
+            ServerStep::Request(packet) => return (packet, None),
             ServerStep::Succeeded { packet, conclusion } => match self.may_enter(&conclusion) {
                 Ok(()) => {
                     let key = key_words(conclusion.msk.as_ref());
                     info!(target: "ike", "EAP method {} succeeded, {key}", conclusion.method);
                     core.remote_eap_id = Some(conclusion.client.clone());
                     self.conclusion = Some(Proven { msk: conclusion.msk });
-                    return Reaction::Say(packet, None);
+                    return (packet, None);
                 }
                 Err(reason) => reason,
             },
-            ServerStep::Failed { packet, reason } => return Reaction::Say(packet, Some(reason)),
+            ServerStep::Failed { packet, reason } => return (packet, Some(reason)),
             // Nothing else can follow inside IKE_AUTH, where each request is new and the peer's own.
             ServerStep::Ignored(reason) => reason,
-            ServerStep::Judge { chain, .. } => format!("nobody vouches for '{}'", chain.peer),
+            ServerStep::Identified(_) | ServerStep::Judge { .. } => "EAP goes in circles".into(),
         };
-        Reaction::Say(self.server.fail(), Some(reason))
+        (self.server.fail(), Some(reason))
     }
 
-    /// What was proven must be what the connection is for. With an `eap_id` that has been seen to; without one, it is
-    /// chosen by an IKE identity that anybody may claim, and a method may prove another name than that.
+    /// What was proven must be what the connection is for. With an `eap_id`, it was chosen by what the client has said
+    /// of itself, and inside of a tunnel it may have proven another name. Without one, it was chosen by an IKE identity
+    /// that anybody may claim.
     fn may_enter(&self, conclusion: &crate::eap::Conclusion) -> Result<(), String> {
         let (client, remote) = (&conclusion.client, self.connection.remote.first());
-        let fits = eap_id(&self.connection).is_some()
-            || client.matches(&self.id_i) == Some(Identity::PERFECT)
-            || remote.is_some_and(|remote| client.matches(&remote.id).is_some());
+        let fits = match eap_id(&self.connection) {
+            Some(pattern) => client.matches(pattern).is_some(),
+            None => {
+                client.matches(&self.id_i) == Some(Identity::PERFECT)
+                    || remote.is_some_and(|remote| client.matches(&remote.id).is_some())
+            }
+        };
         if fits {
             Ok(())
         } else {
