@@ -723,6 +723,47 @@ pub enum CopyDscp {
     No,
 }
 
+/// A number by which a data plane tells the packets of one CHILD_SA from those of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// This one.
+    Fixed(u32),
+    /// One that each CHILD_SA has for itself, and its successors after it.
+    Unique,
+    /// Two, one for each direction.
+    UniqueDirection,
+    /// The one of the packets that were not processed yet.
+    Same,
+}
+
+/// A firewall mark, and its bits that count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// The mark.
+    pub value: Label,
+    /// Its bits that count.
+    pub mask: u32,
+}
+
+/// What tells a child's packets from others beside its selectors. It is the data plane's alone; peers do not know of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Labels {
+    /// The mark of packets that come in, after they were opened.
+    pub mark_in: Option<Mark>,
+    /// The same mark is on them before, too.
+    pub is_mark_in_on_sa: bool,
+    /// The mark of packets that are to be sealed.
+    pub mark_out: Option<Mark>,
+    /// The mark that opened packets get.
+    pub set_mark_in: Option<Mark>,
+    /// The mark that sealed packets get.
+    pub set_mark_out: Option<Mark>,
+    /// The XFRM interface that opened packets come by.
+    pub interface_in: Option<Label>,
+    /// The XFRM interface that packets leave by to be sealed.
+    pub interface_out: Option<Label>,
+}
+
 /// How much traffic a CHILD_SA may carry in each direction, in octets or in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
@@ -775,6 +816,8 @@ pub struct Child {
     pub copy_ecn: bool,
     /// Carry DSCP.
     pub copy_dscp: CopyDscp,
+    /// Marks and interfaces of its packets.
+    pub labels: Labels,
 }
 
 impl Child {

@@ -48,9 +48,15 @@ pub struct Policy {
     pub limits: Limits,
     /// A network card that looks it up: packet offload of SAs wants it.
     pub offload: Option<u32>,
+    /// The number it is to have in the kernel if that is free, of [`Policy::NUMBER_BITS`] bits; `None` for any. By it who
+    /// comes later can tell whose it is.
+    pub number: Option<u32>,
 }
 
 impl Policy {
+    /// Bits of a policy's number; the kernel keeps the direction beside it.
+    pub const NUMBER_BITS: u32 = 29;
+
     /// Packets pass with this done to them.
     #[must_use]
     pub fn protect(id: PolicyId, priority: u32, template: Template) -> Self {
@@ -68,6 +74,7 @@ impl Policy {
             flags: PolicyFlags::default(),
             limits: Limits::default(),
             offload: None,
+            number: None,
         }
     }
 
@@ -87,6 +94,14 @@ pub struct PolicyEntry {
     pub index: u32,
     /// What went through it.
     pub usage: Usage,
+}
+
+impl PolicyEntry {
+    /// Its number, as [`Policy::number`] asks for it.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.index >> (u32::BITS - Policy::NUMBER_BITS)
+    }
 }
 
 /// Which packets a policy is asked about.

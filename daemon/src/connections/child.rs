@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
-use ferry_ike::config::{Child, ChildAction, CopyDscp, Mode, Processing, Volume};
+use ferry_ike::config::{Child, ChildAction, CopyDscp, Labels, Mode, Processing, Volume};
 use ferry_ike::selector::{Ports, SelectorPattern};
 use ferry_ike::wire::registry::ProtocolId;
 
 use super::connection::{nonzero, number};
 use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
-use super::values::{self, Mark};
+use super::values;
 use super::{Defaults, proposals};
 use crate::dataplane::Abilities;
 
 /// The widest anti-replay window, in packets: the kernel's limit.
 const WIDEST_WINDOW: u32 = 4096;
 
+/// What an interface ID may be.
+pub(super) const INTERFACE: &str = "an interface ID, %unique or %unique-dir";
+
 const NO_MARKS: &str = "packets cannot be marked";
+const NO_INTERFACES: &str = "there are no XFRM interfaces";
 
 /// Reads a child.
 pub(super) fn parse(
@@ -88,6 +92,7 @@ impl<'r> Draft<'r> {
             copy_df: true,
             copy_ecn: true,
             copy_dscp: CopyDscp::Out, // what is inside may choose its class; what is outside may not reach in
+            labels: Labels::default(),
         };
         let (bytes, packets) = Default::default();
         let plane = defaults.plane;
@@ -131,7 +136,7 @@ impl<'r> Draft<'r> {
                 self.child.copy_dscp = key.choice(&choices)?;
             }
             "mode" => self.child.processing = processing(key, self.plane)?,
-            _another if self.remark(key)? => {}
+            _another if self.remark(key)? || self.label(key)? => {}
             _another => refuse(key)?,
         }
         Ok(())
@@ -172,6 +177,28 @@ impl<'r> Draft<'r> {
             }
             "icmp" => remark(key.bool()?, "ICMP errors pass where a selector lets them"),
             _none_of_these => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Marks and interface IDs. False if the key is none of these.
+    fn label(&mut self, key: &Key<'_>) -> Result<bool, ConfigError> {
+        const MARK: &str = "a mark such as 0x10/0xff, %unique or %unique-dir";
+        const SET_MARK: &str = "a mark such as 0x10/0xff, or %same";
+        let labels = &mut self.child.labels;
+        match key.name {
+            "mark_in" => labels.mark_in = key.read(MARK, values::mark)?,
+            "mark_out" => labels.mark_out = key.read(MARK, values::mark)?,
+            "mark_in_sa" => labels.is_mark_in_on_sa = key.bool()?,
+            "set_mark_in" => labels.set_mark_in = key.read(SET_MARK, values::set_mark)?,
+            "set_mark_out" => labels.set_mark_out = key.read(SET_MARK, values::set_mark)?,
+            "if_id_in" => labels.interface_in = key.read(INTERFACE, values::interface_id)?,
+            "if_id_out" => labels.interface_out = key.read(INTERFACE, values::interface_id)?,
+            _none_of_these => return Ok(false),
+        }
+        if *labels != Labels::default() && !self.plane.labels {
+            let why = if key.name.starts_with("if_id") { NO_INTERFACES } else { NO_MARKS };
+            return Err(key.unsupported(why));
         }
         Ok(true)
     }
@@ -217,22 +244,12 @@ impl<'r> Draft<'r> {
 
 /// Keys that ask for something which would change what is protected.
 fn refuse(key: &Key<'_>) -> Result<(), ConfigError> {
-    const MARK: &str = "a mark such as 0x10/0xff, %unique or %unique-dir";
     let refused = match key.name {
         "sha256_96" => key.bool()?.then_some("HMAC-SHA2-256 is truncated to 128 bits"),
         "updown" => Some("no scripts are run"),
         "policies" => (!key.bool()?).then_some("SAs have their policies"),
         "priority" => (key.number::<u32>("a whole number")? != 0).then_some("narrower selectors come first"),
         "interface" => Some("policies are for all interfaces"),
-        "mark_in" | "mark_out" | "set_mark_in" | "set_mark_out" => {
-            (key.read(MARK, values::mark)? == Mark::Some).then_some(NO_MARKS)
-        }
-        "mark_in_sa" => key.bool()?.then_some(NO_MARKS),
-        "if_id_in" | "if_id_out" => {
-            let expected = "an interface ID, %unique or %unique-dir";
-            (key.read(expected, values::interface_id)? == Mark::Some)
-                .then_some("there are no XFRM interfaces")
-        }
         "label" => Some("there are no security labels"),
         "tfc_padding" => {
             let is_asked = key.read("a number of octets, or mtu", |text| match text {
@@ -331,6 +348,7 @@ impl Times {
 
 #[cfg(test)]
 mod tests {
+    use ferry_ike::config::{Label, Mark};
     use ferry_vici::Section;
 
     use super::*;
@@ -430,6 +448,20 @@ mod tests {
         let error =
             read(&Section::new().with_list("ah_proposals", ["sha256"])).map(drop).unwrap_err().to_string();
         assert!(error.ends_with("there is no AH; use esp_proposals"), "{error}");
+    }
+
+    #[test]
+    fn packets_are_labelled_where_the_data_plane_can() {
+        let section = Section::new()
+            .with("mark_out", "7/0xff")
+            .with("if_id_in", "%unique")
+            .with("set_mark_in", "%same");
+        let inner = Inner { name: "lan", path: "connections.gw.children.lan".to_owned(), section: &section };
+        let defaults = Defaults { plane: Abilities::KERNEL, ..DEFAULTS };
+        let labels = parse(&inner, &defaults, &mut Vec::new()).unwrap().labels;
+        assert_eq!(labels.mark_out, Some(Mark { value: Label::Fixed(7), mask: 0xff }));
+        assert_eq!((labels.interface_in, labels.interface_out), (Some(Label::Unique), None));
+        assert_eq!(labels.set_mark_in, Some(Mark { value: Label::Same, mask: u32::MAX }));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use ferry_vici::Section;
 
 use super::error::ConfigError;
 use super::schema::{Inner, Item, Items, Key, List};
-use super::values::{self, Mark};
+use super::values;
 use super::{Defaults, Parsed, addresses, auth, child, proposals};
 
 const SECONDS_PER_HOUR: u64 = 60 * 60;
@@ -174,9 +174,8 @@ impl<'a> Draft<'a> {
             }
             "mediated_by" | "mediation_peer" => return Err(key.unsupported("there is no mediation")),
             "if_id_in" | "if_id_out" => {
-                let expected = "an interface ID, %unique or %unique-dir";
-                if key.read(expected, values::interface_id)? == Mark::Some {
-                    return Err(key.unsupported("there are no XFRM interfaces"));
+                if key.read(child::INTERFACE, values::interface_id)?.is_some() {
+                    return Err(key.unsupported("the children have to say it"));
                 }
             }
             _none_of_these => return Err(key.unknown()),

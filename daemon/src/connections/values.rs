@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ferry_ike::config::{Label, Mark};
+
 /// The words for yes and no.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     let is_one_of = |words: [&str; 4]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
@@ -61,31 +63,35 @@ pub(super) fn dscp(text: &str) -> Option<u8> {
     if is_binary { u8::from_str_radix(text, 2).ok() } else { None }
 }
 
-/// A mark with its mask, as far as we need to know it: whether it marks anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// `0`, with or without a mask.
-    None,
-    /// Anything else that is a mark.
-    Some,
-}
-
-/// `value[/mask]`, `%unique[/mask]`, `%unique-dir[/mask]` or `%same[/mask]`.
-pub(super) fn mark(text: &str) -> Option<Mark> {
+/// `value[/mask]`, `%unique[/mask]` or `%unique-dir[/mask]`; a mark of zero is none.
+pub(super) fn mark(text: &str) -> Option<Option<Mark>> {
     let (value, mask) = text.split_once('/').map_or((text, None), |(value, mask)| (value, Some(mask)));
-    if let Some(mask) = mask {
-        u32::try_from(number(mask)?).ok()?;
-    }
-    match value {
-        "%unique" | "%unique-dir" | "%same" => Some(Mark::Some),
-        value if u32::try_from(number(value)?).ok()? == 0 => Some(Mark::None),
-        _another_number => Some(Mark::Some),
+    let mask = match mask {
+        Some(mask) => u32::try_from(number(mask)?).ok()?,
+        None => u32::MAX,
+    };
+    Some(interface_id(value)?.map(|value| Mark { value, mask }))
+}
+
+/// The same for a mark that packets get, which may be `%same[/mask]`.
+pub(super) fn set_mark(text: &str) -> Option<Option<Mark>> {
+    match text.strip_prefix("%same") {
+        Some("") => Some(Some(Mark { value: Label::Same, mask: u32::MAX })),
+        Some(mask) => {
+            let mask = u32::try_from(number(mask.strip_prefix('/')?)?).ok()?;
+            Some(Some(Mark { value: Label::Same, mask }))
+        }
+        None => mark(text),
     }
 }
 
-/// A number, `%unique` or `%unique-dir`.
-pub(super) fn interface_id(text: &str) -> Option<Mark> {
-    if text.contains('/') || text == "%same" { None } else { mark(text) }
+/// A number, `%unique` or `%unique-dir`; zero is none.
+pub(super) fn interface_id(text: &str) -> Option<Option<Label>> {
+    Some(match text {
+        "%unique" => Some(Label::Unique),
+        "%unique-dir" => Some(Label::UniqueDirection),
+        value => Some(u32::try_from(number(value)?).ok()?).filter(|value| *value != 0).map(Label::Fixed),
+    })
 }
 
 #[cfg(test)]
@@ -132,13 +138,18 @@ mod tests {
 
     #[test]
     fn marks_and_interface_ids() {
-        assert_eq!(mark("0"), Some(Mark::None));
-        assert_eq!(mark("0/0xff"), Some(Mark::None));
-        assert_eq!(mark("0x2a/0xff"), Some(Mark::Some));
-        assert_eq!(mark("%unique-dir/0xf"), Some(Mark::Some));
+        assert_eq!(mark("0"), Some(None));
+        assert_eq!(mark("0/0xff"), Some(None));
+        assert_eq!(mark("0x2a/0xff"), Some(Some(Mark { value: Label::Fixed(42), mask: 0xff })));
+        assert_eq!(mark("7"), Some(Some(Mark { value: Label::Fixed(7), mask: u32::MAX })));
+        assert_eq!(mark("%unique-dir/0xf"), Some(Some(Mark { value: Label::UniqueDirection, mask: 0xf })));
+        assert_eq!(mark("%same"), None);
+        assert_eq!(set_mark("%same/0xf"), Some(Some(Mark { value: Label::Same, mask: 0xf })));
+        assert_eq!(set_mark("%samex"), None);
         assert_eq!(mark("%other"), None);
         assert_eq!(mark("1/x"), None);
-        assert_eq!(interface_id("%unique"), Some(Mark::Some));
+        assert_eq!(interface_id("%unique"), Some(Some(Label::Unique)));
+        assert_eq!(interface_id("0"), Some(None));
         assert_eq!(interface_id("42/1"), None);
     }
 

@@ -82,16 +82,22 @@ pub(crate) struct Abilities {
     pub(crate) modes: &'static [Mode],
     /// What passes is known by a route alone, which is about addresses.
     pub(crate) passes_by_route: bool,
+    /// Packets are told by marks and interfaces, too.
+    pub(crate) labels: bool,
 }
 
 impl Abilities {
     /// Our own plane's: it gives and takes whole IP packets, so only tunnels can be told from what is inside.
     pub(crate) const USERSPACE: Self =
-        Self { name: "userspace", modes: &[Mode::Tunnel], passes_by_route: true };
+        Self { name: "userspace", modes: &[Mode::Tunnel], passes_by_route: true, labels: false };
 
     /// The kernel's.
-    pub(crate) const KERNEL: Self =
-        Self { name: "kernel", modes: &[Mode::Tunnel, Mode::Transport, Mode::Beet], passes_by_route: false };
+    pub(crate) const KERNEL: Self = Self {
+        name: "kernel",
+        modes: &[Mode::Tunnel, Mode::Transport, Mode::Beet],
+        passes_by_route: false,
+        labels: true,
+    };
 }
 
 /// What a data plane tells of its own accord.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ferry_ike::config::Mode;
+use ferry_ike::config::{Labels, Mode};
 use ferry_ike::output::Path;
 use ferry_ike::selector::TrafficSelector;
 
@@ -29,6 +29,8 @@ pub(crate) struct Policy {
     pub(crate) local_ts: Vec<TrafficSelector>,
     /// Traffic on the peer's side.
     pub(crate) remote_ts: Vec<TrafficSelector>,
+    /// Marks and interfaces of its packets.
+    pub(crate) labels: Labels,
 }
 
 /// What becomes of packets that a policy takes.

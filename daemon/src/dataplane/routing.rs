@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ferry_ike::config::{Lease, Mode};
+use ferry_ike::config::{Labels, Lease, Mode};
 use ferry_ike::output::{ChildInstall, Outcome, Path};
 use ferry_ike::selector::{Ports, TrafficSelector};
 use ferry_xfrm::{
@@ -90,7 +90,7 @@ impl<'a> Traffic<'a> {
             remote_ts: &install.remote_ts,
             virtual_ips: &install.virtual_ips,
             path: Some(install.path),
-            lead: Lead::into_tunnel(install.mode, interface),
+            lead: Lead::into_tunnel(install.mode, interface, install.child.labels),
         }
     }
 
@@ -98,7 +98,9 @@ impl<'a> Traffic<'a> {
     pub(super) fn of_policy(policy: &'a Policy, interface: Option<u32>) -> Self {
         let Policy { name, local_ts, remote_ts, .. } = policy;
         let (path, lead) = match policy.kind {
-            PolicyKind::Trap { path, mode, .. } => (Some(path), Lead::into_tunnel(mode, interface)),
+            PolicyKind::Trap { path, mode, .. } => {
+                (Some(path), Lead::into_tunnel(mode, interface, policy.labels))
+            }
             PolicyKind::Drop => (None, interface.map_or(Lead::Nowhere, Lead::Interface)),
             // As charon does: what passes is not looked up among the routes into tunnels.
             PolicyKind::Pass => (None, Lead::Throw),
@@ -108,8 +110,10 @@ impl<'a> Traffic<'a> {
 }
 
 impl Lead {
-    fn into_tunnel(mode: Mode, interface: Option<u32>) -> Self {
+    fn into_tunnel(mode: Mode, interface: Option<u32>, labels: Labels) -> Self {
         match (interface, mode) {
+            // The operator's own routes lead to it.
+            (None, _) if labels.interface_out.is_some() => Self::Nowhere,
             (Some(interface), _) => Self::Interface(interface),
             (None, Mode::Tunnel | Mode::Beet) => Self::Beneath,
             // These packets have the addresses that they have.

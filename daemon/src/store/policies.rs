@@ -129,7 +129,7 @@ impl<T: Tunnels> Store<T> {
             }
         };
         let (local_ts, remote_ts) = (resolve(&child.local_ts, &local), resolve(&child.remote_ts, &remote));
-        Ok(Policy { id, name: child.name.clone(), kind, local_ts, remote_ts })
+        Ok(Policy { id, name: child.name.clone(), kind, local_ts, remote_ts, labels: child.labels })
     }
 
     /// Removes the policy of a child: a shunt, or else a trap; without a connection the first that has the name.

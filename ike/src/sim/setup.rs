@@ -8,8 +8,8 @@ use super::aaa::Account;
 use crate::auth::rules::SignatureRules;
 use crate::config::{
     AddressPattern, AuthClass, Child, ChildAction, Childless, Configuration, Connection, CopyDscp,
-    EapMethods, Fragmentation, LocalAuth, Mode, Processing, RemoteAuth, SecretKind, SendCert, Settings,
-    SharedSecret, SpiPrefix, Unique, Version, Volume,
+    EapMethods, Fragmentation, Labels, LocalAuth, Mode, Processing, RemoteAuth, SecretKind, SendCert,
+    Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
 };
 use crate::crypto::Secret;
 use crate::crypto::signature::PrivateKey;
@@ -399,6 +399,7 @@ fn child() -> Child {
         copy_df: true,
         copy_ecn: true,
         copy_dscp: CopyDscp::Out,
+        labels: Labels::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::topology::Road;
 use super::{Roles, roadwarrior};
-use crate::lab::{Deadline, Lab, Mark, round_trip, until};
+use crate::lab::{Deadline, Lab, Mark, Plane, round_trip, until};
 use crate::peer::{Daemon, Peer, Settings};
 
 const NET: &str = "net";
@@ -73,7 +73,12 @@ pub(super) fn killed_gateway(lab: &Lab, ours: Daemon) -> Result<()> {
     client.initiate(NET)?;
 
     gateway.kill()?;
+    let mark = gateway.log().mark();
     gateway.start()?;
+    if lab.plane() == Plane::Kernel && ours == Daemon::Ferryd {
+        let words = ["removed 3 policies and 2 SAs that an earlier ferryd has left"];
+        gateway.log().wait_for(mark, &words, Deadline::after(Duration::from_secs(5)))?;
+    }
     gateway.load(&roadwarrior::gateway())?;
     ensure!(gateway.sas()?.is_empty(), "it cannot know these: {:?}", gateway.sas()?);
     // The client's farewell to the gateway's former life is not answered.

@@ -102,6 +102,47 @@ pub(super) fn wide_window(lab: &Lab, roles: Roles) -> Result<()> {
     round_trip(&sites.left.host, &sites.right.host, sites.right.hosts[0].parse()?, 2_000_000)
 }
 
+/// Packets with a mark are protected, and packets without are not those that were meant.
+pub(super) fn marked(lab: &Lab, roles: Roles) -> Result<()> {
+    let ours = if roles.initiator == Daemon::Ferryd { "left.test" } else { "right.test" };
+    let (sites, peers) = pair(lab, roles, |near, far| {
+        let net = child(near.networks[0], far.networks[0]);
+        if near.id == ours { net.set("mark_out", "7/0xff").set("set_mark_out", "0x100") } else { net }
+    })?;
+    let is_left = ours == sites.left.id;
+    let [own, there] = if is_left { ["10.2.0.1", "10.3.0.1"] } else { ["10.3.0.1", "10.2.0.1"] };
+    let gateway = peers.ours().host();
+    let listed = gateway.succeed(&["ip", "xfrm", "state", "list", "nokeys"])?.stdout;
+    ensure!(listed.contains("mark 0x7/0xff") && listed.contains("output-mark 0x100"), "{listed}");
+    gateway.succeed(&["ping", "-c", "3", "-W", "2", "-m", "7", "-I", own, there])?;
+    let unmarked = gateway.output(&["ping", "-c", "2", "-W", "1", "-I", own, there])?;
+    ensure!(unmarked.success().is_err(), "what is not marked is answered");
+    let sent = only_child(peers.ours())?.outbound.packets;
+    ensure!(sent == 3, "{sent} packets were sent, not 3");
+    Ok(())
+}
+
+/// SAs and policies belong to interfaces, which nothing leads to but the operator's own routes.
+pub(super) fn interfaces(lab: &Lab, roles: Roles) -> Result<()> {
+    let ours = if roles.initiator == Daemon::Ferryd { "left.test" } else { "right.test" };
+    let (_sites, peers) = pair(lab, roles, |near, far| {
+        let net = child(near.networks[0], far.networks[0]);
+        if near.id == ours { net.set("if_id_in", "42").set("if_id_out", "%unique") } else { net }
+    })?;
+    let gateway = peers.ours().host();
+    for what in ["state", "policy"] {
+        let listed = gateway.succeed(&["ip", "xfrm", what, "list"])?.stdout;
+        ensure!(listed.contains("if_id 0x2a") && listed.contains("if_id 0x1"), "{listed}");
+    }
+    let routes = gateway.succeed(&["ip", "route", "show", "table", "all"])?.stdout;
+    ensure!(
+        !routes.contains("table 220"),
+        "there are routes:
+{routes}"
+    );
+    Ok(())
+}
+
 /// A child that has carried enough octets has a successor; one that may have none ends.
 pub(super) fn limited_octets(lab: &Lab, roles: Roles) -> Result<()> {
     exhaust(lab, roles, ["rekey_bytes", "life_bytes", "rand_bytes"], ["40000", "90000"])

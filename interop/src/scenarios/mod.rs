@@ -504,6 +504,16 @@ const OF_KERNEL: &[Entry<WithRoles>] = &[
         kernel::wide_window,
     ),
     (
+        "marked",
+        "Of two packets alike, the one with the child's mark is protected and counted, and gets the mark of what is sealed.",
+        kernel::marked,
+    ),
+    (
+        "interfaces",
+        "SAs and policies have the interface IDs of their child, fixed or of their own, and no routes lead to them.",
+        kernel::interfaces,
+    ),
+    (
         "limited-octets",
         "A child that has carried as many octets as it should has a successor; at its limit it ends.",
         kernel::limited_octets,

@@ -80,7 +80,11 @@ impl Policy {
     fn request(&self, kind: u16) -> Request {
         Request::new(kind, flags::ACK, |w| {
             write_selector(w, Some(&self.id.selector));
-            write_behind_selector(w, &self.limits, self.priority, self.id.direction, self.action, self.flags);
+            let index = self.number.map_or(0, |number| {
+                number << (u32::BITS - Self::NUMBER_BITS) | u32::from(self.id.direction.number())
+            });
+            let (direction, action) = (self.id.direction, self.action);
+            write_behind_selector(w, &self.limits, (self.priority, index), direction, action, self.flags);
             if !self.templates.0.is_empty() {
                 w.attribute(XFRMA_TMPL, |w| self.templates.iter().for_each(|template| template.write(w)));
             }
@@ -100,7 +104,7 @@ impl Policy {
 fn write_behind_selector(
     w: &mut Writer,
     limits: &Limits,
-    priority: u32,
+    (priority, index): (u32, u32),
     direction: PolicyDirection,
     action: Action,
     policy_flags: PolicyFlags,
@@ -108,7 +112,7 @@ fn write_behind_selector(
     write_limits(w, limits);
     w.zeros(USAGE_LENGTH);
     w.u32(priority);
-    w.u32(0); // index: the kernel's choice
+    w.u32(index); // 0: the kernel's choice
     w.u8(direction.number());
     w.u8(action.number());
     w.u8(policy_flags.0);
@@ -312,7 +316,7 @@ pub(crate) fn allow_all(family: u8, direction: PolicyDirection) -> Zeroizing<Vec
     let mut w = Writer::new();
     write_selector_of_all(&mut w, family);
     let (limits, flags) = (Limits::default(), PolicyFlags::default());
-    write_behind_selector(&mut w, &limits, 0, direction, Action::Allow, flags);
+    write_behind_selector(&mut w, &limits, (0, 0), direction, Action::Allow, flags);
     w.finish()
 }
 
@@ -347,6 +351,10 @@ mod tests {
             let entry = PolicyEntry::read(&request.octets()[HEADER_LENGTH..]).unwrap().unwrap();
             assert_eq!((entry.policy, entry.index), (policy, 0));
         }
+        let numbered = Policy { number: Some(0x1234_5678), ..full_policy() };
+        let entry = PolicyEntry::read(&numbered.replace().octets()[HEADER_LENGTH..]).unwrap().unwrap();
+        assert_eq!(entry.number(), 0x1234_5678);
+        assert_eq!(entry.index & 7, u32::from(numbered.id.direction.number()), "or the kernel refuses it");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
+use ferry_ike::config::Labels;
 use ferry_ike::output::{ChildInstall, ChildSaId, Outbound, Path};
 use ferry_xfrm::algorithm::Protection;
 use ferry_xfrm::sa::{ReplayState, Usage};
@@ -11,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::super::algorithms;
 use super::Selectors;
+use super::labels::Numbers;
 use super::sa::{self, Pair};
 use crate::control::ChildUse;
 
@@ -27,10 +29,14 @@ pub(super) struct Children {
 /// One.
 pub(super) struct ChildSas {
     pub(super) reqid: u32,
+    /// Its marks and interfaces.
+    pub(super) numbers: Numbers,
+    /// As they were configured.
+    pub(super) labels: Labels,
     /// The selectors of packets to the peer.
     pub(super) selectors: Vec<Selector>,
     /// The traffic it has its reqid for, if that is not its own.
-    traffic: Option<Selectors>,
+    pub(super) traffic: Option<Selectors>,
     pair: Pair,
     /// Keys of an outbound SA whose time has not come.
     held: Option<Protection>,
@@ -88,10 +94,11 @@ impl Children {
         &mut self,
         install: &ChildInstall,
         reqid: u32,
+        numbers: Numbers,
         selectors: Vec<Selector>,
         traffic: Option<Selectors>,
     ) -> Result<(), String> {
-        let pair = Pair::of(install, reqid)?;
+        let pair = Pair::of(install, reqid, &numbers)?;
         let keys = |material| {
             let protection = algorithms::kernel(&install.suite, material);
             protection.ok_or("the kernel's data plane has no name for the negotiated algorithms")
@@ -112,6 +119,8 @@ impl Children {
         let (inbound, outbound) = Default::default();
         let child = ChildSas {
             reqid,
+            numbers,
+            labels: install.child.labels,
             selectors,
             traffic,
             pair,
@@ -216,14 +225,14 @@ impl Children {
         result.await.map_err(|error: Error| error.to_string())
     }
 
-    /// Removes both directions. Gives the traffic it had its reqid for.
-    pub(super) async fn remove(&mut self, child_sa: ChildSaId) -> Option<Selectors> {
+    /// Removes both directions.
+    pub(super) async fn remove(&mut self, child_sa: ChildSaId) -> Option<ChildSas> {
         let child = self.installed.remove(&child_sa)?;
         remove(&self.sad, &child.pair.inbound.id).await;
         if child.held.is_none() {
             remove(&self.sad, &child.pair.outbound.id).await;
         }
-        child.traffic
+        Some(child)
     }
 
     /// Removes all.

@@ -4,6 +4,8 @@
 //! the books of what is installed, `watch` hears what the kernel tells.
 
 mod children;
+mod labels;
+mod leftovers;
 mod policies;
 mod sa;
 mod selectors;
@@ -13,6 +15,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use ferry_ike::config::Labels;
 use ferry_ike::output::{ChildInstall, ChildSaId, Path};
 use ferry_ike::selector::TrafficSelector;
 use ferry_ike::wire::registry::Spi;
@@ -21,6 +24,7 @@ use tokio::sync::{Mutex, mpsc};
 use tracing::warn;
 
 use self::children::Children;
+use self::labels::Uniques;
 use self::policies::{Owner, Policies, Protection, protecting, shunting};
 use super::{DataPlane, PlaneEvent, Policy, PolicyId, PolicyKind, limits};
 use crate::control::ChildUse;
@@ -42,17 +46,19 @@ struct State {
     policies: Policies,
     traps: HashMap<PolicyId, Trap>,
     reqids: Reqids,
+    uniques: Uniques,
 }
 
 struct Trap {
     reqid: u32,
+    labels: Labels,
     /// A packet was told of, and what came of that is not known yet.
     is_asking: bool,
     selectors: Selectors,
 }
 
-/// Traffic of ours and of the peer's.
-type Selectors = (Vec<TrafficSelector>, Vec<TrafficSelector>);
+/// Traffic of ours and of the peer's, with what else tells it.
+type Selectors = (Vec<TrafficSelector>, Vec<TrafficSelector>, Labels);
 
 /// Reqids by traffic. The kernel has one policy for it, which takes the packets of one reqid: whoever carries the same
 /// traffic has the same one, as with charon.
@@ -86,9 +92,11 @@ impl Kernel {
         // Before anything is installed that events could be about.
         let events = Events::subscribe(&[sad.port(), spd.port()]).await?;
         sockets.decapsulate_esp()?;
+        leftovers::remove(&sad, &spd).await?;
         let (children, policies) = (Children::new(sad), Policies::new(spd));
-        let (reserved, traps, reqids) = Default::default();
-        let state = Arc::new(Mutex::new(State { reserved, children, policies, traps, reqids }));
+        let (reserved, traps, reqids, uniques) = Default::default();
+        let state = State { reserved, children, policies, traps, reqids, uniques };
+        let state = Arc::new(Mutex::new(state));
         tokio::spawn(watch::run(events, Arc::clone(&state), tell));
         Ok(Self { state, spis })
     }
@@ -128,7 +136,7 @@ impl DataPlane for Kernel {
         let mut state = self.state.lock().await;
         state.children.update(child_sa, path, encapsulated).await?;
         let child = state.children.get(child_sa).ok_or("the CHILD_SA is not installed")?;
-        let with = Protection { mode: child.mode(), reqid: child.reqid, path };
+        let with = Protection { mode: child.mode(), reqid: child.reqid, path, numbers: child.numbers };
         let policies = protecting(&child.selectors, Purpose::Protect, with)?;
         state.policies.claim(Owner::Child(child_sa), policies).await.map_err(|error| error.to_string())
     }
@@ -148,9 +156,7 @@ impl DataPlane for Kernel {
     async fn remove_policy(&mut self, id: PolicyId) {
         let mut state = self.state.lock().await;
         state.policies.release(Owner::Policy(id)).await;
-        if let Some(trap) = state.traps.remove(&id) {
-            state.reqids.give_back(&trap.selectors);
-        }
+        state.forget_trap(id);
     }
 
     /// What the kernel itself keeps back lets the next packet ask after `net.core.xfrm_acq_expires` seconds, so that a peer
@@ -181,21 +187,28 @@ impl State {
     async fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
         let child_sa = install.child_sa;
         self.reserved.remove(&child_sa);
-        let traffic = (install.local_ts.clone(), install.remote_ts.clone());
-        let selectors = selectors::outbound(&traffic.0, &traffic.1)?;
-        let reqid = match install.child.reqid {
-            Some(reqid) => reqid,
-            None => self.reqids.take(&traffic, install.reqid),
+        let labels = install.child.labels;
+        let selectors = selectors::outbound(&install.local_ts, &install.remote_ts)?;
+        // With numbers of its own, its policies are nobody else's.
+        let is_own = install.child.reqid.is_some() || labels::is_unique(&labels);
+        let traffic = (!is_own).then(|| (install.local_ts.clone(), install.remote_ts.clone(), labels));
+        let reqid = match &traffic {
+            Some(traffic) => self.reqids.take(traffic, install.reqid),
+            None => install.reqid,
         };
-        let with = Protection { mode: sa::mode(install.mode), reqid, path: install.path };
-        let policies = protecting(&selectors, Purpose::Protect, with)?;
-        let held = install.child.reqid.is_none().then_some(traffic);
-        if let Err(error) = self.children.install(install, reqid, selectors, held.clone()).await {
-            if let Some(traffic) = held {
-                self.reqids.give_back(&traffic);
+        let numbers = self.uniques.take(&labels, reqid);
+        let with = Protection { mode: sa::mode(install.mode), reqid, path: install.path, numbers };
+        let installed = match protecting(&selectors, Purpose::Protect, with) {
+            Ok(policies) => {
+                let done = self.children.install(install, reqid, numbers, selectors, traffic.clone()).await;
+                done.map(|()| policies)
             }
-            return Err(error);
-        }
+            Err(error) => Err(error),
+        };
+        let policies = installed.inspect_err(|_| {
+            self.uniques.give_back(&labels, reqid);
+            traffic.iter().for_each(|traffic| self.reqids.give_back(traffic));
+        })?;
         if let Err(error) = self.policies.claim(Owner::Child(child_sa), policies).await {
             self.remove(child_sa).await;
             return Err(error.to_string());
@@ -207,33 +220,44 @@ impl State {
     async fn remove(&mut self, child_sa: ChildSaId) {
         self.reserved.remove(&child_sa);
         self.policies.release(Owner::Child(child_sa)).await;
-        if let Some(traffic) = self.children.remove(child_sa).await {
-            self.reqids.give_back(&traffic);
+        if let Some(child) = self.children.remove(child_sa).await {
+            self.uniques.give_back(&child.labels, child.reqid);
+            child.traffic.iter().for_each(|traffic| self.reqids.give_back(traffic));
+        }
+    }
+
+    fn forget_trap(&mut self, id: PolicyId) {
+        if let Some(trap) = self.traps.remove(&id) {
+            self.uniques.give_back(&trap.labels, trap.reqid);
+            self.reqids.give_back(&trap.selectors);
         }
     }
 
     async fn install_policy(&mut self, policy: &Policy) -> Result<(), String> {
         let selectors = selectors::outbound(&policy.local_ts, &policy.remote_ts)?;
+        let labels = policy.labels;
         let policies = match policy.kind {
-            PolicyKind::Pass => shunting(&selectors, Purpose::Pass),
-            PolicyKind::Drop => shunting(&selectors, Purpose::Drop),
+            PolicyKind::Pass | PolicyKind::Drop => {
+                let purpose = if policy.kind == PolicyKind::Pass { Purpose::Pass } else { Purpose::Drop };
+                // Nobody else has the numbers that a shunt would have for itself.
+                shunting(&selectors, purpose, &Uniques::default().take(&labels, 0))
+            }
             PolicyKind::Trap { reqid, mode, path } => {
-                let traffic = (policy.local_ts.clone(), policy.remote_ts.clone());
+                let traffic = (policy.local_ts.clone(), policy.remote_ts.clone(), labels);
                 let taken = self.reqids.take(&traffic, reqid);
                 if taken != reqid {
                     warn!(target: "knl", "the trap '{}' carries what reqid {taken} does", policy.name);
                 }
-                let with = Protection { mode: sa::mode(mode), reqid: taken, path };
-                let trap = Trap { reqid: taken, is_asking: false, selectors: traffic };
+                let numbers = self.uniques.take(&labels, taken);
+                let with = Protection { mode: sa::mode(mode), reqid: taken, path, numbers };
+                let trap = Trap { reqid: taken, labels, is_asking: false, selectors: traffic };
                 self.traps.insert(policy.id, trap);
                 protecting(&selectors, Purpose::Trap, with)?
             }
         };
         let claimed = self.policies.claim(Owner::Policy(policy.id), policies).await;
         claimed.map_err(|error| {
-            if let Some(trap) = self.traps.remove(&policy.id) {
-                self.reqids.give_back(&trap.selectors);
-            }
+            self.forget_trap(policy.id);
             error.to_string()
         })
     }

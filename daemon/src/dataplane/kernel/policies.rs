@@ -9,11 +9,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ferry_ike::output::{ChildSaId, Path};
 use ferry_xfrm::{
-    Error, Meaning, Mode, Policy, PolicyDirection, PolicyId as Id, Purpose, Selector, Spd, Template, priority,
+    Error, Meaning, Mode, Policy, PolicyDirection, PolicyEntry, PolicyId as Id, Purpose, Selector, Spd,
+    Template, priority,
 };
 use tracing::{debug, warn};
 
 use super::super::PolicyId;
+use super::labels::Numbers;
 
 /// Who wants a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +33,19 @@ pub(super) struct Protection {
     pub(super) reqid: u32,
     /// The outer addresses.
     pub(super) path: Path,
+    pub(super) numbers: Numbers,
+}
+
+/// The uppermost bits of the numbers of our policies: by them one that an earlier run has left is known. The kernel, which
+/// counts from 1, does not get there.
+const OURS: u32 = 0xfe << TOLD_APART;
+
+/// The bits below, by which our policies are told apart.
+const TOLD_APART: u32 = Policy::NUMBER_BITS - 8;
+
+/// Whether a policy is one of ours, of this run or an earlier one.
+pub(super) fn is_ours(entry: &PolicyEntry) -> bool {
+    entry.number() >> TOLD_APART == OURS >> TOLD_APART
 }
 
 /// All policies of ours.
@@ -39,6 +54,7 @@ pub(super) struct Policies {
     places: HashMap<Id, Place>,
     owned: HashMap<Owner, Vec<Id>>,
     last: u64,
+    last_number: u32,
 }
 
 /// One policy in the kernel, and all that would stand there.
@@ -63,7 +79,7 @@ impl Place {
 
 impl Policies {
     pub(super) fn new(spd: Spd) -> Self {
-        Self { spd, places: HashMap::new(), owned: HashMap::new(), last: 0 }
+        Self { spd, places: HashMap::new(), owned: HashMap::new(), last: 0, last_number: 0 }
     }
 
     /// Wants these policies, and none else any more.
@@ -113,7 +129,7 @@ impl Policies {
     pub(super) async fn restore(&mut self) -> usize {
         let mut restored = 0;
         for policy in self.places.values().filter_map(|place| place.installed.as_ref()) {
-            match self.spd.install(policy).await {
+            match self.spd.install(&numbered(policy, &mut self.last_number)).await {
                 Ok(()) => restored += 1,
                 Err(error) if error.meaning() == Some(Meaning::AlreadyThere) => {}
                 Err(error) => warn!(target: "knl", "{error}"),
@@ -148,10 +164,10 @@ impl Policies {
             (None, None) => {}
             (Some(installed), Some(best)) if installed == best => {}
             (Some(_), Some(best)) => self.spd.replace(best).await?,
-            (None, Some(best)) => match self.spd.install(best).await {
+            (None, Some(best)) => match self.spd.install(&numbered(best, &mut self.last_number)).await {
                 Err(error) if error.meaning() == Some(Meaning::AlreadyThere) => {
                     warn!(target: "knl", "replacing the {id} policy that was there before, whoever's it was");
-                    self.spd.replace(best).await?;
+                    self.spd.replace(&numbered(best, &mut self.last_number)).await?;
                 }
                 result => result?,
             },
@@ -167,13 +183,19 @@ impl Policies {
     }
 }
 
+/// The policy with a number of ours. Should that be taken, the kernel gives it another.
+fn numbered(policy: &Policy, last: &mut u32) -> Policy {
+    *last = last.wrapping_add(1);
+    Policy { number: Some(OURS | (*last & ((1 << TOLD_APART) - 1))), ..policy.clone() }
+}
+
 /// The policies for what an SA, or a trap, protects: `outbound` has the selectors of packets to the peer.
 pub(super) fn protecting(
     outbound: &[Selector],
     purpose: Purpose,
     with: Protection,
 ) -> Result<Vec<Policy>, String> {
-    let Protection { mode, reqid, path } = with;
+    let Protection { mode, reqid, path, numbers } = with;
     let (local, remote) = if mode == Mode::TRANSPORT {
         // The packets' own.
         let any: IpAddr = match path.local.ip() {
@@ -194,15 +216,15 @@ pub(super) fn protecting(
     let mut policies = Vec::new();
     for selector in outbound {
         let priority = priority(selector, purpose);
-        policies.push(Policy::protect(Id::new(*selector, PolicyDirection::Out), priority, there));
-        let inward = inward.iter().map(|direction| Id::new(selector.reversed(), *direction));
+        policies.push(Policy::protect(id(*selector, PolicyDirection::Out, &numbers), priority, there));
+        let inward = inward.iter().map(|direction| id(selector.reversed(), *direction, &numbers));
         policies.extend(inward.map(|id| Policy::protect(id, priority, back)));
     }
     Ok(policies)
 }
 
 /// The policies for what passes, or is dropped, in both directions.
-pub(super) fn shunting(outbound: &[Selector], purpose: Purpose) -> Vec<Policy> {
+pub(super) fn shunting(outbound: &[Selector], purpose: Purpose, numbers: &Numbers) -> Vec<Policy> {
     use PolicyDirection::{Forward, In, Out};
     let mut policies: Vec<Policy> = Vec::new();
     for selector in outbound {
@@ -212,7 +234,7 @@ pub(super) fn shunting(outbound: &[Selector], purpose: Purpose) -> Vec<Policy> {
         let outward = (purpose == Purpose::Pass).then_some((*selector, Forward));
         let all = [(*selector, Out), (back, In), (back, Forward)].into_iter().chain(outward);
         for (selector, direction) in all {
-            let id = Id::new(selector, direction);
+            let id = id(selector, direction, numbers);
             if policies.iter().any(|policy| policy.id == id) {
                 continue; // where both sides are the same
             }
@@ -224,6 +246,14 @@ pub(super) fn shunting(outbound: &[Selector], purpose: Purpose) -> Vec<Policy> {
         }
     }
     policies
+}
+
+fn id(selector: Selector, direction: PolicyDirection, numbers: &Numbers) -> Id {
+    let (mark, interface_id) = match direction {
+        PolicyDirection::Out => (numbers.mark_out, numbers.interface_out),
+        PolicyDirection::In | PolicyDirection::Forward => (numbers.mark_in, numbers.interface_in),
+    };
+    Id { mark, interface_id, ..Id::new(selector, direction) }
 }
 
 #[cfg(test)]
@@ -242,7 +272,7 @@ mod tests {
     fn a_tunnel_has_policies_for_what_comes_and_goes_and_is_forwarded() {
         let path = Path { local: "192.0.2.1:500".parse().unwrap(), remote: "192.0.2.2:500".parse().unwrap() };
         let nets = selector("10.1.0.0/16", "10.2.0.0/16");
-        let with = Protection { mode: Mode::TUNNEL, reqid: 7, path };
+        let with = Protection { mode: Mode::TUNNEL, reqid: 7, path, numbers: Numbers::default() };
         let policies = protecting(&[nets], Purpose::Protect, with).unwrap();
         let expected = [
             "out 10.1.0.0/16 -> 10.2.0.0/16 prio 383615",
@@ -262,15 +292,29 @@ mod tests {
     #[test]
     fn a_shunt_is_for_both_directions_and_once_for_each() {
         let nets = selector("10.1.0.0/16", "10.2.0.0/16");
-        assert_eq!(shunting(&[nets], Purpose::Pass).len(), 4);
-        assert_eq!(shunting(&[nets], Purpose::Drop).len(), 3);
+        assert_eq!(shunting(&[nets], Purpose::Pass, &Numbers::default()).len(), 4);
+        assert_eq!(shunting(&[nets], Purpose::Drop, &Numbers::default()).len(), 3);
         let all = selector("0.0.0.0/0", "0.0.0.0/0");
         let expected = [
             "out 0.0.0.0/0 -> 0.0.0.0/0 prio 599999",
             "in 0.0.0.0/0 -> 0.0.0.0/0 prio 599999",
             "fwd 0.0.0.0/0 -> 0.0.0.0/0 prio 599999",
         ];
-        assert_eq!(shown(&shunting(&[all], Purpose::Drop)), expected);
+        assert_eq!(shown(&shunting(&[all], Purpose::Drop, &Numbers::default())), expected);
+    }
+
+    #[test]
+    fn ours_are_known_by_their_numbers() {
+        let policy = Policy::pass(Id::new(selector("10.1.0.0/16", "10.2.0.0/16"), PolicyDirection::Out), 7);
+        let entry = |number: u32| PolicyEntry {
+            policy: policy.clone(),
+            index: number << 3 | 1,
+            usage: ferry_xfrm::sa::Usage::default(),
+        };
+        for mut last in [0, 41, u32::MAX] {
+            assert!(numbered(&policy, &mut last).number.is_some_and(|number| is_ours(&entry(number))));
+        }
+        assert!(!is_ours(&entry(1)) && !is_ours(&entry(0x00ff_ffff)));
     }
 
     #[test]

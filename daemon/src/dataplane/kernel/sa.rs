@@ -9,6 +9,7 @@ use ferry_xfrm::sa::{Encapsulation, EncapsulationKind, Limit, Limits, ReplayWind
 use ferry_xfrm::{IpsecProtocol, Mode, Prefix, Sa, SaDirection, Selector};
 
 use super::super::limits;
+use super::labels::Numbers;
 
 /// How long the kernel keeps SAs beyond their lifetime, at the end of which they are replaced or deleted: should we hang,
 /// it ends them.
@@ -27,8 +28,8 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// The SAs of a CHILD_SA, with this reqid.
-    pub(super) fn of(install: &ChildInstall, reqid: u32) -> Result<Self, String> {
+    /// The SAs of a CHILD_SA, with this reqid and these marks and interfaces.
+    pub(super) fn of(install: &ChildInstall, reqid: u32, numbers: &Numbers) -> Result<Self, String> {
         let child = &install.child;
         let mode = mode(install.mode);
         let (local, remote) = (install.path.local.ip(), install.path.remote.ip());
@@ -48,6 +49,9 @@ impl Pair {
         }
         inbound.direction = Some(SaDirection::In);
         outbound.direction = Some(SaDirection::Out);
+        (inbound.id.mark, outbound.id.mark) = (numbers.mark_in_sa, numbers.mark_out);
+        (inbound.output_mark, outbound.output_mark) = (numbers.set_mark_in, numbers.set_mark_out);
+        (inbound.interface_id, outbound.interface_id) = (numbers.interface_in, numbers.interface_out);
         inbound.selector = inner.map(|selector| selector.reversed());
         outbound.selector = inner;
         inbound.replay_window = ReplayWindow::new(child.replay_window).unwrap_or(ReplayWindow::WIDEST);
