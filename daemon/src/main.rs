@@ -17,6 +17,7 @@ mod pools;
 mod privileges;
 mod radius;
 mod reload;
+mod revocation;
 mod settings;
 mod shard;
 mod startup;

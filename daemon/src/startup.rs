@@ -21,6 +21,7 @@ use crate::pools::Leases;
 use crate::privileges;
 use crate::radius::Radius;
 use crate::reload::Reload;
+use crate::revocation::Revocations;
 use crate::settings::{self, Loaded, Settings};
 use crate::shard::{ShardConfig, Shards};
 use crate::store::Store;
@@ -89,7 +90,9 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     let radius = Radius::new(&settings.radius);
     let mut ike = settings.ike.clone();
     ike.force_encapsulation |= plane.needs_encapsulation;
+    let revocations = Revocations::default();
     let shards = Shards::start(ShardConfig {
+        revocations: revocations.clone(),
         shards: settings.shards.map_or_else(cores, usize::from),
         settings: ike,
         sockets: Arc::clone(&sockets),
@@ -111,7 +114,7 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
         retry_initiate: settings.retry_initiate,
         plane: plane.handle.abilities(),
     };
-    let store = Store::new(shards.clone(), defaults);
+    let store = Store::new(shards.clone(), defaults, revocations);
     tokio::spawn(store.clone().react());
     tokio::spawn(follow(told, shards.clone(), store.clone()));
     tokio::spawn(look_up(store.clone()));

@@ -9,7 +9,6 @@ mod initiate;
 mod registry;
 mod task;
 mod tunnels;
-mod vouching;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -35,6 +34,7 @@ use crate::dataplane::DataPlaneHandle;
 use crate::net::{Sockets, Steering};
 use crate::pools::Leases;
 use crate::radius::Radius;
+use crate::revocation::Revocations;
 
 /// Datagrams that may wait for a shard: a burst of as many new peers is absorbed.
 const DATAGRAMS: usize = 4096;
@@ -102,13 +102,14 @@ pub(crate) struct ShardConfig {
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) dataplane: DataPlaneHandle,
     pub(crate) leases: Leases,
+    pub(crate) revocations: Revocations,
     pub(crate) radius: Radius,
 }
 
 impl Shards {
     /// Starts the tasks. They end when the runtime does.
     pub(crate) fn start(config: ShardConfig) -> Self {
-        let ShardConfig { shards, settings, sockets, dataplane, leases, radius } = config;
+        let ShardConfig { shards, settings, sockets, dataplane, leases, radius, revocations } = config;
         let steering = Steering::new(shards);
         let crypto = Arc::new(CryptoProvider::system());
         let unique_ids = Arc::new(UniqueIds::default());
@@ -153,6 +154,7 @@ impl Shards {
                 sockets: sockets.clone(),
                 dataplane: dataplane.clone(),
                 leases: leases.clone(),
+                revocations: revocations.clone(),
                 registry: registry.clone(),
                 radius: radius.clone(),
             };

@@ -12,11 +12,12 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::registry::{Registry, Verdict};
-use super::{Inner, Input, Shards, initiate, vouching};
+use super::{Inner, Input, Shards, initiate};
 use crate::dataplane::{DataPlaneHandle, ReplyTo};
 use crate::net::Sockets;
 use crate::pools::Leases;
 use crate::radius::{self, Radius};
+use crate::revocation::Revocations;
 
 /// Datagrams handled before orders and timers get their turn again.
 const BATCH: usize = 64;
@@ -31,6 +32,7 @@ pub(super) struct Outside {
     pub(super) sockets: Arc<Sockets>,
     pub(super) dataplane: DataPlaneHandle,
     pub(super) leases: Leases,
+    pub(super) revocations: Revocations,
     pub(super) registry: Arc<Registry>,
     pub(super) radius: Radius,
 }
@@ -137,9 +139,8 @@ impl Outside {
                 }
             }
             Action::VerifyCertificate(check) => {
-                // Signatures take their time: other peers are not to wait for those of this one's authorities.
-                let reply = self.reply_to(id);
-                tokio::task::spawn_blocking(move || reply(vouching::verify(&check)));
+                let (revocations, reply) = (self.revocations.clone(), self.reply_to(id));
+                tokio::spawn(async move { reply(revocations.vouch(*check).await) });
                 None
             }
             Action::FindPath { connection, gateway } => {

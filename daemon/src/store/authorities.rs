@@ -41,6 +41,11 @@ impl Keychain {
         TrustStore::new(self.certificates.iter().cloned().chain(of_authorities).chain(named))
     }
 
+    /// Authorities, in load order.
+    pub(super) fn authorities(&self) -> Vec<Arc<Authority>> {
+        self.authorities.clone()
+    }
+
     /// Private keys, in load order.
     pub(super) fn keys(&self) -> Vec<Arc<PrivateKey>> {
         self.keys.clone()

@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 
 use crate::connections::{Defaults, Parsed};
 use crate::control::Tunnels;
+use crate::revocation::Revocations;
 
 pub(crate) use authorities::Authority;
 use authorities::Keychain;
@@ -42,6 +43,8 @@ struct Shared<T> {
     starts: Starts,
     /// Traps and shunts.
     policies: Policies,
+    /// What is known of revoked certificates.
+    revocations: Revocations,
 }
 
 #[derive(Default)]
@@ -78,7 +81,7 @@ impl<T> Clone for Store<T> {
 
 impl<T: Tunnels> Store<T> {
     /// Nothing is loaded.
-    pub(crate) fn new(tunnels: T, defaults: Defaults) -> Self {
+    pub(crate) fn new(tunnels: T, defaults: Defaults, revocations: Revocations) -> Self {
         let loaded = Mutex::new(Loaded::default());
         Self {
             shared: Arc::new(Shared {
@@ -87,8 +90,14 @@ impl<T: Tunnels> Store<T> {
                 loaded,
                 starts: Starts::default(),
                 policies: Policies::default(),
+                revocations,
             }),
         }
+    }
+
+    /// What is known of revoked certificates.
+    pub(crate) fn revocations(&self) -> &Revocations {
+        &self.shared.revocations
     }
 
     /// Connections loaded from now on have this anti-replay window where they do not say.
@@ -136,6 +145,7 @@ impl<T: Tunnels> Store<T> {
             private_keys: loaded.keychain.keys(),
             trust: Arc::new(self.trust(loaded)),
         };
+        self.shared.revocations.set_authorities(loaded.keychain.authorities());
         self.shared.tunnels.configure(Arc::new(configuration)).await;
     }
 }
@@ -159,7 +169,7 @@ pub(crate) mod tests {
     /// An empty store over tunnels that remember what they were told.
     pub(crate) fn store() -> (Store<Fake>, Fake) {
         let fake = Fake::default();
-        (Store::new(fake.clone(), DEFAULTS), fake)
+        (Store::new(fake.clone(), DEFAULTS, Revocations::default()), fake)
     }
 
     /// A connection with a pre-shared key and these children.

@@ -17,6 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::*;
 use crate::control::ChildUse;
 use crate::control::tests::{Fake, Told, child_sa, ike_sa};
+use crate::revocation::Revocations;
 use crate::settings;
 use crate::store::tests::{DEFAULTS, connection};
 
@@ -35,7 +36,7 @@ impl Server {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let fake = Fake::default();
-        let store = Store::new(fake.clone(), DEFAULTS);
+        let store = Store::new(fake.clone(), DEFAULTS, Revocations::default());
         let (leases, logger) = (Leases::default(), Logger::default());
         let settings = settings::load_from(&directory.path().join("none")).unwrap().settings;
         let reload = Reload::new(store.clone(), leases.clone(), logger.clone(), settings);

@@ -2,7 +2,7 @@
 
 use ferry_ike::crypto::signature::{KeyType, PrivateKey};
 use ferry_ike::identity::Identity;
-use ferry_ike::pki::{Certificate, Oid, files};
+use ferry_ike::pki::{Certificate, Oid, RevocationList, files};
 use ferry_vici::{Element, Message, Section};
 
 use super::{Arguments, failure, required};
@@ -92,7 +92,12 @@ pub(super) async fn load_cert<T: Tunnels>(arguments: &Arguments, control: &Contr
     let flag = match kind {
         Kind::X509(flag) => flag,
         Kind::Any => Flag::Any,
-        Kind::Crl => return Err("certificate revocation lists are not supported yet".to_owned()),
+        Kind::Crl => {
+            let der = files::revocation_list(data).map_err(|error| error.to_string())?;
+            let list = RevocationList::from_der(&der).map_err(|error| error.to_string())?;
+            control.store.revocations().load(list);
+            return Ok(());
+        }
         Kind::Other(what) => return Err(format!("{what} are not supported")),
     };
     let certificates = files::certificates(data).map_err(|error| error.to_string())?;
@@ -158,6 +163,14 @@ pub(super) async fn list<T: Tunnels>(message: &Message, client: &Client, control
             client.emit(EventName::ListCert, &list_cert(&certificate, has_key)).await;
         }
     }
+    if matches!(kind, Kind::Any | Kind::Crl) {
+        for list in control.store.revocations().lists() {
+            if subject.as_ref().is_none_or(|wanted| list.issuer().matches(wanted).is_some()) {
+                let event = Message::new().with("type", "X509_CRL").with("data", list.der());
+                client.emit(EventName::ListCert, &event).await;
+            }
+        }
+    }
     Message::new()
 }
 
@@ -167,6 +180,15 @@ fn list_cert(certificate: &Certificate, has_key: bool) -> Message {
         .with("flag", Flag::of(certificate).name())
         .with_some("has_privkey", has_key.then_some("yes"))
         .with("data", certificate.der())
+}
+
+/// Forgets what was fetched.
+pub(super) fn flush<T: Tunnels>(message: &Message, control: &Control<T>) -> Result<(), String> {
+    match Kind::of(message, Some(Kind::Any))? {
+        Kind::Any | Kind::Crl | Kind::Other(_) => control.store.revocations().flush(false),
+        Kind::X509(_) => {} // of these, none is fetched
+    }
+    Ok(())
 }
 
 pub(super) async fn load_authority<T: Tunnels>(

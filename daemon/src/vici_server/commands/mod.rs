@@ -83,7 +83,7 @@ pub(super) async fn run<T: Tunnels>(
         "load-key" => certificates::load_key(arguments, control).await,
         "unload-key" => status(certificates::unload_key(message, control).await),
         "get-keys" => certificates::key_ids(control).await,
-        "flush-certs" => success(), // nothing is cached
+        "flush-certs" => status(certificates::flush(message, control)),
 
         "load-authority" => status(certificates::load_authority(arguments, control).await),
         "unload-authority" => status(certificates::unload_authority(message, control).await),
