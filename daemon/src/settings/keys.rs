@@ -56,7 +56,7 @@ const fn not_yet(unless: &'static str, why: &'static str) -> Standing {
 }
 
 const IKEV1: &str = "IKEv1 is not spoken";
-const CERTIFICATES: &str = "there is no authentication by certificates";
+const CERTIFICATES: &str = "certificates are judged in one way only";
 const EAP: &str = "this method of EAP has no settings";
 const INTERFACES: &str = "all interfaces are listened on";
 const DELAYS: &str = "messages are never delayed on purpose";
