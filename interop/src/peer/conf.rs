@@ -149,7 +149,7 @@ impl SwanctlConf {
     #[must_use]
     pub fn password(mut self, user: &str, password: &str) -> Self {
         let section = Section::new().set("id", user).set("secret", format!("\"{password}\""));
-        self.secrets = self.secrets.section(&format!("eap-{user}"), section);
+        self.secrets = self.secrets.section(&format!("eap-{}", user.replace('.', "-")), section);
         self
     }
 

@@ -41,7 +41,8 @@ const PATIENCE_OF_SWANCTL: Duration = Duration::from_secs(30);
 /// space (kernel-libipsec, if it is that one) must stand before the kernel's, which it replaces.
 const CHARON_PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm openssl curve25519 chapoly xcbc cmac pem \
                               pkcs1 pkcs8 x509 pubkey PLANE kernel-netlink socket-default vici resolve counters md5 \
-                              eap-identity eap-md5 eap-mschapv2 eap-gtc eap-radius xauth-generic";
+                              eap-identity eap-md5 eap-mschapv2 eap-gtc eap-tls eap-ttls eap-radius \
+                              xauth-generic";
 
 /// The program a peer runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -8,6 +8,7 @@ mod certificates;
 mod children;
 mod clients;
 mod eap;
+mod eap_tls;
 mod ferryctl;
 mod flood;
 mod fragmentation;
@@ -327,6 +328,17 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         certificates::with_eap,
     ),
     (
+        "eap-tls",
+        "A client proves itself by EAP-TLS and EAP-TTLS, in fragments, to a gateway with a certificate, in IKE and by EAP \
+         alone.",
+        eap_tls::in_turn,
+    ),
+    (
+        "eap-tls-refused",
+        "A client whose certificate is for somebody else, or of another authority, is refused by EAP-TLS.",
+        eap_tls::refusals,
+    ),
+    (
         "reauthentication",
         "A client that reauthenticates keeps its address, and with make before break its gateway loses no packet.",
         lifecycle::make_before_break,
@@ -363,6 +375,13 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
 
 /// Those of them to be played with strongSwan's next generation, too.
 const WITH_CHARON6: &[&str] = &["road-warrior", "site", "narrowing", "wrong-key", "narrow-line"];
+
+/// Scenarios to be played in both roles with strongSwan's next generation alone: the older one lacks what they are about.
+const WITH_CHARON6_ALONE: &[Entry<WithRoles>] = &[(
+    "eap-tls-1.3",
+    "EAP-TLS and EAP-TTLS with TLS 1.3, whose keys and commitment are those of RFC 9190.",
+    eap_tls::with_tls_1_3,
+)];
 
 /// Scenarios to be played in both roles and with both generations of strongSwan, beside all others.
 const LASTING: &[Entry<WithRoles>] = &[(
@@ -463,13 +482,14 @@ pub fn all() -> Vec<Scenario> {
     let twice = IN_BOTH_ROLES.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon));
     let again = IN_BOTH_ROLES.iter().filter(|(name, ..)| WITH_CHARON6.contains(name));
     let again = again.flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon6));
+    let newer = WITH_CHARON6_ALONE.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon6));
     let lasting = LASTING.iter().flat_map(|entry| {
         [Daemon::Charon, Daemon::Charon6].into_iter().flat_map(|peer| Scenario::in_both_roles(entry, peer))
     });
     let lasting = lasting.map(|scenario| Scenario { company: Company::All, ..scenario });
     let alone = FERRYD_ALONE.iter();
     let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
-    lasting.chain(twice).chain(again).chain(once).chain(alone).chain(measuring).collect()
+    lasting.chain(twice).chain(again).chain(newer).chain(once).chain(alone).chain(measuring).collect()
 }
 
 /// Those that are played on the ESP of a kernel too, by their names without roles.
