@@ -87,7 +87,7 @@ const SIGNATURES: &[(SignatureScheme, &[u8])] = &[
 /// id-RSASSA-PSS and id-mgf1, with tag and length.
 const PSS: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x0a";
 const MGF1: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x08";
-/// [3] { 1 }
+/// `[3] { 1 }`
 const TRAILER: &[u8] = b"\xa3\x03\x02\x01\x01";
 /// The hashes that PSS is used with: the last octet of the OID, and the length of the hash and of the salt.
 const PSS_HASHES: [(Hash, u8, u8); 3] = [(Hash::Sha256, 1, 32), (Hash::Sha384, 2, 48), (Hash::Sha512, 3, 64)];
