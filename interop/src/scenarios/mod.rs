@@ -20,6 +20,7 @@ mod mobility;
 mod radius;
 mod refusal;
 mod rekeying;
+mod revocation;
 pub(crate) mod roadwarrior;
 mod site;
 mod suites;
@@ -321,6 +322,11 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "certificates-refused",
         "Certificates that have expired, that another authority has signed, or that are for somebody else, set nothing up.",
         certificates::refusals,
+    ),
+    (
+        "revocation",
+        "Whom a list fetched over HTTP calls revoked is refused; with revocation = strict, so is whoever no list is about.",
+        revocation::by_list,
     ),
     (
         "certificates-eap",
