@@ -16,13 +16,16 @@ use crate::peer::{Daemon, IkeSa, Peer};
 const EVERY: Duration = Duration::from_millis(10);
 
 /// How long a packet takes between the internet and the gateway.
-const DELAY: Duration = Duration::from_millis(50);
+const DELAY: Duration = Duration::from_millis(100);
 
 /// What an update and its answer take at least.
 const ROUND_TRIP: Duration = DELAY.saturating_mul(2);
 
 /// A busy machine may take so long more: less than half a round trip, so that a whole one too many is seen.
-const BUSY: Duration = Duration::from_millis(40);
+const BUSY: Duration = Duration::from_millis(90);
+
+/// A guest, which is slow, may take this: there it is only seen that nobody waits for a retransmission.
+const BUSY_GUEST: Duration = Duration::from_millis(700);
 
 /// A client with two uplinks changes its address on one and then goes over to the other.
 ///
@@ -157,7 +160,7 @@ fn flows_again(seen: &[Passed], at: IpAddr, plane: Plane, roles: Roles) -> Resul
     println!("{at}: after the update, ESP leaves for it after {down:?} and comes from it after {up:?}");
     let remakes = |end: Daemon| end.is_charon() && plane != Plane::Kernel;
     let another = |end| if remakes(end) { ROUND_TRIP } else { Duration::ZERO };
-    let soon = EVERY + BUSY;
+    let soon = EVERY + if plane == Plane::Kernel { BUSY_GUEST } else { BUSY };
     ensure!(down <= soon + another(roles.responder), "nothing goes to {at} for {down:?} after the update");
     ensure!(
         up <= ROUND_TRIP + soon + another(roles.initiator),
