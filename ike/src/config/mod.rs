@@ -1,0 +1,35 @@
+//! What an operator configures, typed: connections, children, secrets and the endpoint's own settings.
+//!
+//! Values here cannot hold nonsense; whoever makes them (the daemon, from VICI messages) has already said no
+//! to what does not fit. They are shared as immutable snapshots: an SA keeps the [`Connection`] it was made
+//! from, whatever is loaded later.
+
+mod auth;
+mod child;
+mod connection;
+mod credentials;
+mod endpoint;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub use self::auth::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
+pub use self::child::{Child, ChildAction, CopyDscp, Label, Labels, Mark, Mode, Processing, Volume};
+pub use self::connection::{AddressPattern, Childless, Connection, Fragmentation, SendCert, Unique, Version};
+pub use self::credentials::{Configuration, SecretKind, SharedSecret};
+pub use self::endpoint::{EndpointConfig, IkeSaTotal, Ports, Retransmission, Settings, SpiPrefix, UniqueIds};
+use crate::wire::registry::CfgAttributeType;
+
+/// Addresses and attributes that a peer got from our pools, or that we got from a peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lease {
+    /// Virtual IPs, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// Further attributes of the configuration payload (RFC 7296 §3.15.1), DNS servers and the like.
+    pub attributes: Vec<(CfgAttributeType, Vec<u8>)>,
+}
+
+/// The address that asks for any of a family.
+#[must_use]
+pub fn any_address(v6: bool) -> IpAddr {
+    if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+}
