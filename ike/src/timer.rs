@@ -32,6 +32,9 @@ pub(crate) enum Timer {
     /// Armed while a CHILD_SA may end for carrying nothing, at the earliest moment. Firing asks the data plane about
     /// those that are due.
     ChildInactive,
+    /// Armed when the addresses of an IKE SA that decides about them are others, beside the one in use. Firing tells the
+    /// peer.
+    TellAddresses,
     /// Armed when a fragment is kept while others are missing. Firing forgets what has come (RFC 7383 §2.6).
     Reassembly,
     /// Armed when the SA is closed but the peer may still ask for our last answer, or when it came to nothing and the peer
@@ -40,7 +43,7 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Retransmit,
         Self::HalfOpen,
         Self::Liveness,
@@ -53,6 +56,7 @@ impl Timer {
         Self::ChildExpire,
         Self::ChildLinger,
         Self::ChildInactive,
+        Self::TellAddresses,
         Self::Reassembly,
         Self::Linger,
     ];
@@ -70,6 +74,11 @@ impl Timers {
         if let Some(slot) = self.deadlines.get_mut(timer as usize) {
             *slot = Some(at);
         }
+    }
+
+    /// Whether it has a deadline.
+    pub(crate) fn is_armed(&self, timer: Timer) -> bool {
+        self.deadlines.get(timer as usize).is_some_and(Option::is_some)
     }
 
     /// Disarms a timer.

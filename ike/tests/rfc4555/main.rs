@@ -41,6 +41,10 @@ const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+const fn milliseconds(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
 /// A client with a virtual IP and a gateway, who both want MOBIKE.
 fn mobile() -> (World, HostId, HostId) {
     mobile_with(|setup| setup, |setup| setup)

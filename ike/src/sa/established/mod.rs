@@ -424,6 +424,7 @@ impl Established {
             Timer::ChildExpire => self.end_expired_children(core, cx),
             Timer::ChildLinger => self.remove_lingering_children(core, cx),
             Timer::ChildInactive => self.check_inactivity(core, cx),
+            Timer::TellAddresses => self.tell_addresses_now(core, cx),
             // Handled for every state alike.
             Timer::Retransmit | Timer::HalfOpen | Timer::Reassembly | Timer::Linger => {}
         }

@@ -1,6 +1,7 @@
 //! Where the peer is, and where we are (RFC 7296 §2.11, §2.23; RFC 4555).
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -17,6 +18,10 @@ use crate::wire::registry::NotifyType;
 
 /// After so many retransmissions over the path in use others are tried too: RFC 4555 §3.5 has "several".
 const PROBE_AFTER: u32 = 2;
+
+/// So long after a change the peer hears of addresses that are not in use. One that comes is often followed by one that
+/// goes, and an update of addresses cannot be sent while we wait for an answer (RFC 7296 §2.3).
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// The most paths a request is sent over at a time.
 const MOST_PATHS: usize = 16;
@@ -198,16 +203,30 @@ impl Established {
         self.ask_next(if decides { Task::UpdateAddresses } else { Task::TellAddresses });
     }
 
-    /// Tells the peer where else we are, if it does not know.
-    fn tell_addresses(&mut self, core: &Core, cx: &Cx<'_>) {
-        let Some(mobility) = &self.mobility else { return };
+    /// Tells the peer where else we are, if it does not know: at once, or if we may have to tell more urgent things soon,
+    /// when those would have come.
+    pub(in crate::sa) fn tell_addresses(&mut self, core: &mut Core, cx: &Cx<'_>) {
+        if !self.mobility.as_ref().is_some_and(|mobility| mobility.decides) {
+            self.tell_addresses_now(core, cx);
+        } else if !core.timers.is_armed(Timer::TellAddresses) && self.has_addresses_to_tell(core, cx) {
+            core.timers.arm(Timer::TellAddresses, cx.now + SETTLED_AFTER);
+        }
+    }
+
+    pub(super) fn tell_addresses_now(&mut self, core: &Core, cx: &Cx<'_>) {
+        if self.has_addresses_to_tell(core, cx) {
+            self.ask_next(Task::TellAddresses);
+        }
+    }
+
+    fn has_addresses_to_tell(&self, core: &Core, cx: &Cx<'_>) -> bool {
         let sorted = |mut addresses: Vec<IpAddr>| {
             addresses.sort_unstable();
             addresses
         };
-        if sorted(core.other_addresses(cx)) != sorted(mobility.told.clone()) {
-            self.ask_next(Task::TellAddresses);
-        }
+        self.mobility
+            .as_ref()
+            .is_some_and(|mobility| sorted(core.other_addresses(cx)) != sorted(mobility.told.clone()))
     }
 
     /// Asks this before all else that waits. Once is enough, and too much if the IKE SA is to end.

@@ -330,6 +330,7 @@ impl Successor {
         if let Some(look) = old.mobility.as_ref().and_then(|mobility| mobility.looking) {
             new.look(look.purpose, &core, cx);
         }
+        new.tell_addresses(&mut core, cx);
         old.successor = Some(core.own_spi());
         new.enders = std::mem::take(&mut old.enders);
         new.reauthenticators = std::mem::take(&mut old.reauthenticators);
@@ -386,6 +387,7 @@ fn supersede(established: &mut Established, core: &mut Core, cx: &Cx<'_>) {
         Timer::ChildExpire,
         Timer::ChildLinger,
         Timer::ChildInactive,
+        Timer::TellAddresses,
     ] {
         core.timers.disarm(timer);
     }
