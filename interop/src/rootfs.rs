@@ -24,6 +24,10 @@ pub const DEBIAN_13: Rootfs = Rootfs {
     ],
 };
 
+/// Debian 13 with IKE daemons of other makes: libreswan 5.2, which does not go together with strongSwan on one machine, and
+/// OpenIKED 7.4.
+pub const STRANGERS: Rootfs = Rootfs { suite: "trixie", packages: &["libreswan", "openiked", "iproute2"] };
+
 /// A minimal installation of one release and some packages of it.
 #[derive(Clone, Copy, Debug, Hash)]
 pub struct Rootfs {

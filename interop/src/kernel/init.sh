@@ -5,7 +5,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs run /run
 mount -t hostfs -o /results results "$(cat /guest-results)"
-modprobe --all esp4 esp6 ah4 ah6 xfrm_user veth bridge tun
+modprobe --all esp4 esp6 ah4 ah6 xfrm_user af_key veth bridge tun
 ip link set lo up
 $(cat /guest-command)
 echo "the guest's program ended with $?"

@@ -235,13 +235,18 @@ impl Host {
             .with_context(|| format!("cannot hide {directory}"))
     }
 
-    /// Makes the root file system at `root` a home for programs of this host. They find the host's `/run`, devices and
-    /// `/etc/swanctl` where they expect them, and the host's own directory at [`Host::DIRECTORY_IN_ROOT`].
-    pub(crate) fn furnish(&self, root: &Path) -> Result<()> {
+    /// Makes the root file system at `root` a home for programs of this host. They find the host's `/run` and devices where
+    /// they expect them, the host's own directory at [`Host::DIRECTORY_IN_ROOT`], and at `configuration.1` what lies in the
+    /// folder `configuration.0` of that.
+    pub(crate) fn furnish(&self, root: &Path, configuration: (&str, &'static str)) -> Result<()> {
         let (root, directory) = (root.to_owned(), self.directory.clone());
+        let (folder, place) = (directory.join(configuration.0), configuration.1);
         let furnish = move || {
             sys::show(&directory, Path::new(Self::DIRECTORY_IN_ROOT))?;
-            sys::furnish(&root, &["/run", "/dev", "/proc", "/sys", "/etc/swanctl"])
+            for shared in ["/run", "/dev", "/proc", "/sys"] {
+                sys::furnish(&root, Path::new(shared), shared)?;
+            }
+            sys::furnish(&root, &folder, place)
         };
         self.run(furnish).with_context(|| format!("on host {}", self.role))
     }

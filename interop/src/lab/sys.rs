@@ -49,11 +49,9 @@ pub(super) fn enter_private_mounts<'a>(
 }
 
 /// Makes the root file system at `root` fit for the calling thread's programs: what the thread sees in `shared` is seen
-/// in it too.
-pub(super) fn furnish(root: &Path, shared: &[&str]) -> io::Result<()> {
-    for path in shared {
-        rustix::mount::mount_bind_recursive(*path, root.join(path.trim_start_matches('/')))?;
-    }
+/// there at `place`.
+pub(super) fn furnish(root: &Path, shared: &Path, place: &str) -> io::Result<()> {
+    rustix::mount::mount_bind_recursive(shared, root.join(place.trim_start_matches('/')))?;
     Ok(())
 }
 

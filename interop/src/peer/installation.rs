@@ -19,7 +19,7 @@ pub(crate) struct Installation {
 impl Installation {
     /// Lets programs of this installation be started on `host`.
     pub(super) fn furnish(&self, host: &Host) -> Result<()> {
-        self.root.iter().try_for_each(|root| host.furnish(root))
+        self.root.iter().try_for_each(|root| host.furnish(root, ("swanctl", "/etc/swanctl")))
     }
 
     /// The directory of `host`, as programs of this installation name it.

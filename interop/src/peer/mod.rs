@@ -8,7 +8,9 @@ mod conf;
 mod eap_server;
 mod events;
 mod installation;
+mod libreswan;
 mod listing;
+mod openiked;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -26,7 +28,9 @@ pub use conf::{Connection, Section, Settings, SwanctlConf, child, end};
 pub use eap_server::EapServer;
 pub use events::Events;
 pub(crate) use installation::Installation;
+pub use libreswan::Libreswan;
 pub use listing::{ChildSa, IkeSa, Lease, Pool};
+pub use openiked::OpenIked;
 
 /// Where a daemon and `swanctl` meet.
 const VICI_SOCKET: &str = "/run/charon.vici";

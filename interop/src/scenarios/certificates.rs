@@ -15,7 +15,7 @@ use crate::peer::{Connection, Daemon, Section, Settings, SwanctlConf, child, end
 const ADDRESS: &str = "10.9.0.1";
 
 /// Keys as `openssl genpkey` is asked for them.
-const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+pub(super) const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
 pub(super) const P256: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 const P384: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"];
 const P521: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"];
@@ -105,7 +105,8 @@ impl Authority {
         openssl(Command::new("openssl").arg("genpkey").args(key).arg("-out").arg(self.file(name, "key")))
     }
 
-    fn file(&self, name: &str, kind: &str) -> PathBuf {
+    /// What it has made for `name`, of the kind `pem` or `key`.
+    pub(super) fn file(&self, name: &str, kind: &str) -> PathBuf {
         self.directory.join(format!("{name}.{kind}"))
     }
 

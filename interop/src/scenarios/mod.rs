@@ -14,15 +14,18 @@ mod flood;
 mod fragmentation;
 mod handshake;
 mod kernel;
+mod libreswan;
 mod lifecycle;
 mod loss;
 mod mobility;
+mod openiked;
 mod radius;
 mod refusal;
 mod rekeying;
 mod revocation;
 pub(crate) mod roadwarrior;
 mod site;
+mod strangers;
 mod suites;
 mod swanctl;
 pub(crate) mod topology;
@@ -82,6 +85,8 @@ enum Run {
     Responding(WithRoles, Daemon),
     /// The scenario is about ferryd, and about nothing charon claims.
     FerrydAlone(Alone),
+    /// The scenario gives the daemon under test its part, with a daemon that is not strongSwan's at the other end.
+    WithStranger(WithOurs),
 }
 
 impl Scenario {
@@ -91,7 +96,7 @@ impl Scenario {
     /// When it did not come true; the error says what was found instead and where to look.
     pub fn play(&self, lab: Lab, ours: Daemon) -> Result<()> {
         let play = || match self.run {
-            Run::Once(run) => run(&lab, ours),
+            Run::Once(run) | Run::WithStranger(run) => run(&lab, ours),
             Run::Initiating(run, peer) => run(&lab, Roles { initiator: ours, responder: peer }),
             Run::Responding(run, peer) => run(&lab, Roles { initiator: peer, responder: ours }),
             Run::FerrydAlone(run) => run(&lab),
@@ -114,6 +119,11 @@ impl Scenario {
     /// Whether a daemon in a root file system of its own takes part.
     pub fn needs_charon6(&self) -> bool {
         matches!(self.run, Run::Initiating(_, Daemon::Charon6) | Run::Responding(_, Daemon::Charon6))
+    }
+
+    /// Whether a daemon of the root file system with strangers takes part.
+    pub fn needs_strangers(&self) -> bool {
+        matches!(self.run, Run::WithStranger(_))
     }
 
     fn new(name: String, claim: &'static str, run: Run) -> Self {
@@ -565,6 +575,40 @@ const OF_KERNEL: &[Entry<WithRoles>] = &[
 const OF_KERNEL_ALONE: &[Entry<Alone>] =
     &[("beet", "Two hosts protect what they say under their inner addresses in BEET mode.", kernel::beet)];
 
+/// Scenarios with daemons that know no ESP but a kernel's.
+const WITH_STRANGERS: &[Entry<WithOurs>] = &[
+    (
+        "libreswan",
+        "With libreswan and a pre-shared key, either end begins, rekeys and ends, and traffic flows all along.",
+        libreswan::with_a_key,
+    ),
+    (
+        "libreswan-certificates",
+        "With libreswan and certificates, RSA's and ECDSA's, either end begins, and traffic flows.",
+        libreswan::with_certificates,
+    ),
+    (
+        "libreswan-nat",
+        "Through a NAT, a client of ours has an address from libreswan's pool, and libreswan one from ours.",
+        libreswan::behind_nat,
+    ),
+    (
+        "openiked",
+        "With OpenIKED and a pre-shared key, either end begins and rekeys, and traffic flows all along.",
+        openiked::with_a_key,
+    ),
+    (
+        "openiked-certificates",
+        "With OpenIKED and certificates, RSA's and ECDSA's, either end begins, and traffic flows.",
+        openiked::with_certificates,
+    ),
+    (
+        "openiked-nat",
+        "Through a NAT, a client of ours has an address from OpenIKED's pool, and OpenIKED one from ours.",
+        openiked::behind_nat,
+    ),
+];
+
 /// Every scenario that is played on the ESP of a kernel.
 pub fn in_kernel() -> Vec<Scenario> {
     let roles = ["-initiator", "-responder", ""];
@@ -574,7 +618,10 @@ pub fn in_kernel() -> Vec<Scenario> {
     let of_kernel = OF_KERNEL.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon));
     let alone = OF_KERNEL_ALONE.iter();
     let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
-    all().into_iter().filter(wanted).chain(of_kernel).chain(alone).collect()
+    let strangers = WITH_STRANGERS.iter();
+    let strangers =
+        strangers.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::WithStranger(run)));
+    all().into_iter().filter(wanted).chain(of_kernel).chain(alone).chain(strangers).collect()
 }
 
 /// Every scenario that is played on this data plane.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::{Tally, lab, logs_on};
 use crate::kernel::Guest;
 use crate::lab::Plane;
+use crate::rootfs;
 use crate::scenarios::Scenario;
 
 /// How many scenarios are played at a time: the guest has one processor, and they mostly wait.
@@ -19,6 +20,9 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// Builds the daemon, boots a guest, and plays the scenarios in it.
 pub(super) fn run(scenarios: &[Scenario], after_tests: bool) -> Result<Tally> {
     let guest = Guest::provide(|what| println!("  {what}"))?;
+    if scenarios.iter().any(Scenario::needs_strangers) {
+        rootfs::STRANGERS.provide(|what| println!("  {what}"))?;
+    }
     lab::build(after_tests)?;
     let mut arguments: Vec<OsString> = ["--inside", "--jobs", JOBS].map(OsString::from).to_vec();
     for scenario in scenarios {
