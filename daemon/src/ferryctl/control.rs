@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ferry_vici::Message;
 
-use crate::exit::REFUSED;
-use crate::monitor::log_lines;
-use crate::options::{FlushCerts, Initiate, Policy, Progress, Redirect, Rekey, Selector, Terminate};
-use crate::output::{Format, print};
-use crate::session::{Session, Status};
+use crate::ferryctl::exit::REFUSED;
+use crate::ferryctl::monitor::log_lines;
+use crate::ferryctl::options::{
+    FlushCerts, Initiate, Policy, Progress, Redirect, Rekey, Selector, Terminate,
+};
+use crate::ferryctl::output::{Format, print};
+use crate::ferryctl::session::{Session, Status};
 
 pub(crate) fn initiate(session: &mut Session, options: &Initiate) -> Result<ExitCode> {
     let arguments = Message::new()

@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue};
 use ferry_vici::ClientError;
 use ferry_vici::settings::SettingsError;
 
-use crate::options::Options;
+use crate::ferryctl::options::Options;
 
 /// The daemon refused.
 pub(crate) const REFUSED: u8 = 1;

@@ -12,10 +12,10 @@ use anyhow::Result;
 use ferry_vici::swanctl::{self, Object, Step};
 use ferry_vici::{ClientError, Message, Settings};
 
-use crate::exit::{INVALID, NOT_CLEARED};
-use crate::options::{Load, Shared};
-use crate::output::{Format, print};
-use crate::session::{Session, Status};
+use crate::ferryctl::exit::{INVALID, NOT_CLEARED};
+use crate::ferryctl::options::{Load, Shared};
+use crate::ferryctl::output::{Format, print};
+use crate::ferryctl::session::{Session, Status};
 
 /// A part of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,7 +252,7 @@ mod tests {
     use ferry_vici::settings::NoFiles;
 
     use super::*;
-    use crate::session::fake;
+    use crate::ferryctl::session::fake;
 
     /// Loads a text into a daemon that has one of each kind already and refuses what is called `bad`. Returns the exit
     /// code and what the daemon was asked for.
@@ -361,7 +361,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("swanctl.conf");
         std::fs::write(&file, "connections {\n site { version 2 }").unwrap();
-        let options = crate::options::Options::try_parse_from([
+        let options = crate::ferryctl::options::Options::try_parse_from([
             "ferryctl".as_ref(),
             "--load-all".as_ref(),
             "--uri=unix:///nonexistent".as_ref(),
@@ -369,7 +369,7 @@ mod tests {
             file.as_os_str(),
         ]);
         let options = options.unwrap();
-        let Some(crate::options::Command::LoadAll(load_all)) = &options.command else { panic!() };
+        let Some(crate::ferryctl::options::Command::LoadAll(load_all)) = &options.command else { panic!() };
         let shared = options.shared(&load_all.load.common);
         let error = load(ALL, &load_all.load, load_all.clear, &shared).unwrap_err().to_string();
         assert!(

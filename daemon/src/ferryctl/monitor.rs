@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ferry_vici::Message;
 
-use crate::listing::sas;
-use crate::session::Session;
-use crate::stop;
+use crate::ferryctl::listing::sas;
+use crate::ferryctl::session::Session;
+use crate::ferryctl::stop;
 
 /// Follows the log.
 pub(crate) fn log(session: &mut Session) -> Result<ExitCode> {

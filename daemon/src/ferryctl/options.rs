@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::output::Format;
+use crate::ferryctl::output::Format;
 
 /// Configures and controls an IKE daemon that speaks VICI: ferryd, or strongSwan's charon.
 #[derive(Parser)]

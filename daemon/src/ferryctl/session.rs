@@ -6,8 +6,8 @@ use anyhow::Result;
 use ferry_vici::client::{Connection, DEFAULT_URI};
 use ferry_vici::{Client, Message, Settings};
 
-use crate::options::Shared;
-use crate::output::{Format, print};
+use crate::ferryctl::options::Shared;
+use crate::ferryctl::output::{Format, print};
 
 /// A daemon that listens to us.
 pub(crate) struct Session {

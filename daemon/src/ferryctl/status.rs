@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ferry_vici::{Element, Message};
 
-use crate::control::conclude;
-use crate::exit::REFUSED;
-use crate::listing::{field, joined};
-use crate::options::Counters;
-use crate::output::print;
-use crate::session::{Session, Status};
+use crate::ferryctl::control::conclude;
+use crate::ferryctl::exit::REFUSED;
+use crate::ferryctl::listing::{field, joined};
+use crate::ferryctl::options::Counters;
+use crate::ferryctl::output::print;
+use crate::ferryctl::session::{Session, Status};
 
 pub(crate) fn version() -> Result<ExitCode> {
     print(&format!("ferryctl {}\n", env!("CARGO_PKG_VERSION")))?;
@@ -108,7 +108,7 @@ fn render_counters(reply: &Message) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::golden::check;
+    use crate::ferryctl::listing::golden::check;
 
     #[test]
     fn statistics() {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use ferry_vici::{Element, Message};
 
-use crate::session::Session;
+use crate::ferryctl::session::Session;
 
 pub(crate) fn list(session: &mut Session) -> Result<ExitCode> {
     session.show("get-algorithms", &Message::new(), render)?;
@@ -30,7 +30,7 @@ fn render(reply: &Message) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::golden::check;
+    use crate::ferryctl::listing::golden::check;
 
     #[test]
     fn classes_and_their_algorithms() {

@@ -7,8 +7,8 @@ use anyhow::Result;
 use ferry_vici::Message;
 
 use super::field;
-use crate::options::ListAuthorities;
-use crate::session::Session;
+use crate::ferryctl::options::ListAuthorities;
+use crate::ferryctl::session::Session;
 
 pub(crate) fn list(session: &mut Session, options: &ListAuthorities) -> Result<ExitCode> {
     let arguments = Message::new().with_some("name", options.name.as_deref());

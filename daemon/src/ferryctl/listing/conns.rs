@@ -8,7 +8,7 @@ use ferry_vici::{Element, Message, Section};
 
 use super::sas::label_text;
 use super::{field, joined};
-use crate::session::Session;
+use crate::ferryctl::session::Session;
 
 pub(crate) fn list(session: &mut Session) -> Result<ExitCode> {
     session.stream(("list-conns", "list-conn", "list-conn event"), &Message::new(), render)?;
@@ -131,7 +131,7 @@ fn render_child(name: &str, child: &Section, has_dpd: bool, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::golden::check;
+    use crate::ferryctl::listing::golden::check;
 
     #[test]
     fn connections_of_every_kind() {

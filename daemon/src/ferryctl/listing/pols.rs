@@ -8,8 +8,8 @@ use ferry_vici::Message;
 
 use super::sas::label_text;
 use super::{field, joined};
-use crate::options::ListPols;
-use crate::session::Session;
+use crate::ferryctl::options::ListPols;
+use crate::ferryctl::session::Session;
 
 pub(crate) fn list(session: &mut Session, options: &ListPols) -> Result<ExitCode> {
     let no_kind = !(options.trap || options.drop || options.pass);
@@ -40,7 +40,7 @@ fn render(event: &Message) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::golden::check;
+    use crate::ferryctl::listing::golden::check;
 
     #[test]
     fn traps_and_shunts() {

@@ -7,8 +7,8 @@ use anyhow::Result;
 use ferry_vici::Message;
 
 use super::field;
-use crate::options::ListPools;
-use crate::session::Session;
+use crate::ferryctl::options::ListPools;
+use crate::ferryctl::session::Session;
 
 pub(crate) fn list(session: &mut Session, options: &ListPools) -> Result<ExitCode> {
     let arguments =
@@ -34,7 +34,7 @@ fn render(reply: &Message) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::golden::check;
+    use crate::ferryctl::listing::golden::check;
 
     #[test]
     fn pools_with_and_without_leases() {

@@ -7,9 +7,9 @@ use anyhow::Result;
 use ferry_vici::{Message, Section};
 
 use super::{field, joined};
-use crate::control::Arguments as _;
-use crate::options::ListSas;
-use crate::session::Session;
+use crate::ferryctl::control::Arguments as _;
+use crate::ferryctl::options::ListSas;
+use crate::ferryctl::session::Session;
 
 pub(crate) fn list(session: &mut Session, options: &ListSas) -> Result<ExitCode> {
     let arguments = Message::new().with_selector(&options.selector).with_flag("noblock", options.noblock);
@@ -178,7 +178,7 @@ pub(super) fn label_text(label: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::listing::golden::check;
+    use crate::ferryctl::listing::golden::check;
 
     #[test]
     fn established_installed_half_open_and_every_option() {

@@ -24,10 +24,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::options::{Command, Options};
-use crate::session::Session;
+use crate::ferryctl::options::{Command, Options};
+use crate::ferryctl::session::Session;
 
-fn main() -> ExitCode {
+/// Does what the command line says, and ends.
+pub fn main() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => return exit::usage(&error),
