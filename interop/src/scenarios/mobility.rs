@@ -15,17 +15,31 @@ use crate::peer::{Daemon, IkeSa, Peer};
 /// Time between two packets each way.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// How long a packet takes between the internet and the gateway.
-const DELAY: Duration = Duration::from_millis(100);
+/// What the line between the internet and the gateway and the machine itself take of the time.
+struct Pace {
+    /// How long a packet is on the line.
+    delay: Duration,
+    /// So long may a busy machine take more: less than half a round trip, so that a whole one too many is seen.
+    busy: Duration,
+}
 
-/// What an update and its answer take at least.
-const ROUND_TRIP: Duration = DELAY.saturating_mul(2);
+impl Pace {
+    const HOST: Self = Self { delay: Duration::from_millis(100), busy: Duration::from_millis(90) };
+    /// A guest is slow.
+    const GUEST: Self = Self { delay: Duration::from_millis(750), busy: Duration::from_millis(700) };
 
-/// A busy machine may take so long more: less than half a round trip, so that a whole one too many is seen.
-const BUSY: Duration = Duration::from_millis(90);
+    const fn of(plane: Plane) -> Self {
+        match plane {
+            Plane::Kernel => Self::GUEST,
+            _ => Self::HOST,
+        }
+    }
 
-/// A guest, which is slow, may take this: there it is only seen that nobody waits for a retransmission.
-const BUSY_GUEST: Duration = Duration::from_millis(700);
+    /// What an update and its answer take at least.
+    const fn round_trip(&self) -> Duration {
+        self.delay.saturating_mul(2)
+    }
+}
 
 /// A client with two uplinks changes its address on one and then goes over to the other.
 ///
@@ -48,7 +62,7 @@ pub(super) fn moving_client_of_ours(lab: &Lab) -> Result<()> {
 
 /// Gives what each end lists before and after.
 fn moving(lab: &Lab, roles: Roles) -> Result<[(IkeSa, IkeSa); 2]> {
-    let roam = Roam::build(lab, DELAY)?;
+    let roam = Roam::build(lab, Pace::of(lab.plane()).delay)?;
     let gateway = lab.peer(&roam.gateway, roles.responder, &roadwarrior::gateway())?;
     let client = lab.peer(&roam.client, roles.initiator, &roadwarrior::client("alice"))?;
     client.initiate("net")?;
@@ -159,11 +173,12 @@ fn flows_again(seen: &[Passed], at: IpAddr, plane: Plane, roles: Roles) -> Resul
     let [down, up] = [down, up].map(|esp| esp.saturating_sub(update));
     println!("{at}: after the update, ESP leaves for it after {down:?} and comes from it after {up:?}");
     let remakes = |end: Daemon| end.is_charon() && plane != Plane::Kernel;
-    let another = |end| if remakes(end) { ROUND_TRIP } else { Duration::ZERO };
-    let soon = EVERY + if plane == Plane::Kernel { BUSY_GUEST } else { BUSY };
+    let pace = Pace::of(plane);
+    let another = |end| if remakes(end) { pace.round_trip() } else { Duration::ZERO };
+    let soon = EVERY + pace.busy;
     ensure!(down <= soon + another(roles.responder), "nothing goes to {at} for {down:?} after the update");
     ensure!(
-        up <= ROUND_TRIP + soon + another(roles.initiator),
+        up <= pace.round_trip() + soon + another(roles.initiator),
         "nothing comes from {at} for {up:?} after it"
     );
     Ok(())
