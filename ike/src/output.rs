@@ -9,7 +9,7 @@ use crate::config::{Child, Connection, Lease, Mode};
 use crate::crypto::{ChildKeyMaterial, EspSuite};
 use crate::eap::Relayed;
 use crate::identity::Identity;
-use crate::pki::{Certificate, TrustStore};
+use crate::pki::{Certificate, Constraints, TrustStore};
 use crate::redirect::Gateway;
 use crate::selector::TrafficSelector;
 use crate::status::{ChildSaStatus, IkeSaStatus};
@@ -207,8 +207,10 @@ pub struct EapRelay {
 pub struct CertificateCheck {
     /// The IKE SA it is for.
     pub ike_sa: IkeSaId,
-    /// Whose rules count: the `trust` of its first remote round.
+    /// Whose rules count.
     pub connection: Arc<Connection>,
+    /// Its round that the peer is in, counted from zero.
+    pub round: usize,
     /// Who the peer says it is.
     pub id: Identity,
     /// The peer's certificate.
@@ -217,6 +219,14 @@ pub struct CertificateCheck {
     pub sent: Vec<Certificate>,
     /// Whom we trust.
     pub trust: Arc<TrustStore>,
+}
+
+impl CertificateCheck {
+    /// What the certificate and the chain to its trust anchor have to be.
+    #[must_use]
+    pub fn constraints(&self) -> Constraints {
+        self.connection.remote.get(self.round).map(|remote| remote.trust.clone()).unwrap_or_default()
+    }
 }
 
 /// A CHILD_SA to install: both directions.

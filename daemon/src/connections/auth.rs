@@ -13,6 +13,8 @@ use super::schema::{Inner, Item, Items, Key, List};
 /// One round, of either side.
 #[derive(Default)]
 struct Round {
+    /// Which of several it is.
+    number: u32,
     class: Option<AuthClass>,
     rules: ParsedRules,
     id: Option<Identity>,
@@ -29,21 +31,24 @@ struct Round {
 const SUPPORTED: &str =
     "psk is, pubkey, rsa and ecdsa, and eap with md5, gtc, mschapv2, psk, tls, ttls, peap, dynamic or radius";
 
-/// Our own rounds, from the sections `local<x>` of the connection at `path`.
+/// Our own rounds, from the sections `local<x>` of the connection at `path`. Without any, there is one that does not say.
 pub(super) fn local(
     sections: &[Inner<'_>],
     path: &str,
     remarks: &mut Vec<String>,
 ) -> Result<Vec<LocalAuth>, ConfigError> {
-    one_round(sections)?;
-    let (round, path) = match sections.first() {
-        Some(section) => (round(section, remarks)?, section.path.clone()),
-        None => (Round::default(), format!("{path}.local")),
-    };
+    let rounds = in_order(sections, remarks)?;
+    if rounds.is_empty() {
+        return Ok(vec![one_local(Round::default(), &format!("{path}.local"), remarks)?]);
+    }
+    rounds.into_iter().map(|(section, round)| one_local(round, &section.path, remarks)).collect()
+}
+
+fn one_local(round: Round, path: &str, remarks: &mut Vec<String>) -> Result<LocalAuth, ConfigError> {
     let rules = round.ike_rules();
     let class = round.class.unwrap_or(AuthClass::PublicKey); // charon's default
     let problem =
-        |problem: &str| Err(ConfigError::Problem { path: path.clone(), problem: problem.to_owned() });
+        |problem: &str| Err(ConfigError::Problem { path: path.to_owned(), problem: problem.to_owned() });
     if class == AuthClass::Eap(EapMethods::Relay) {
         return problem("auth = eap-radius is how a gateway authenticates others, it proves nobody");
     }
@@ -59,14 +64,14 @@ pub(super) fn local(
         remarks.push(format!("{path}.id = {claimed} is not confirmed by the certificate: using '{subject}'"));
         id = Some(subject.clone());
     }
-    Ok(vec![LocalAuth {
+    Ok(LocalAuth {
         class,
         certificates: round.certificates,
         rules,
         id,
         eap_id: round.eap_id.filter(|id| !id.is_any()),
         aaa_id: round.aaa_id,
-    }])
+    })
 }
 
 /// The peer's rounds, from the sections `remote<x>`. No section, or one that does not say, asks for nothing
@@ -75,11 +80,22 @@ pub(super) fn remote(
     sections: &[Inner<'_>],
     remarks: &mut Vec<String>,
 ) -> Result<Vec<RemoteAuth>, ConfigError> {
-    one_round(sections)?;
-    let round = match sections.first() {
-        Some(section) => round(section, remarks)?,
-        None => Round::default(),
-    };
+    let rounds = in_order(sections, remarks)?;
+    for (section, round) in &rounds {
+        let is_relayed = round.class == Some(AuthClass::Eap(EapMethods::Relay));
+        if !round.groups.is_empty() && !is_relayed {
+            return Err(section.problem(
+                "groups are not supported yet but with auth = eap-radius, where the server tells them",
+            ));
+        }
+    }
+    if rounds.is_empty() {
+        return Ok(vec![one_remote(Round::default())]);
+    }
+    Ok(rounds.into_iter().map(|(_, round)| one_remote(round)).collect())
+}
+
+fn one_remote(round: Round) -> RemoteAuth {
     let rules = round.ike_rules();
     let chain = round.rules.chain;
     let trust = Constraints {
@@ -92,30 +108,27 @@ pub(super) fn remote(
         ecdsa_bits: chain.ecdsa_bits,
         revocation: round.revocation,
     };
-    if let Some(section) = sections.first().filter(|_| !round.groups.is_empty())
-        && round.class != Some(AuthClass::Eap(EapMethods::Relay))
-    {
-        return Err(section.problem(
-            "groups are not supported yet but with auth = eap-radius, where the server tells them",
-        ));
-    }
     let id = round.id.unwrap_or_else(Identity::any);
-    Ok(vec![RemoteAuth { class: round.class, rules, trust, id, eap_id: round.eap_id, groups: round.groups }])
+    RemoteAuth { class: round.class, rules, trust, id, eap_id: round.eap_id, groups: round.groups }
+}
+
+/// The rounds of one side (RFC 4739), by their `round` and where that is the same as they stand.
+fn in_order<'a>(
+    sections: &'a [Inner<'a>],
+    remarks: &mut Vec<String>,
+) -> Result<Vec<(&'a Inner<'a>, Round)>, ConfigError> {
+    let mut rounds = Vec::new();
+    for section in sections {
+        rounds.push((section, round(section, remarks)?));
+    }
+    rounds.sort_by_key(|(_, round)| round.number);
+    Ok(rounds)
 }
 
 impl Round {
     /// Rules without `ike:` are for AUTH too, if there are none with it.
     fn ike_rules(&self) -> SignatureRules {
         self.rules.ike.clone().unwrap_or_else(|| self.rules.chain.clone())
-    }
-}
-
-fn one_round(sections: &[Inner<'_>]) -> Result<(), ConfigError> {
-    match sections {
-        [] | [_] => Ok(()),
-        [_, second, ..] => {
-            Err(second.problem("a second round of authentication (RFC 4739) is not supported yet: one is"))
-        }
     }
 }
 
@@ -142,8 +155,7 @@ fn value(key: &Key<'_>, round: &mut Round, remarks: &mut Vec<String>) -> Result<
     match key.name {
         "auth" => (round.class, round.rules) = class(key, remarks)?,
         "id" => round.id = Some(key.identity()?),
-        // With one round there is nothing to sort.
-        "round" => drop(key.number::<u32>("a whole number")?),
+        "round" => round.number = key.number("a whole number")?,
         "revocation" => {
             let choices = [
                 ("relaxed", Revocation::Relaxed),
@@ -292,6 +304,21 @@ mod tests {
         let round = read(&section).unwrap();
         assert_eq!(round.class, Some(AuthClass::Psk));
         assert_eq!(round.id.unwrap().to_string(), "alice@example.net");
+    }
+
+    #[test]
+    fn several_rounds_come_in_order() {
+        let section = |auth: &str, round: &str| Section::new().with("auth", auth).with("round", round);
+        let (last, first) = (section("eap-md5", "2"), section("psk", "1"));
+        // What does not say goes before what does, in the order it stands.
+        let unsaid = Section::new().with("auth", "pubkey");
+        let sections = [("local-a", &last), ("local-b", &first), ("local", &unsaid)]
+            .map(|(name, section)| Inner { name, path: format!("connections.gw.{name}"), section });
+        let classes = [AuthClass::PublicKey, AuthClass::Psk, AuthClass::Eap(EapMethods::One(Method::Md5))];
+        let own = local(&sections, "connections.gw", &mut vec![]).unwrap();
+        assert_eq!(own.iter().map(|auth| auth.class).collect::<Vec<_>>(), classes);
+        let peers = remote(&sections, &mut vec![]).unwrap();
+        assert_eq!(peers.iter().map(|auth| auth.class).collect::<Vec<_>>(), classes.map(Some));
     }
 
     #[test]

@@ -477,8 +477,8 @@ mod tests {
                  certificate in DER: ASN.1 DER message is incomplete: expected 3, actual 2 at DER byte 2",
             ),
             (
-                psk().with_section("local-2", Section::new().with("auth", "psk")),
-                "connections.gw.local-2: a second round of authentication (RFC 4739) is not supported yet: one is",
+                psk().with_section("local-2", Section::new().with("auth", "psk").with("round", "second")),
+                "connections.gw.local-2.round = second: expected a whole number",
             ),
         ];
         for (section, expected) in cases {

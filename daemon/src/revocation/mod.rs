@@ -76,8 +76,7 @@ impl Revocations {
 
     /// Whether a peer's certificate is believed.
     pub(crate) async fn vouch(self, check: CertificateCheck) -> Outcome {
-        let constraints =
-            check.connection.remote.first().map(|remote| remote.trust.clone()).unwrap_or_default();
+        let constraints = check.constraints();
         let id = check.id.clone();
         match self.verify(check, constraints).await {
             Ok(()) => Outcome::Done,

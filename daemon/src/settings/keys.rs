@@ -126,7 +126,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("accept_private_algs", Honoured),
     ("prefer_configured_proposals", Honoured),
     ("send_vendor_id", not_yet("no", "no vendor ID is sent")),
-    ("multiple_authentication", not_yet("", "there is one round of authentication")),
+    ("multiple_authentication", Honoured),
     ("signature_authentication", Honoured),
     ("signature_authentication_constraints", not_yet("yes", "rules without ike: are for AUTH too")),
     ("rsa_pss", Honoured),

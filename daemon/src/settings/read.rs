@@ -109,6 +109,7 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
         follow_redirects: from.bool("follow_redirects", default.follow_redirects)?,
         make_before_break: from.bool("make_before_break", default.make_before_break)?,
         signature_authentication: from.bool("signature_authentication", default.signature_authentication)?,
+        multiple_authentication: from.bool("multiple_authentication", default.multiple_authentication)?,
         rsa_pss: from.bool("rsa_pss", default.rsa_pss)?,
         inactivity_close_ike: from.bool("inactivity_close_ike", default.inactivity_close_ike)?,
         tls: tls::read(from)?.into(),

@@ -152,6 +152,8 @@ pub struct Settings {
     pub inactivity_close_ike: bool,
     /// Signatures say how they were made, if the peer wants that too (RFC 7427).
     pub signature_authentication: bool,
+    /// There may be several rounds of authentication, where connections have them (RFC 4739).
+    pub multiple_authentication: bool,
     /// RSA keys sign by RSASSA-PSS where nothing else is configured.
     pub rsa_pss: bool,
     /// How methods of EAP speak TLS.
@@ -182,6 +184,7 @@ impl Default for Settings {
             make_before_break: true, // charon's since 6.0: nothing is lost on the way
             inactivity_close_ike: false,
             signature_authentication: true,
+            multiple_authentication: true, // charon.multiple_authentication
             rsa_pss: false,
             tls: Arc::default(),
         }

@@ -81,12 +81,12 @@ const HANDLING: &[(N, Handling)] = &[
     (N::REDIRECT_SUPPORTED, ActedOn), // RFC 5685
     (N::REDIRECT, ActedOn),
     (N::REDIRECTED_FROM, ActedOn),
+    (N::MULTIPLE_AUTH_SUPPORTED, ActedOn), // RFC 4739
+    (N::ANOTHER_AUTH_FOLLOWS, ActedOn),
     (N::EAP_ONLY_AUTHENTICATION, ActedOn),   // RFC 5998
     (N::CHILDLESS_IKEV2_SUPPORTED, ActedOn), // RFC 6023
     (N::SIGNATURE_HASH_ALGORITHMS, ActedOn), // RFC 7427
     // Extensions that are not.
-    (N::MULTIPLE_AUTH_SUPPORTED, Ignored("there is one round of authentication (RFC 4739)")),
-    (N::ANOTHER_AUTH_FOLLOWS, Ignored("there is one round of authentication (RFC 4739)")),
     (N::TICKET_LT_OPAQUE, Ignored("sessions are not resumed (RFC 5723)")),
     (N::TICKET_REQUEST, Ignored("sessions are not resumed (RFC 5723)")),
     (N::TICKET_ACK, Ignored(ANSWER_TO_NOTHING)),

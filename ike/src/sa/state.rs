@@ -4,6 +4,7 @@
 //! initiator  Preparing -> InitSent -> AuthSent -> [AuthChecking -> ...] --------+
 //!                                                                               +-> Established -> Closed
 //! responder  InitAnswered -> [AuthVerifying] or [EapRounds] -> AuthAnswering ---+
+//!                            ^------------ AuthBetween <---+
 //!                         `-> Refused
 //! ```
 //!
@@ -62,6 +63,8 @@ pub(crate) enum State {
     AuthVerifying(Box<auth::Verifying>),
     /// Responder: the peer is authenticating by EAP.
     EapRounds(Box<auth::Rounds>),
+    /// Responder: a round of authentication is over, and another is to come.
+    AuthBetween(Box<auth::Admission>),
     /// Responder: the peer has authenticated; the outside is asked for what the answer needs.
     AuthAnswering(Box<auth::Answering>),
     /// Both ends have authenticated.
@@ -134,6 +137,7 @@ impl IkeSa {
             State::InitAnswered(_)
             | State::AuthVerifying(_)
             | State::EapRounds(_)
+            | State::AuthBetween(_)
             | State::AuthAnswering(_)
             | State::Closed
             | State::Refused
@@ -255,6 +259,14 @@ impl IkeSa {
             State::EapRounds(rounds) if exchange == ExchangeType::INFORMATIONAL => {
                 cx.counters.exchange(exchange).requests_in += 1;
                 rounds.handle_informational(&mut self.core, &plaintext, cx)
+            }
+            State::AuthBetween(admission) if exchange == ExchangeType::IKE_AUTH => {
+                cx.counters.exchange(exchange).requests_in += 1;
+                admission.handle_request(&mut self.core, &plaintext, cx)
+            }
+            State::AuthBetween(admission) if exchange == ExchangeType::INFORMATIONAL => {
+                cx.counters.exchange(exchange).requests_in += 1;
+                admission.handle_informational(&mut self.core, &plaintext, cx)
             }
             State::Established(established) => {
                 cx.counters.exchange(exchange).requests_in += 1;
@@ -561,6 +573,7 @@ impl IkeSa {
             State::InitAnswered(_)
             | State::AuthVerifying(_)
             | State::EapRounds(_)
+            | State::AuthBetween(_)
             | State::AuthAnswering(_) => IkeSaStatus {
                 tasks_passive: vec!["IKE_AUTH", "CHILD_CREATE"],
                 ..self.status(IkeSaState::Connecting)
@@ -586,6 +599,7 @@ impl State {
             | Self::InitAnswered(_)
             | Self::AuthVerifying(_)
             | Self::EapRounds(_)
+            | Self::AuthBetween(_)
             | Self::Established(_)
             | Self::Closed
             | Self::Refused

@@ -70,12 +70,13 @@ pub(super) fn payloads(header: &Header, payloads: &Payloads<'_>) -> String {
 }
 
 fn is_announcement(payload: &Payload<'_>) -> bool {
-    const ANNOUNCEMENTS: [NotifyType; 5] = [
+    const ANNOUNCEMENTS: [NotifyType; 6] = [
         NotifyType::MOBIKE_SUPPORTED,
         NotifyType::REDIRECT_SUPPORTED,
         NotifyType::CHILDLESS_IKEV2_SUPPORTED,
         NotifyType::IKEV2_FRAGMENTATION_SUPPORTED,
         NotifyType::SIGNATURE_HASH_ALGORITHMS,
+        NotifyType::MULTIPLE_AUTH_SUPPORTED,
     ];
     matches!(payload, Payload::Notify(notify) if ANNOUNCEMENTS.contains(&notify.kind))
 }

@@ -313,9 +313,7 @@ impl Outside {
             }
             Action::VerifyCertificate(check) => {
                 let now = SystemTime::UNIX_EPOCH + WALL_CLOCK;
-                let trust = check.connection.remote.first().map(|remote| &remote.trust);
-                let constraints = trust.cloned().unwrap_or_default();
-                match check.trust.chain(&check.certificate, &check.sent, &constraints, now) {
+                match check.trust.chain(&check.certificate, &check.sent, &check.constraints(), now) {
                     Ok(_) => Outcome::Done,
                     Err(refusal) => Outcome::Failed(refusal.to_string()),
                 }

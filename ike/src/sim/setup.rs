@@ -189,6 +189,26 @@ impl Setup {
         })
     }
 
+    /// Proving itself in a further round (RFC 4739), which is like the last but for this.
+    #[must_use]
+    pub fn another_round(self, change: impl FnOnce(&mut LocalAuth)) -> Self {
+        self.connection(|connection| {
+            let mut another = connection.local.last().expect("a setup has a round").clone();
+            change(&mut another);
+            connection.local.push(another);
+        })
+    }
+
+    /// Having peers prove themselves in a further round, which is like the last but for this.
+    #[must_use]
+    pub fn another_peer_round(self, change: impl FnOnce(&mut RemoteAuth)) -> Self {
+        self.connection(|connection| {
+            let mut another = connection.remote.last().expect("a setup has a round").clone();
+            change(&mut another);
+            connection.remote.push(another);
+        })
+    }
+
     /// Letting peers prove themselves by certificate.
     #[must_use]
     pub fn peer_certificate(self) -> Self {

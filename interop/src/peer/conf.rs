@@ -77,6 +77,13 @@ impl Connection {
         }
     }
 
+    /// Adds a further round of authentication of either end (RFC 4739), in a section of this name.
+    #[must_use]
+    pub fn round(mut self, name: &str, round: Section) -> Self {
+        self.ends = self.ends.section(name, round);
+        self
+    }
+
     /// Adds a setting of the connection.
     #[must_use]
     pub fn set(mut self, key: &str, value: impl Display) -> Self {

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Roles;
 use super::refusal::{none_left, refused};
 use super::topology::Road;
+use super::{Roles, eap};
 use crate::lab::{Host, Lab, Mark, round_trip};
 use crate::peer::{Connection, Daemon, Section, Settings, SwanctlConf, child, end};
 
@@ -300,25 +300,35 @@ pub(super) fn with_eap(lab: &Lab, roles: Roles) -> Result<()> {
     authority.certify("gw.test", RSA)?;
     authority.equip(gateway_host, "gw.test")?;
     authority.present(client_host)?;
-    let clients = Section::new().set("auth", "eap-mschapv2").set("eap_id", "%any");
-    let connection = Connection::between_ends(own("pubkey", "gw.test"), clients)
-        .between(Road::GATEWAY, "%any")
-        .set("send_cert", "always")
-        .set("pools", "road")
-        .child("net", child(Road::LAN, "dynamic"));
-    let gateway = SwanctlConf::new()
-        .connection("road", connection)
-        .pool("road", Section::new().set("addrs", "10.9.0.0/24"))
-        .password("alice", "a password of alice");
-    let alice = end("eap-mschapv2", "a-phone").set("eap_id", "alice");
-    let client = home(Connection::between_ends(alice, end("pubkey", "gw.test")))
-        .password("alice", "a password of alice");
-    let gateway = lab.peer(gateway_host, roles.responder, &gateway)?;
-    let client = lab.peer(client_host, roles.initiator, &client)?;
-    client.initiate("net")?;
-    let far = gateway.sa()?;
-    ensure!(far.remote.eap_id.as_deref() == Some("alice"), "the EAP identity is not listed: {far:?}");
-    client_host.ping(ADDRESS, Road::SERVER, 3)?;
-    client.terminate("home")?;
-    none_left(&[&client, &gateway])
+    let gateway = |method: &str| {
+        let clients = Section::new().set("auth", format!("eap-{method}")).set("eap_id", "%any");
+        let connection = Connection::between_ends(own("pubkey", "gw.test"), clients)
+            .between(Road::GATEWAY, "%any")
+            .set("send_cert", "always")
+            .set("pools", "road")
+            .child("net", child(Road::LAN, "dynamic"));
+        SwanctlConf::new()
+            .connection("road", connection)
+            .pool("road", Section::new().set("addrs", "10.9.0.0/24"))
+            .password("alice", "a password of alice")
+    };
+    let client = |method: &str| {
+        let alice = end(&format!("eap-{method}"), "a-phone").set("eap_id", "alice");
+        home(Connection::between_ends(alice, end("pubkey", "gw.test")))
+            .password("alice", "a password of alice")
+    };
+    let first = eap::METHODS[0];
+    let far = lab.peer_with(gateway_host, roles.responder, &gateway(first), &eap::settings())?;
+    let near = lab.peer(client_host, roles.initiator, &client(first))?;
+    for method in eap::METHODS {
+        far.load(&gateway(method))?;
+        near.load(&client(method))?;
+        near.initiate("net").with_context(|| format!("by eap-{method}"))?;
+        let sa = far.sa()?;
+        ensure!(sa.remote.eap_id.as_deref() == Some("alice"), "the EAP identity is not listed: {sa:?}");
+        client_host.ping(ADDRESS, Road::SERVER, 1)?;
+        near.terminate("home")?;
+        none_left(&[&near, &far])?;
+    }
+    Ok(())
 }

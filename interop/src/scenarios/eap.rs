@@ -10,7 +10,7 @@ use crate::lab::{Lab, Mark, round_trip};
 use crate::peer::{Connection, Daemon, Peer, Section, Settings, SwanctlConf, child, end};
 
 /// Methods by password that strongSwan and ferryd have.
-const METHODS: [&str; 3] = ["mschapv2", "md5", "gtc"];
+pub(super) const METHODS: [&str; 3] = ["mschapv2", "md5", "gtc"];
 
 const PASSWORD: &str = "a password of alice";
 const ADDRESS: &str = "10.9.0.1";
@@ -48,7 +48,7 @@ fn home(connection: Connection) -> SwanctlConf {
 }
 
 /// charon looks for passwords of GTC where it is told to; ours are where all passwords are.
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     Settings::new().set("charon.plugins.eap-gtc.backend", "generic")
 }
 

@@ -24,6 +24,7 @@ mod refusal;
 mod rekeying;
 mod revocation;
 pub(crate) mod roadwarrior;
+mod rounds;
 mod site;
 mod strangers;
 mod suites;
@@ -340,8 +341,14 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
     ),
     (
         "certificates-eap",
-        "A gateway with a certificate lets a client in that proves itself by EAP-MSCHAPv2.",
+        "A gateway with a certificate lets a client in that proves itself by EAP-MSCHAPv2, -MD5 and -GTC.",
         certificates::with_eap,
+    ),
+    (
+        "rounds",
+        "A client proves itself in two rounds, by certificate, pre-shared key or EAP and then as somebody else; with one of \
+         them nothing is set up.",
+        rounds::of_client,
     ),
     (
         "eap-tls",

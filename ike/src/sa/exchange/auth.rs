@@ -6,8 +6,10 @@
 //! ```
 //!
 //! Each end proves itself in its own way. A signature is checked at once; who vouches for the certificate is asked
-//! outside, and nothing follows from it before that is known.
+//! outside, and nothing follows from it before that is known. Either end may have to do so in several rounds (RFC 4739);
+//! `admission` has the responder's, `initiator` the other's.
 
+mod admission;
 pub(in crate::sa) mod certificates;
 mod eap;
 mod initiator;
@@ -15,11 +17,12 @@ mod responder;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub(crate) use self::admission::Admission;
 pub(crate) use self::eap::responder::Rounds;
 pub(crate) use self::initiator::{Checking, Sent, begin};
 pub(crate) use self::responder::{Answering, Verifying, answer};
 use crate::auth::{psk, signature};
-use crate::config::{AuthClass, Configuration, Connection, Lease, SecretKind};
+use crate::config::{AuthClass, Configuration, Connection, Lease, LocalAuth, SecretKind};
 use crate::context::Cx;
 use crate::crypto::signature::KeyId;
 use crate::crypto::{IkeSuite, Role, Secret};
@@ -77,22 +80,20 @@ struct Proof {
 }
 
 impl Proof {
-    /// Makes it as `connection` says, without EAP. `peer` is who we expect; `asked` are the authorities whose
-    /// certificates it wants, if it wants any.
+    /// Makes it as `auth`, a round of `connection`, says, without EAP. `peer` is who we expect; `asked` are the authorities
+    /// whose certificates it wants, if it wants any.
+    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
     fn make(
         core: &Core,
         handshake: &Handshake,
         connection: &Connection,
+        auth: &LocalAuth,
         local_id: &Identity,
         peer: &Identity,
         asked: Option<&[KeyId]>,
         cx: &Cx<'_>,
     ) -> Result<Self, Failure> {
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-        let auth = connection
-            .local
-            .first()
-            .ok_or(Failure::Ended("the connection does not say how we authenticate"))?;
         match auth.class {
             AuthClass::PublicKey => {
                 let (certificate, key) = cx

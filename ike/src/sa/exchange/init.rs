@@ -60,6 +60,9 @@ pub(crate) struct Handshake {
     pub(crate) hashes: Option<Vec<HashAlgorithm>>,
     /// As initiator: the authorities whose certificates the peer asks for; `None` if it asks for none.
     pub(crate) asked: Option<Vec<KeyId>>,
+    /// There may be several rounds of authentication (RFC 4739): as initiator, since the peer has said so and we do; as
+    /// responder, since we have said so.
+    pub(crate) speaks_rounds: bool,
 }
 
 /// Initiator: waits for the SPI of its first CHILD_SA.
@@ -390,6 +393,8 @@ impl Sent {
             allows_childless: payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some(),
             hashes: hashes(payloads, cx),
             asked: certificates::asked(payloads),
+            speaks_rounds: offers_rounds(&self.connection, cx)
+                && payloads.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED).is_some(),
         };
         Ok((handshake, suite, Protection { sealer, opener }))
     }
@@ -511,6 +516,14 @@ pub(crate) fn answer(
     if hashes.is_some() {
         reply.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS, &signature::announcement()); // RFC 7427 §4
     }
+    // Who the peer is is not known yet: it may be for any connection.
+    let speaks_rounds = cx.configuration.connections.iter().any(|connection| {
+        let path = cleartext.path;
+        offers_rounds(connection, cx) && connection.matches(path.local.ip(), path.remote.ip()).is_some()
+    });
+    if speaks_rounds {
+        reply.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED, &[]); // RFC 4739 §3.1
+    }
     certificates::ask_as_responder(&mut reply, cleartext.path, cx);
     // RFC 5685 §3: who was sent to us goes on as well.
     core.can_be_redirected = payloads.notify(NotifyType::REDIRECT_SUPPORTED).is_some()
@@ -532,6 +545,7 @@ pub(crate) fn answer(
         allows_childless: false,
         hashes,
         asked: None,
+        speaks_rounds,
     };
     Ok((core, State::InitAnswered(Box::new(Answered { handshake }))))
 }
@@ -608,6 +622,11 @@ pub(in crate::sa) fn write_nat_detection(
 fn hashes(payloads: &Payloads<'_>, cx: &Cx<'_>) -> Option<Vec<HashAlgorithm>> {
     let announced = payloads.notify(NotifyType::SIGNATURE_HASH_ALGORITHMS)?;
     cx.settings.signature_authentication.then(|| signature::announced(announced.data))
+}
+
+/// Whether peers of a connection are told that there may be several rounds of authentication: where there are.
+pub(in crate::sa) fn offers_rounds(connection: &Connection, cx: &Cx<'_>) -> bool {
+    cx.settings.multiple_authentication && (connection.local.len() > 1 || connection.remote.len() > 1)
 }
 
 /// Whether the peer puts fragments together (RFC 7383 §2.3).

@@ -2,8 +2,9 @@
 
 use tracing::{debug, info};
 
+use super::allows_signature;
 use crate::auth::signature;
-use crate::config::{AuthClass, Connection, RemoteAuth, SendCert};
+use crate::config::{Connection, RemoteAuth, SendCert};
 use crate::context::Cx;
 use crate::crypto::signature::{KeyId, PublicKey, SignatureScheme};
 use crate::identity::Identity;
@@ -28,9 +29,8 @@ pub(in crate::sa) fn asked(payloads: &Payloads<'_>) -> Option<Vec<KeyId>> {
 }
 
 /// Whether a connection wants the certificate of a peer.
-pub(super) fn wants(connection: &Connection) -> bool {
-    let class = connection.remote.first().and_then(|remote| remote.class);
-    connection.send_certreq && matches!(class, None | Some(AuthClass::PublicKey))
+fn wants(connection: &Connection) -> bool {
+    connection.send_certreq && signing(connection).next().is_some()
 }
 
 /// Asks for certificates of the authorities that `connection` trusts.
@@ -51,13 +51,20 @@ pub(in crate::sa) fn ask_as_responder(payloads: &mut PayloadWriter, path: Path, 
     write_request(payloads, authorities);
 }
 
+/// The rounds in which a peer may prove itself by certificate.
+fn signing(connection: &Connection) -> impl Iterator<Item = &RemoteAuth> {
+    connection.remote.iter().filter(|remote| allows_signature(remote.class))
+}
+
 /// The keys of the authorities that a connection trusts: its own, or all.
 fn trusted(connection: &Connection, cx: &Cx<'_>) -> Vec<KeyId> {
-    let own = connection.remote.first().map(|remote| remote.trust.authorities.as_slice()).unwrap_or_default();
-    match own {
-        [] => cx.configuration.trust.authorities().map(|authority| *authority.key_hash()).collect(),
-        own => own.iter().map(|authority| *authority.key_hash()).collect(),
-    }
+    let of_round = |remote: &RemoteAuth| -> Vec<KeyId> {
+        match remote.trust.authorities.as_slice() {
+            [] => cx.configuration.trust.authorities().map(|authority| *authority.key_hash()).collect(),
+            own => own.iter().map(|authority| *authority.key_hash()).collect(),
+        }
+    };
+    signing(connection).flat_map(of_round).collect()
 }
 
 fn write_request(payloads: &mut PayloadWriter, mut authorities: Vec<KeyId>) {
@@ -156,6 +163,8 @@ impl Claim {
 pub(super) struct Asker<'a> {
     pub(super) ike_sa: IkeSaId,
     pub(super) connection: &'a std::sync::Arc<Connection>,
+    /// The peer's round of authentication, counted from zero.
+    pub(super) round: usize,
     pub(super) id: &'a Identity,
 }
 
@@ -165,6 +174,7 @@ impl Asker<'_> {
         let check = crate::output::CertificateCheck {
             ike_sa: self.ike_sa,
             connection: self.connection.clone(),
+            round: self.round,
             id: self.id.clone(),
             certificate: claim.certificate,
             sent: claim.sent,

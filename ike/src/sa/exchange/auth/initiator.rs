@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tracing::{debug, info, warn};
 
+use super::admission::another_follows;
 use super::certificates::{self, Asker, Claim};
 use super::eap::initiator::{Progress, Rounds};
 use super::{Proof, allows_psk, allows_signature, assigned_addresses, shared_key};
 use crate::auth::signature;
-use crate::config::{AuthClass, Child, Childless, Connection, Lease, LocalAuth};
+use crate::config::{AuthClass, Child, Childless, Connection, Lease, LocalAuth, RemoteAuth};
 use crate::context::Cx;
 use crate::crypto::Role;
 use crate::error::Failure;
@@ -26,8 +27,8 @@ use crate::sa::mobike::{self, Mobility};
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, HeldLease, PlannedChild, State};
 use crate::selector::{SelectorPattern, TrafficSelector};
-use crate::wire::PayloadWriter;
 use crate::wire::registry::{AuthMethod, CfgAttributeType, CfgType, ExchangeType, NotifyType};
+use crate::wire::{PayloadWriter, Payloads};
 
 /// IKE_AUTH is out.
 pub(crate) struct Sent {
@@ -35,15 +36,49 @@ pub(crate) struct Sent {
     pub(crate) planned: Option<PlannedChild>,
     attempt: u32,
     pub(super) handshake: Handshake,
+    /// Who we are in the round that is under way.
     pub(super) local_id: Identity,
-    /// How we authenticate, if it is by EAP.
-    rounds: Option<Rounds>,
+    /// Our rounds that are over.
+    done: usize,
+    own: Own,
+    /// What we know of the gateway.
+    pub(super) heard: Heard,
     /// What is asked for beside authentication; `None` for an IKE SA alone.
     offer: Option<Offer>,
     /// Our other addresses, as we have told the peer.
     told: Vec<IpAddr>,
-    /// Who the gateway is by its certificate, once somebody has vouched for that.
-    proven: Option<Identity>,
+}
+
+/// What our round waits for.
+enum Own {
+    /// For the gateway to take our AUTH.
+    Proof,
+    /// For EAP.
+    Eap(Rounds),
+    /// We have had all our rounds.
+    Nothing,
+}
+
+/// What the gateway has said of itself.
+pub(super) struct Heard {
+    /// Who it is in the latest of its rounds.
+    pub(super) name: Option<Name>,
+    /// Its rounds that are over.
+    rounds: usize,
+    /// Another one is to come.
+    is_followed: bool,
+    /// It proves itself by EAP alone (RFC 5998).
+    pub(super) is_eap_only: bool,
+    /// Who it is by the certificate of the present message, once somebody has vouched for that.
+    vouched: Option<Identity>,
+}
+
+/// Who the gateway says it is.
+#[derive(Clone)]
+pub(super) struct Name {
+    pub(super) id: Identity,
+    /// The body of its ID payload, which its AUTH covers.
+    pub(super) body: Vec<u8>,
 }
 
 /// The gateway has signed the answer; whether anybody vouches for its certificate is being found out.
@@ -70,7 +105,7 @@ impl Checking {
         match outcome {
             Outcome::Done => {
                 info!(target: "ike", "authentication of '{id_r}' with {scheme} successful");
-                sent.proven = Some(id_r);
+                sent.heard.vouched = Some(id_r);
                 sent.handle_response(core, &plaintext, cx)
             }
             Outcome::Failed(why) => sent.fail(Failure::Authentication(why), core, cx),
@@ -101,19 +136,34 @@ pub(crate) fn begin(
     }
     let planned = childless(core, &connection, planned, handshake.allows_childless, cx)?;
     let auth = connection.local.first();
-    let local_id =
-        auth.and_then(LocalAuth::identity).unwrap_or_else(|| Identity::from_addr(core.path.local.ip()));
+    let auth = auth.ok_or(Failure::Ended("the connection does not say how we authenticate"))?;
+    let local_id = own_id(auth, core);
     core.local_id = Some(local_id.clone());
     let offer = planned.as_ref().and_then(|planned| offer(planned, &connection, core));
-    let rounds = Rounds::of(&connection, &local_id);
+    if connection.local.len() > 1 && !handshake.speaks_rounds {
+        info!(target: "ike", "the peer takes one round of authentication: it gets the first of {}", connection.local.len());
+    }
+    let own = Own::of(auth, &local_id);
+    let heard = Heard { name: None, rounds: 0, is_followed: true, is_eap_only: false, vouched: None };
     let mut sent =
-        Sent { connection, planned, attempt, handshake, local_id, rounds, offer, told: vec![], proven: None };
+        Sent { connection, planned, attempt, handshake, local_id, done: 0, own, heard, offer, told: vec![] };
     match sent.send(core, cx) {
         Ok(()) => Ok(State::AuthSent(Box::new(sent))),
         Err(failure) => {
             sent.give_back(core, cx);
             Err(failure)
         }
+    }
+}
+
+/// Who we are in a round.
+fn own_id(auth: &LocalAuth, core: &Core) -> Identity {
+    auth.identity().unwrap_or_else(|| Identity::from_addr(core.path.local.ip()))
+}
+
+impl Own {
+    fn of(auth: &LocalAuth, local_id: &Identity) -> Self {
+        Rounds::of(auth, local_id).map_or(Self::Proof, Self::Eap)
     }
 }
 
@@ -178,13 +228,10 @@ fn own_selectors(child: &Child, connection: &Connection, address: IpAddr) -> Vec
 }
 
 impl Sent {
+    /// The first request: who we are in our first round, and all that is asked for.
     fn send(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), Failure> {
-        let remote = self.connection.remote.first();
-        let expected = remote.map_or_else(Identity::any, |auth| auth.id.clone());
-        let proof = match &self.rounds {
-            Some(_) => None,
-            None => Some(self.proof(core, &expected, cx)?),
-        };
+        let expected = self.expected();
+        let proof = self.proof(core, &expected, cx)?;
         let mut payloads = PayloadWriter::new();
         payloads.id_i(&self.local_id);
         if let Some(proof) = &proof {
@@ -197,18 +244,16 @@ impl Sent {
         if is_concrete(&expected) {
             payloads.id_r(&expected);
         }
-        match &self.rounds {
-            // RFC 7296 §2.16: leaving AUTH out asks for EAP.
-            Some(rounds) if rounds.allows_eap_only(&self.connection) => {
-                payloads.notify(NotifyType::EAP_ONLY_AUTHENTICATION, &[]); // RFC 5998 §3
-            }
-            Some(_) => {}
-            None => {}
+        // RFC 7296 §2.16: leaving AUTH out asks for EAP.
+        if let Own::Eap(rounds) = &self.own
+            && rounds.allows_eap_only(&self.connection)
+        {
+            payloads.notify(NotifyType::EAP_ONLY_AUTHENTICATION, &[]); // RFC 5998 §3
         }
-        if let Some(proof) = &proof {
-            payloads.auth(proof.method, &proof.data);
-            info!(target: "ike", "authentication of '{}' (myself) with {}", self.local_id, proof.with);
+        if init::offers_rounds(&self.connection, cx) {
+            payloads.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED, &[]); // RFC 4739 §3.1
         }
+        self.write_proof(proof.as_ref(), &mut payloads);
         if !self.connection.vips.is_empty() {
             payloads.cp(CfgType::REQUEST, &address_request(&core.vips_to_request(&self.connection)));
         }
@@ -224,10 +269,55 @@ impl Sent {
         core.request(ExchangeType::IKE_AUTH, &payloads, cx)
     }
 
+    /// The first request of another round of ours (RFC 4739 §2.1).
+    fn begin_round(&mut self, core: &mut Core, cx: &mut Cx<'_>) -> Result<(), Failure> {
+        let auth = self.auth().ok_or(Failure::Ended("there is no other round of authentication"))?;
+        let local_id = own_id(auth, core);
+        self.own = Own::of(auth, &local_id);
+        core.local_id = Some(local_id.clone());
+        self.local_id = local_id;
+        let proof = self.proof(core, &self.expected(), cx)?;
+        let mut payloads = PayloadWriter::new();
+        payloads.id_i(&self.local_id);
+        if let Some(proof) = &proof {
+            proof.write_certificates(&mut payloads);
+        }
+        self.write_proof(proof.as_ref(), &mut payloads);
+        core.request(ExchangeType::IKE_AUTH, &payloads, cx)
+    }
+
+    fn write_proof(&self, proof: Option<&Proof>, payloads: &mut PayloadWriter) {
+        let Some(proof) = proof else { return };
+        payloads.auth(proof.method, &proof.data);
+        info!(target: "ike", "authentication of '{}' (myself) with {}", self.local_id, proof.with);
+        if self.is_followed() {
+            payloads.notify(NotifyType::ANOTHER_AUTH_FOLLOWS, &[]);
+        }
+    }
+
+    /// How we authenticate in the round that is under way.
+    pub(super) fn auth(&self) -> Option<&LocalAuth> {
+        self.connection.local.get(self.done)
+    }
+
+    /// Another round of ours follows the one that is under way.
+    pub(super) fn is_followed(&self) -> bool {
+        self.handshake.speaks_rounds && self.connection.local.len() > self.done + 1
+    }
+
+    /// Who the gateway is, or has to be.
+    fn expected(&self) -> Identity {
+        let configured = || self.connection.remote.first().map(|remote| remote.id.clone());
+        let name = self.heard.name.as_ref().map(|name| name.id.clone());
+        name.or_else(configured).unwrap_or_else(Identity::any)
+    }
+
     /// Our AUTH, where it is not EAP that makes it.
-    fn proof(&self, core: &Core, expected: &Identity, cx: &Cx<'_>) -> Result<Proof, Failure> {
+    fn proof(&self, core: &Core, expected: &Identity, cx: &Cx<'_>) -> Result<Option<Proof>, Failure> {
         let Self { handshake, connection, local_id, .. } = self;
-        Proof::make(core, handshake, connection, local_id, expected, handshake.asked.as_deref(), cx)
+        let Some(auth) = self.auth().filter(|_| matches!(self.own, Own::Proof)) else { return Ok(None) };
+        let asked = handshake.asked.as_deref();
+        Proof::make(core, handshake, connection, auth, local_id, expected, asked, cx).map(Some)
     }
 
     /// Checks the signature of the gateway, if it is one that has proven itself so; what is left is whether anybody
@@ -244,12 +334,12 @@ impl Sent {
         else {
             return Ok(None);
         };
-        let Some(expected) = self.connection.remote.first() else { return Ok(None) };
-        if self.proven.is_some() || !signature::is_signature(auth.method) || !allows_signature(expected.class)
-        {
+        let Some(expected) = self.remote().filter(|_| self.heard.is_followed) else { return Ok(None) };
+        let is_checked = self.heard.vouched.is_some();
+        if is_checked || !signature::is_signature(auth.method) || !allows_signature(expected.class) {
             return Ok(None);
         }
-        expected_id(id_r, &self.connection)?;
+        expected_id(id_r, expected)?;
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
         let octets = self.handshake.signed_octets(Role::Responder, suite, id_r_body);
         let claim =
@@ -272,7 +362,8 @@ impl Sent {
             Ok(Some((id_r, claim))) => {
                 core.remote_id = Some(id_r.clone());
                 let scheme = claim.scheme.to_string();
-                let asker = Asker { ike_sa: core.id, connection: &self.connection, id: &id_r };
+                let (connection, round) = (&self.connection, self.heard.rounds);
+                let asker = Asker { ike_sa: core.id, connection, round, id: &id_r };
                 let action = asker.ask(claim, cx);
                 let plaintext = plaintext.clone();
                 let checking = Checking { sent: self, plaintext, id_r, scheme, action };
@@ -280,12 +371,11 @@ impl Sent {
             }
             Err(failure) => return self.fail(failure, core, cx),
         }
-        let remote_id = match self.identify(core, &opened, cx) {
-            Ok(Some(remote_id)) => remote_id,
-            Ok(None) => return Ok(State::AuthSent(self)),
+        match self.advance(core, &opened, cx) {
+            Ok(true) => {}
+            Ok(false) => return Ok(State::AuthSent(self)),
             Err(failure) => return self.fail(failure, core, cx),
-        };
-        core.remote_id = Some(remote_id);
+        }
         // RFC 5685 §6: not before the gateway has proven who it is.
         let redirect = opened.payloads.notify(NotifyType::REDIRECT).and_then(|n| Gateway::decode(n.data));
         if let Some((gateway, [])) = redirect.filter(|_| cx.settings.follow_redirects) {
@@ -390,9 +480,9 @@ impl Sent {
         outcome: Outcome,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        let result = match &mut self.rounds {
-            Some(rounds) => rounds.judged(core, id, outcome, cx),
-            None => Ok(()),
+        let result = match &mut self.own {
+            Own::Eap(rounds) => rounds.judged(core, id, outcome, cx),
+            Own::Proof | Own::Nothing => Ok(()),
         };
         match result {
             Ok(()) => Ok(State::AuthSent(self)),
@@ -400,24 +490,112 @@ impl Sent {
         }
     }
 
-    /// Who the peer is, proven; `None` while EAP goes on.
-    fn identify(
-        &mut self,
-        core: &mut Core,
-        opened: &Opened<'_>,
-        cx: &mut Cx<'_>,
-    ) -> Result<Option<Identity>, Failure> {
-        let Some(mut rounds) = self.rounds.take() else { return self.verify(core, opened, cx).map(Some) };
-        let progress = rounds.proceed(self, core, opened, cx)?;
-        self.rounds = Some(rounds);
-        Ok(match progress {
-            Progress::Asked => None,
-            Progress::Proven(remote_id) => Some(remote_id),
-        })
+    /// Takes what a response means for authentication. True if both ends have proven who they are; otherwise another request
+    /// is out, or somebody is asked.
+    fn advance(&mut self, core: &mut Core, opened: &Opened<'_>, cx: &mut Cx<'_>) -> Result<bool, Failure> {
+        self.hear(core, opened, cx)?;
+        match std::mem::replace(&mut self.own, Own::Nothing) {
+            Own::Eap(mut rounds) => match rounds.proceed(self, core, opened, cx)? {
+                Progress::Asked => {
+                    self.own = Own::Eap(rounds);
+                    return Ok(false);
+                }
+                Progress::Proven => {
+                    if self.heard.is_eap_only {
+                        self.count_round(&opened.payloads)?;
+                    }
+                    self.done += 1;
+                }
+            },
+            Own::Proof => self.done += 1,
+            Own::Nothing => {}
+        }
+        let has_more = self.handshake.speaks_rounds && self.auth().is_some();
+        let is_last = !has_more && !self.heard.is_followed;
+        if let Some(error) = fatal(&opened.payloads, is_last) {
+            warn!(target: "ike", "received {error} notify error");
+            return Err(Failure::Refused(error));
+        }
+        if has_more {
+            self.begin_round(core, cx)?;
+            return Ok(false);
+        }
+        if self.heard.is_followed {
+            core.request(ExchangeType::IKE_AUTH, &PayloadWriter::new(), cx)?;
+            return Ok(false);
+        }
+        let (had, wanted) = (self.heard.rounds, self.connection.remote.len());
+        if had < wanted {
+            let id = self.expected();
+            return Err(Failure::Authentication(format!(
+                "'{id}' has had {had} rounds of authentication, and {wanted} are asked for"
+            )));
+        }
+        Ok(true)
+    }
+
+    /// What the gateway has to prove in its present round.
+    fn remote(&self) -> Option<&RemoteAuth> {
+        self.connection.remote.get(self.heard.rounds)
+    }
+
+    /// Takes a round of the gateway, if it is to have one in this response.
+    fn hear(&mut self, core: &mut Core, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<(), Failure> {
+        let payloads = &opened.payloads;
+        // What EAP has proven comes with an AUTH of its own.
+        let is_of_eap = matches!(&self.own, Own::Eap(rounds) if rounds.awaits_auth());
+        if !self.heard.is_followed || is_of_eap {
+            return Ok(());
+        }
+        let name = payloads.id_r().zip(payloads.id_r_body());
+        let name = name.map(|(id, body)| Name { id: id.clone(), body: body.to_vec() });
+        if let (Own::Eap(rounds), Some(name), None, 0) =
+            (&self.own, &name, payloads.auth(), self.heard.rounds)
+        {
+            self.allow_eap_only(rounds, &name.id)?;
+            (self.heard.is_eap_only, self.heard.is_followed) = (true, false);
+        } else {
+            self.verify(core, opened, cx)?;
+            self.count_round(payloads)?;
+        }
+        self.heard.vouched = None;
+        core.remote_id = name.as_ref().map(|name| name.id.clone());
+        self.heard.name = name;
+        Ok(())
+    }
+
+    /// The gateway has had a round; whether it has another.
+    fn count_round(&mut self, payloads: &Payloads<'_>) -> Result<(), Failure> {
+        self.heard.rounds += 1;
+        self.heard.is_followed = another_follows(payloads, self.handshake.speaks_rounds)?;
+        if self.heard.is_followed && self.remote().is_none() {
+            let why = format!("it announces another round after {}, which are all", self.heard.rounds);
+            return Err(Failure::Authentication(why));
+        }
+        Ok(())
+    }
+
+    /// Whether the gateway may prove itself by EAP alone.
+    fn allow_eap_only(&self, rounds: &Rounds, id_r: &Identity) -> Result<(), Failure> {
+        let expected = self.connection.remote.first();
+        if !rounds.allows_eap_only(&self.connection) {
+            let why = match expected.and_then(|expected| expected.class) {
+                Some(AuthClass::Psk) => "a pre-shared key is expected",
+                Some(AuthClass::PublicKey) => "a signature is expected",
+                _ => "none of our EAP methods can",
+            };
+            let why = format!("'{id_r}' wants to prove itself by EAP alone, and {why}");
+            return Err(Failure::Authentication(why));
+        }
+        if let Some(expected) = expected {
+            expected_id(id_r, expected)?;
+        }
+        info!(target: "ike", "allow mutual EAP-only authentication");
+        Ok(())
     }
 
     /// Who the peer is, proven by its certificate or by a pre-shared key (RFC 7296 §2.15).
-    pub(super) fn verify(&self, core: &Core, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Identity, Failure> {
+    fn verify(&self, core: &Core, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<(), Failure> {
         let payloads = &opened.payloads;
         let (Some(id_r), Some(id_r_body), Some(auth)) =
             (payloads.id_r(), payloads.id_r_body(), payloads.auth())
@@ -431,11 +609,14 @@ impl Sent {
                 },
             ));
         };
-        expected_id(id_r, &self.connection)?;
-        if self.proven.as_ref() == Some(id_r) && signature::is_signature(auth.method) {
-            return Ok(id_r.clone());
+        let Some(expected) = self.remote() else {
+            return Err(Failure::Protocol("it authenticates again after its last round"));
+        };
+        expected_id(id_r, expected)?;
+        if self.heard.vouched.as_ref() == Some(id_r) && signature::is_signature(auth.method) {
+            return Ok(());
         }
-        let class = self.connection.remote.first().and_then(|expected| expected.class);
+        let class = expected.class;
         if auth.method != AuthMethod::SHARED_KEY || !allows_psk(class) {
             let wanted = match class {
                 None | Some(AuthClass::Psk) => "a pre-shared key",
@@ -450,7 +631,7 @@ impl Sent {
             return Err(Failure::Authentication(format!("the pre-shared key of '{id_r}' does not fit")));
         }
         info!(target: "ike", "authentication of '{id_r}' with pre-shared key successful");
-        Ok(id_r.clone())
+        Ok(())
     }
 
     /// Nobody answered: the whole from IKE_SA_INIT on, as often as `keyingtries` says.
@@ -485,13 +666,29 @@ impl Sent {
 }
 
 /// Whether the gateway is who it has to be.
-fn expected_id(id_r: &Identity, connection: &Connection) -> Result<(), Failure> {
-    match connection.remote.first().filter(|expected| id_r.matches(&expected.id).is_none()) {
-        Some(expected) => {
-            Err(Failure::Authentication(format!("IDr '{id_r}' does not match to '{}'", expected.id)))
-        }
-        None => Ok(()),
+fn expected_id(id_r: &Identity, expected: &RemoteAuth) -> Result<(), Failure> {
+    match id_r.matches(&expected.id) {
+        Some(_) => Ok(()),
+        None => Err(Failure::Authentication(format!("IDr '{id_r}' does not match to '{}'", expected.id))),
     }
+}
+
+/// The error that ends it, in a response without AUTH. Where it is the last, others are about the CHILD_SA alone (RFC 7296
+/// §2.21.2).
+fn fatal(payloads: &Payloads<'_>, is_last: bool) -> Option<NotifyType> {
+    const ABOUT_THE_CHILD: [NotifyType; 6] = [
+        NotifyType::NO_PROPOSAL_CHOSEN,
+        NotifyType::SINGLE_PAIR_REQUIRED,
+        NotifyType::NO_ADDITIONAL_SAS,
+        NotifyType::INTERNAL_ADDRESS_FAILURE,
+        NotifyType::FAILED_CP_REQUIRED,
+        NotifyType::TS_UNACCEPTABLE,
+    ];
+    let mut errors = payloads.notifies().map(|notify| notify.kind).filter(|kind| kind.is_error());
+    if payloads.auth().is_some() && is_last {
+        return None; // it has proven itself, and so goes on
+    }
+    errors.find(|kind| !is_last || !ABOUT_THE_CHILD.contains(kind))
 }
 
 /// An identity one can ask for: no pattern.

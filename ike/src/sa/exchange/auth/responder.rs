@@ -6,23 +6,24 @@
 //! before the peer is told to use it).
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::certificates::{self, Asker, Claim};
-use super::{Proof, allows_psk, allows_signature, eap, reply_attributes, requested_addresses, shared_key};
+use super::admission::{Admission, Candidate, OwnRound};
+use super::certificates::{Asker, Claim};
+use super::{allows_psk, allows_signature, eap, reply_attributes, requested_addresses, shared_key};
 use crate::auth::signature;
-use crate::config::{AuthClass, Childless, Connection, Lease, LocalAuth};
+use crate::config::{AuthClass, Childless, Connection, Lease, LocalAuth, RemoteAuth};
 use crate::context::Cx;
 use crate::crypto::Role;
-use crate::crypto::signature::KeyId;
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, ChildSaId, Outbound, Outcome, Path};
 use crate::proposal::Proposal;
-use crate::sa::child::{Agreed, Candidate, ChildRequest, ChildSa, Ingredients};
+use crate::sa::child::{self, Agreed, ChildRequest, ChildSa, Ingredients};
 use crate::sa::established::Established;
 use crate::sa::exchange::init::Handshake;
 use crate::sa::mobike::{self, Mobility};
@@ -38,12 +39,9 @@ pub(crate) struct Answering {
     message_id: MessageId,
     path: Path,
     connection: Arc<Connection>,
-    local_id: Identity,
     remote_id: Identity,
-    /// Our AUTH: made when the peer's was verified, whatever is loaded meanwhile.
-    proof: Proof,
-    /// We have said who we are in a response before this.
-    is_named_before: bool,
+    /// Our AUTH: made when the peer's was verified, whatever is loaded meanwhile. `None` if the peer has all of them.
+    ours: Option<OwnRound>,
     /// What the peer asked for as its first CHILD_SA; gone once it is negotiated.
     wanted: Option<ChildRequest>,
     /// The virtual IPs it asked for; `None` without a CFG_REQUEST.
@@ -70,6 +68,44 @@ enum ChildAnswer {
     NotAsked,
 }
 
+/// How the peer authenticates in a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// By a pre-shared key, or in a way that will not do.
+    SharedKey,
+    Signature,
+    Eap,
+}
+
+impl Method {
+    /// What the first message of a round says.
+    pub(super) fn of(payloads: &Payloads<'_>) -> Self {
+        match payloads.auth() {
+            None => Self::Eap, // RFC 7296 §2.16: leaving AUTH out asks for it
+            Some(auth) if signature::is_signature(auth.method) => Self::Signature,
+            Some(_) => Self::SharedKey,
+        }
+    }
+
+    pub(super) fn is_allowed(self, remote: &RemoteAuth) -> bool {
+        match self {
+            Self::SharedKey => allows_psk(remote.class),
+            Self::Signature => allows_signature(remote.class),
+            Self::Eap => matches!(remote.class, Some(AuthClass::Eap(_))),
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SharedKey => "pre-shared key",
+            Self::Signature => "signature",
+            Self::Eap => "EAP",
+        })
+    }
+}
+
 /// Takes the IKE_AUTH request of a half-open IKE SA.
 pub(crate) fn answer(
     core: &mut Core,
@@ -79,54 +115,79 @@ pub(crate) fn answer(
 ) -> Result<State, Failure> {
     // The peer may have moved to port 4500; it has shown that it holds the keys (RFC 7296 §2.23).
     core.path = plaintext.path;
-    let verified = match plaintext.decode() {
-        Ok(opened) if opened.payloads.auth().is_none() => {
-            return eap::responder::begin(core, handshake, plaintext, &opened, cx);
-        }
-        Ok(opened) if opened.payloads.auth().is_some_and(|auth| signature::is_signature(auth.method)) => {
-            return Verifying::begin(core, handshake, plaintext, &opened, cx);
-        }
-        Ok(opened) => verify(core, &handshake, &opened, cx).map(|peer| {
-            let wishes = Wishes::of(&opened.payloads, &peer.connection);
-            (peer, wishes)
-        }),
-        Err(error) => Err(error.into()),
+    let opened = match plaintext.decode() {
+        Ok(opened) => opened,
+        Err(error) => return refuse(core, plaintext, error.into(), cx),
     };
-    match verified {
-        Ok((peer, wishes)) => proceed(core, handshake, peer, wishes, plaintext, cx),
-        Err(failure) => {
-            core.respond_failure(plaintext, &failure, cx)?;
-            Err(failure)
-        }
+    match Admission::open(core, handshake, &opened.payloads, cx) {
+        Ok(admission) => next_round(core, admission, plaintext, &opened, cx),
+        Err(failure) => refuse(core, plaintext, failure, cx),
     }
 }
 
-/// The peer has proven who it is: what it asked for is seen to.
+/// Takes the first message of a round.
+pub(super) fn next_round(
+    core: &mut Core,
+    mut admission: Admission,
+    plaintext: &Plaintext,
+    opened: &Opened<'_>,
+    cx: &mut Cx<'_>,
+) -> Result<State, Failure> {
+    let payloads = &opened.payloads;
+    // RFC 4739 §2.1: each round has an identity of its own.
+    let Some(id_i) = payloads.id_i() else {
+        return refuse(core, plaintext, Failure::Protocol("its IKE_AUTH request lacks IDi"), cx);
+    };
+    if let Err(failure) = admission.begin_round(core, id_i, payloads) {
+        return refuse(core, plaintext, failure, cx);
+    }
+    match Method::of(payloads) {
+        Method::Eap => eap::responder::begin(core, admission, plaintext, opened, cx),
+        Method::Signature => Verifying::begin(core, admission, plaintext.clone(), id_i.clone(), cx),
+        Method::SharedKey => match verify(core, &admission, payloads, cx) {
+            Ok(()) => admission.end_round(core, (plaintext, opened), (id_i.clone(), None), None, cx),
+            Err(failure) => refuse(core, plaintext, failure, cx),
+        },
+    }
+}
+
+/// Tells the peer why not; the IKE SA ends.
+pub(super) fn refuse(
+    core: &mut Core,
+    plaintext: &Plaintext,
+    failure: Failure,
+    cx: &mut Cx<'_>,
+) -> Result<State, Failure> {
+    core.respond_failure(plaintext, &failure, cx)?;
+    Err(failure)
+}
+
+/// The peer has proven who it is, in all its rounds: what it asked for is seen to.
 pub(super) fn proceed(
     core: &mut Core,
-    handshake: Handshake,
-    peer: Peer,
-    wishes: Wishes,
+    admission: Admission,
+    remote_id: Identity,
+    ours: Option<OwnRound>,
     plaintext: &Plaintext,
     cx: &mut Cx<'_>,
 ) -> Result<State, Failure> {
+    let Admission { handshake, connection, wishes, local_id, .. } = admission;
     core.timers.disarm(Timer::HalfOpen);
-    core.local_id = Some(peer.local_id.clone());
-    core.remote_id = Some(peer.remote_id.clone());
+    core.local_id = Some(local_id.clone());
+    core.remote_id = Some(remote_id.clone());
     let Wishes { child: wanted, addresses: requested, initial_contact, mobility } = wishes;
-    // EAP may have led to another connection since.
-    let mobility = mobility.filter(|_| peer.connection.mobike);
-    if let Some(failure) = misfit(peer.connection.childless, wanted.is_some()) {
-        core.respond_failure(plaintext, &failure, cx)?;
-        return Err(failure);
+    // Rounds may have led to another connection since.
+    let mobility = mobility.filter(|_| connection.mobike);
+    if let Some(failure) = misfit(connection.childless, wanted.is_some()) {
+        return refuse(core, plaintext, failure, cx);
     }
     let action = cx.ask(
         core.id,
         Action::CheckUnique {
             ike_sa: core.id,
-            connection: peer.connection.clone(),
-            local_id: peer.local_id.clone(),
-            remote_id: core.peer().unwrap_or(&peer.remote_id).clone(),
+            connection: connection.clone(),
+            local_id,
+            remote_id: core.peer().unwrap_or(&remote_id).clone(),
             remote: core.path.remote.ip(),
             initial_contact,
         },
@@ -135,11 +196,9 @@ pub(super) fn proceed(
         handshake,
         message_id: plaintext.header.message_id,
         path: plaintext.path,
-        connection: peer.connection,
-        local_id: peer.local_id,
-        remote_id: peer.remote_id,
-        proof: peer.proof,
-        is_named_before: peer.is_named_before,
+        connection,
+        remote_id,
+        ours,
         wanted,
         requested,
         lease: Lease::default(),
@@ -158,17 +217,6 @@ fn misfit(childless: Childless, has_child: bool) -> Option<Failure> {
         }
         _ => None,
     }
-}
-
-/// A peer that has proven who it is.
-pub(super) struct Peer {
-    pub(super) connection: Arc<Connection>,
-    pub(super) local_id: Identity,
-    pub(super) remote_id: Identity,
-    /// Our AUTH for it.
-    pub(super) proof: Proof,
-    /// It has our IDr already.
-    pub(super) is_named_before: bool,
 }
 
 /// What the first IKE_AUTH request asks for beside authentication.
@@ -190,25 +238,20 @@ impl Wishes {
     }
 }
 
-/// Finds the connection for the identities and checks AUTH (RFC 7296 §2.15).
-fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'_>) -> Result<Peer, Failure> {
-    let payloads = &opened.payloads;
-    let (Some(id_i), Some(id_i_body)) = (payloads.id_i(), payloads.id_i_body()) else {
-        return Err(Failure::Protocol("its IKE_AUTH request lacks IDi"));
+/// Checks AUTH that is made with a pre-shared key (RFC 7296 §2.15).
+fn verify(core: &Core, admission: &Admission, payloads: &Payloads<'_>, cx: &Cx<'_>) -> Result<(), Failure> {
+    let (Some(id_i), Some(id_i_body), Some(auth)) = (payloads.id_i(), payloads.id_i_body(), payloads.auth())
+    else {
+        return Err(Failure::Protocol("its IKE_AUTH request lacks IDi or AUTH"));
     };
-    let id_r = payloads.id_r();
-    let found = candidates(core, id_i, id_r, &|connection| takes(connection, &allows_psk), cx)?;
-    let (connection, local_id) = found.into_iter().next().ok_or(Failure::Protocol("nobody it could be"))?;
-    info!(target: "cfg", "selected peer config '{}'", connection.name);
-    core.connection = Some(connection.clone());
-    let auth = payloads.auth().ok_or(Failure::Protocol("its IKE_AUTH request lacks AUTH"))?;
+    let Admission { connection, local_id, handshake, .. } = admission;
     if auth.method != AuthMethod::SHARED_KEY {
         return Err(Failure::Authentication(format!(
             "'{id_i}' used {}, connection '{}' expects a pre-shared key",
             auth.method, connection.name
         )));
     }
-    let key = shared_key(cx.configuration, &local_id, id_i).map_err(Failure::Authentication)?;
+    let key = shared_key(cx.configuration, local_id, id_i).map_err(Failure::Authentication)?;
     let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
     if !handshake.verify_initiator(auth.data, suite, key, id_i_body) {
         return Err(Failure::Authentication(format!(
@@ -216,101 +259,51 @@ fn verify(core: &mut Core, handshake: &Handshake, opened: &Opened<'_>, cx: &Cx<'
         )));
     }
     info!(target: "ike", "authentication of '{id_i}' with pre-shared key successful");
-    if connection.mobike {
-        mobike::check_no_nat(payloads, opened.path)?;
-    }
-    let proof = Proof::make(core, handshake, &connection, &local_id, id_i, asked(payloads).as_deref(), cx)?;
-    Ok(Peer { connection, local_id, remote_id: id_i.clone(), proof, is_named_before: false })
-}
-
-/// The authorities whose certificates the peer asks for.
-pub(super) fn asked(payloads: &Payloads<'_>) -> Option<Vec<KeyId>> {
-    certificates::asked(payloads)
-}
-
-/// True if the peer may prove itself in the way that `allows`, and we in ours without EAP: alone, EAP would have to be
-/// asked for.
-fn takes(connection: &Connection, allows: &dyn Fn(Option<AuthClass>) -> bool) -> bool {
-    let own = connection.local.first().is_some_and(|auth| !matches!(auth.class, AuthClass::Eap(_)));
-    own && connection.remote.first().is_some_and(|auth| allows(auth.class))
+    Ok(())
 }
 
 /// The peer has signed its request; whether anybody vouches for its certificate is being found out.
 pub(crate) struct Verifying {
-    handshake: Handshake,
+    admission: Admission,
     plaintext: Plaintext,
     id_i: Identity,
-    /// The connection that it is for, and our identity in it.
-    candidate: (Arc<Connection>, Identity),
-    /// Further ones, the best last.
-    others: Vec<(Arc<Connection>, Identity)>,
     /// How the peer has signed.
     scheme: String,
     action: ActionId,
 }
 
 impl Verifying {
-    /// Finds the connections for the identities, and asks about the peer's certificate for the first that takes its
-    /// signature.
+    /// Asks about the peer's certificate for the first connection that takes its signature. If there is none, the peer is
+    /// refused for what was wrong with the last.
     fn begin(
         core: &mut Core,
-        handshake: Handshake,
-        plaintext: &Plaintext,
-        opened: &Opened<'_>,
-        cx: &mut Cx<'_>,
-    ) -> Result<State, Failure> {
-        let payloads = &opened.payloads;
-        let found = match payloads.id_i() {
-            Some(id_i) => {
-                let takes = |connection: &Connection| takes(connection, &allows_signature);
-                candidates(core, id_i, payloads.id_r(), &takes, cx).map(|found| (id_i.clone(), found))
-            }
-            None => Err(Failure::Protocol("its IKE_AUTH request lacks IDi")),
-        };
-        match found {
-            Ok((id_i, mut others)) => {
-                others.reverse();
-                Self::next(core, handshake, plaintext.clone(), id_i, others, None, cx)
-            }
-            Err(failure) => {
-                core.respond_failure(plaintext, &failure, cx)?;
-                Err(failure)
-            }
-        }
-    }
-
-    /// Goes on with the next connection; if there is none, the peer is refused for what was wrong with the one before.
-    fn next(
-        core: &mut Core,
-        handshake: Handshake,
+        mut admission: Admission,
         plaintext: Plaintext,
         id_i: Identity,
-        mut others: Vec<(Arc<Connection>, Identity)>,
-        mut problem: Option<String>,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        while let Some(candidate) = others.pop() {
-            let connection = candidate.0.clone();
-            info!(target: "cfg", "selected peer config '{}'", connection.name);
-            core.connection = Some(connection.clone());
-            match claim(core, &handshake, &plaintext, &id_i, &connection, cx) {
+        loop {
+            match claim(core, &admission, &plaintext, &id_i, cx) {
                 Ok(claim) => {
                     let scheme = claim.scheme.to_string();
-                    let asker = Asker { ike_sa: core.id, connection: &connection, id: &id_i };
+                    let asker = Asker {
+                        ike_sa: core.id,
+                        connection: &admission.connection,
+                        round: admission.round(),
+                        id: &id_i,
+                    };
                     let action = asker.ask(claim, cx);
-                    let verifying = Self { handshake, plaintext, id_i, candidate, others, scheme, action };
+                    let verifying = Self { admission, plaintext, id_i, scheme, action };
                     return Ok(State::AuthVerifying(Box::new(verifying)));
                 }
                 Err(why) => {
-                    info!(target: "cfg", "peer config '{}' is not for it: {why}", connection.name);
-                    problem = Some(why);
+                    info!(target: "cfg", "peer config '{}' is not for it: {why}", admission.connection.name);
+                    if !admission.give_up_connection(core) {
+                        return refuse(core, &plaintext, Failure::Authentication(why), cx);
+                    }
                 }
             }
         }
-        let why = problem.unwrap_or_else(|| format!("no peer config is for '{id_i}'"));
-        let failure = Failure::Authentication(why);
-        core.respond_failure(&plaintext, &failure, cx)?;
-        Err(failure)
     }
 
     pub(crate) fn handle_outcome(
@@ -323,62 +316,47 @@ impl Verifying {
         if id != self.action {
             return Ok(State::AuthVerifying(self));
         }
-        let Self { handshake, plaintext, id_i, candidate, others, scheme, .. } = *self;
-        let (connection, local_id) = candidate;
+        let Self { mut admission, plaintext, id_i, scheme, .. } = *self;
         match outcome {
             Outcome::Done => {
                 info!(target: "ike", "authentication of '{id_i}' with {scheme} successful");
-                let accepted = plaintext.decode().map_err(Failure::from).and_then(|opened| {
-                    if connection.mobike {
-                        mobike::check_no_nat(&opened.payloads, opened.path)?;
-                    }
-                    let asked = asked(&opened.payloads);
-                    let proof =
-                        Proof::make(core, &handshake, &connection, &local_id, &id_i, asked.as_deref(), cx)?;
-                    Ok((proof, Wishes::of(&opened.payloads, &connection)))
-                });
-                match accepted {
-                    Ok((proof, wishes)) => {
-                        let peer =
-                            Peer { connection, local_id, remote_id: id_i, proof, is_named_before: false };
-                        proceed(core, handshake, peer, wishes, &plaintext, cx)
-                    }
-                    Err(failure) => {
-                        core.respond_failure(&plaintext, &failure, cx)?;
-                        Err(failure)
-                    }
+                match plaintext.decode() {
+                    Ok(opened) => admission.end_round(core, (&plaintext, &opened), (id_i, None), None, cx),
+                    Err(error) => refuse(core, &plaintext, error.into(), cx),
                 }
             }
             Outcome::Failed(why) => {
-                info!(target: "cfg", "peer config '{}' is not for it: {why}", connection.name);
-                Self::next(core, handshake, plaintext, id_i, others, Some(why), cx)
+                info!(target: "cfg", "peer config '{}' is not for it: {why}", admission.connection.name);
+                if admission.give_up_connection(core) {
+                    Self::begin(core, admission, plaintext, id_i, cx)
+                } else {
+                    refuse(core, &plaintext, Failure::Authentication(why), cx)
+                }
             }
             _ => {
                 let failure = Failure::Outside("nobody can vouch for certificates".into());
-                core.respond_failure(&plaintext, &failure, cx)?;
-                Err(failure)
+                refuse(core, &plaintext, failure, cx)
             }
         }
     }
 }
 
-/// What the peer has proven, as far as `connection` takes it. The sentence says why it does not.
+/// What the peer has proven, as far as the connection takes it. The sentence says why it does not.
 fn claim(
     core: &Core,
-    handshake: &Handshake,
+    admission: &Admission,
     plaintext: &Plaintext,
     id_i: &Identity,
-    connection: &Connection,
     cx: &Cx<'_>,
 ) -> Result<Claim, String> {
     let opened = plaintext.decode().map_err(|error| error.to_string())?;
     let payloads = &opened.payloads;
     let (Some(id_i_body), Some(auth), Some(suite), Some(remote)) =
-        (payloads.id_i_body(), payloads.auth(), core.suite.as_ref(), connection.remote.first())
+        (payloads.id_i_body(), payloads.auth(), core.suite.as_ref(), admission.remote())
     else {
         return Err("its IKE_AUTH request lacks IDi or AUTH".to_owned());
     };
-    let octets = handshake.signed_octets(Role::Initiator, suite, id_i_body);
+    let octets = admission.handshake.signed_octets(Role::Initiator, suite, id_i_body);
     Claim::check(payloads, auth, id_i, remote, &octets, cx)
 }
 
@@ -390,7 +368,7 @@ pub(super) fn candidates(
     id_r: Option<&Identity>,
     allows: &dyn Fn(&Connection) -> bool,
     cx: &Cx<'_>,
-) -> Result<Vec<(Arc<Connection>, Identity)>, Failure> {
+) -> Result<Vec<Candidate>, Failure> {
     let (local, remote) = (core.path.local.ip(), core.path.remote.ip());
     let own = |connection: &Connection| {
         let configured = connection.local.first().and_then(LocalAuth::identity);
@@ -510,7 +488,7 @@ impl Answering {
         let outer = [self.path.remote.ip()];
         let remote = if self.lease.addresses.is_empty() { &outer } else { self.lease.addresses.as_slice() };
         let children = self.connection.children.iter();
-        let candidates = children.map(|child| Candidate::new(child, &local, remote)).collect();
+        let candidates = children.map(|child| child::Candidate::new(child, &local, remote)).collect();
         match Agreed::choose(&wanted, candidates, true, core, cx) {
             Err(failure) => self.finish(ChildAnswer::Refused(failure), core, cx),
             Ok(agreed) => {
@@ -560,12 +538,9 @@ impl Answering {
             self.release_lease(core, cx); // it was for the CHILD_SA, and the peer is not told of it
         }
         let mut reply = PayloadWriter::new();
-        if !self.is_named_before {
-            reply.id_r(&self.local_id);
-            info!(target: "ike", "authentication of '{}' (myself) with {}", self.local_id, self.proof.with);
+        if let Some(ours) = &self.ours {
+            ours.write(&mut reply);
         }
-        self.proof.write_certificates(&mut reply);
-        reply.auth(self.proof.method, &self.proof.data);
         match &child {
             ChildAnswer::Made(child_sa, proposal) => {
                 if !self.lease.addresses.is_empty() {

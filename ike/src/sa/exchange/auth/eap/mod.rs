@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use crate::config::{Connection, EapMethods};
+use crate::config::{Connection, EapMethods, LocalAuth, RemoteAuth};
 use crate::context::Cx;
 use crate::crypto::Secret;
 use crate::eap::{Method, OwnCertificate, PeerChain, Tls};
@@ -39,15 +39,21 @@ fn allowed(methods: EapMethods, is_eap_only: bool) -> Vec<Method> {
 }
 
 /// What methods with TLS need, for an end that proves that it is `ours` to a peer, and whose server must be `server`.
-fn tls(connection: &Connection, ours: &Identity, server: &Identity, cx: &Cx<'_>) -> Arc<Tls> {
+fn tls(
+    own: Option<&LocalAuth>,
+    peers: Option<&RemoteAuth>,
+    ours: &Identity,
+    server: &Identity,
+    cx: &Cx<'_>,
+) -> Arc<Tls> {
     let configuration = cx.configuration;
-    let credential = connection.local.first().and_then(|auth| configuration.credential(auth, ours, &[]));
+    let credential = own.and_then(|auth| configuration.credential(auth, ours, &[]));
     let own = credential.map(|(certificate, key)| {
         let above = configuration.authorities_above(&certificate, false);
         Arc::new(OwnCertificate::new(std::iter::once(&certificate).chain(&above), key))
     });
     let subject = |authority: &crate::pki::Certificate| authority.subject().data.clone();
-    let trusted = connection.remote.first().map(|remote| remote.trust.authorities.as_slice());
+    let trusted = peers.map(|remote| remote.trust.authorities.as_slice());
     let authorities = match trusted.unwrap_or_default() {
         [] => configuration.trust.authorities().map(subject).collect(),
         trusted => trusted.iter().map(subject).collect(),
@@ -55,11 +61,11 @@ fn tls(connection: &Connection, ours: &Identity, server: &Identity, cx: &Cx<'_>)
     Arc::new(Tls { settings: cx.settings.tls.clone(), own, authorities, server: server.clone() })
 }
 
-/// Asks whether anybody vouches for what a peer has shown in TLS.
+/// Asks whether anybody vouches for what a peer has shown in TLS, in a round of this connection.
 fn ask_to_judge(
     chain: PeerChain,
     ike_sa: IkeSaId,
-    connection: &Arc<Connection>,
+    (connection, round): (&Arc<Connection>, usize),
     cx: &mut Cx<'_>,
 ) -> ActionId {
     let PeerChain { peer, certificate, others } = chain;
@@ -67,6 +73,7 @@ fn ask_to_judge(
     let check = CertificateCheck {
         ike_sa,
         connection: connection.clone(),
+        round,
         id: peer,
         certificate,
         sent: others,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::{MOST_ROUNDS, allowed, ask_to_judge, auth_keys, key_words, tls};
-use crate::config::{AuthClass, Connection, EapMethods};
+use crate::config::{Connection, EapMethods};
 use crate::context::Cx;
 use crate::crypto::Secret;
 use crate::eap::{Grant, PeerChain, Relay, RelayStep, Server, ServerStep};
@@ -14,26 +14,20 @@ use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, EapRelay, Outcome, Path};
 use crate::sa::exchange::auth::Proof;
-use crate::sa::exchange::auth::responder::{Peer, Wishes, asked, candidates, proceed};
-use crate::sa::exchange::init::Handshake;
+use crate::sa::exchange::auth::admission::{Admission, peer_gives_up};
+use crate::sa::exchange::auth::responder::refuse;
 use crate::sa::mobike;
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, State};
-use crate::wire::registry::{AuthMethod, ExchangeType, MessageId, NotifyType};
+use crate::wire::registry::{AuthMethod, ExchangeType, MessageId};
 use crate::wire::{Eap, PayloadWriter};
 
 /// The peer is proving who it is by EAP.
 pub(crate) struct Rounds {
-    handshake: Handshake,
-    local_id: Identity,
+    admission: Admission,
     id_i: Identity,
     /// The body of IDi, which its AUTH covers.
     id_i_body: Vec<u8>,
-    /// What the first request asked for.
-    wishes: Wishes,
-    connection: Arc<Connection>,
-    /// Further connections that the peer's EAP identity may lead to, the best first.
-    others: Vec<Arc<Connection>>,
     /// We have not proven ourselves with AUTH (RFC 5998).
     is_eap_only: bool,
     server: Server,
@@ -74,33 +68,30 @@ enum Reaction {
     Judge(Box<PeerChain>, Box<ServerStep>),
 }
 
-/// Takes the first IKE_AUTH request of a peer that says no AUTH: it wants EAP.
+/// Takes the first message of a round without AUTH: the peer wants EAP.
 pub(in super::super) fn begin(
     core: &mut Core,
-    handshake: Handshake,
+    admission: Admission,
     plaintext: &Plaintext,
     opened: &Opened<'_>,
     cx: &mut Cx<'_>,
 ) -> Result<State, Failure> {
-    match Rounds::open(core, handshake, opened, cx) {
+    match Rounds::open(core, admission, opened, cx) {
         Ok((mut rounds, reply)) => {
             let (id, path) = (plaintext.header.message_id, plaintext.path);
             let reaction = rounds.first_packet(cx);
             rounds.act(reaction, (id, path), reply, core, cx)?;
             Ok(State::EapRounds(Box::new(rounds)))
         }
-        Err(failure) => {
-            core.respond_failure(plaintext, &failure, cx)?;
-            Err(failure)
-        }
+        Err(failure) => refuse(core, plaintext, failure, cx),
     }
 }
 
 impl Rounds {
-    /// Finds the connection, and says who we are.
+    /// Says who we are, if the peer has not all of that.
     fn open(
         core: &mut Core,
-        handshake: Handshake,
+        mut admission: Admission,
         opened: &Opened<'_>,
         cx: &Cx<'_>,
     ) -> Result<(Self, PayloadWriter), Failure> {
@@ -108,50 +99,26 @@ impl Rounds {
         let (Some(id_i), Some(id_i_body)) = (payloads.id_i(), payloads.id_i_body()) else {
             return Err(Failure::Protocol("its IKE_AUTH request lacks IDi"));
         };
-        let may_be_eap_only = payloads.notify(NotifyType::EAP_ONLY_AUTHENTICATION).is_some();
-        let suits = |connection: &Connection| {
-            methods(connection).is_some() && (may_be_eap_only || !is_eap_only(connection))
-        };
-        let found = candidates(core, id_i, payloads.id_r(), &suits, cx);
-        let found = found.map_err(|failure| match failure {
-            Failure::Authentication(why) => Failure::Authentication(format!("{why} that has EAP")),
-            failure => failure,
-        })?;
-        let mut found = found.into_iter();
-        let (connection, local_id) = found.next().ok_or(Failure::Protocol("nobody it could be"))?;
-        info!(target: "cfg", "selected peer config '{}'", connection.name);
-        core.connection = Some(connection.clone());
-        core.local_id = Some(local_id.clone());
+        core.local_id = Some(admission.local_id.clone());
         core.remote_id = Some(id_i.clone());
-        if connection.mobike {
+        if admission.round() == 0 && admission.connection.mobike {
             mobike::check_no_nat(payloads, opened.path)?;
         }
-        let is_eap_only = is_eap_only(&connection);
-        // What we say about ourselves now must hold for the connection that is chosen later.
-        let others = found
-            .filter(|(other, own)| *own == local_id && proves_alike(other, &connection))
-            .map(|(other, _)| other)
-            .collect();
+        let is_eap_only = admission.is_eap_only();
         let mut reply = PayloadWriter::new();
-        reply.id_r(&local_id);
         if is_eap_only {
+            reply.id_r(&admission.local_id);
             debug!(target: "ike", "using EAP-only authentication");
-        } else {
-            let asked = asked(payloads);
-            let proof = Proof::make(core, &handshake, &connection, &local_id, id_i, asked.as_deref(), cx)?;
-            proof.write_certificates(&mut reply);
-            reply.auth(proof.method, &proof.data);
-            info!(target: "ike", "authentication of '{local_id}' (myself) with {}", proof.with);
         }
-        let server = Server::new(local_id.clone(), id_i.clone(), cx.crypto);
+        // What we say about ourselves now must hold for the connection that is chosen later.
+        if let Some(ours) = admission.give(core, id_i, cx)? {
+            ours.write(&mut reply);
+        }
+        let server = Server::new(admission.local_id.clone(), id_i.clone(), cx.crypto);
         let rounds = Self {
-            handshake,
-            local_id,
+            admission,
             id_i: id_i.clone(),
             id_i_body: id_i_body.to_vec(),
-            wishes: Wishes::of(payloads, &connection),
-            connection,
-            others,
             is_eap_only,
             server,
             relay: None,
@@ -164,7 +131,7 @@ impl Rounds {
     }
 
     fn first_packet(&mut self, cx: &Cx<'_>) -> Reaction {
-        if eap_id(&self.connection).is_some() {
+        if self.eap_id(&self.admission.connection).is_some() {
             info!(target: "ike", "initiating EAP_IDENTITY method");
             return Reaction::Say(self.server.ask_identity(), None);
         }
@@ -173,8 +140,10 @@ impl Rounds {
 
     /// The method begins, with a client that has said its name in this packet, or was not asked.
     fn begin_method(&mut self, named: Option<(&Eap<'_>, &Identity)>, cx: &Cx<'_>) -> Reaction {
-        if methods(&self.connection) != Some(EapMethods::Relay) {
-            self.server.set_tls(Some(tls(&self.connection, &self.local_id, &self.local_id, cx)));
+        let Admission { connection, local_id, .. } = &self.admission;
+        if self.admission.eap_methods(connection) != Some(EapMethods::Relay) {
+            let tls = tls(self.admission.own(), self.admission.remote(), local_id, local_id, cx);
+            self.server.set_tls(Some(tls));
             return Reaction::Say(self.server.offer(self.methods(), cx.crypto), None);
         }
         info!(target: "ike", "initiating EAP_RADIUS method");
@@ -207,7 +176,8 @@ impl Rounds {
             }
             Reaction::PassOn(packet) => self.pass_on(packet, to, reply, core, cx),
             Reaction::Judge(chain, next) => {
-                let action = ask_to_judge(*chain, core.id, &self.connection, cx);
+                let (connection, round) = (&self.admission.connection, self.admission.round());
+                let action = ask_to_judge(*chain, core.id, (connection, round), cx);
                 self.asked = Some(Asked { action, message_id, path, reply });
                 self.judging = Some(*next);
             }
@@ -227,7 +197,7 @@ impl Rounds {
         let Some(relay) = &self.relay else { return };
         let action = Action::RelayEap(Box::new(EapRelay {
             ike_sa: core.id,
-            connection: self.connection.clone(),
+            connection: self.admission.connection.clone(),
             path,
             identity: relay.client().clone(),
             name: relay.client_name(),
@@ -291,19 +261,17 @@ impl Rounds {
         }
         let client = relay.client().clone();
         let suits = |connection: &&Arc<Connection>| {
-            let fits_name = eap_id(connection).is_none_or(|pattern| client.matches(pattern).is_some());
-            methods(connection) == Some(EapMethods::Relay)
+            let fits_name = self.eap_id(connection).is_none_or(|pattern| client.matches(pattern).is_some());
+            self.admission.eap_methods(connection) == Some(EapMethods::Relay)
                 && fits_name
-                && has_group(connection, &grant.groups)
+                && self.has_group(connection, &grant.groups)
         };
-        let Some(best) = std::iter::once(&self.connection).chain(&self.others).find(suits).cloned() else {
+        let Some(best) = self.admission.candidates().find(suits).cloned() else {
             let groups: Vec<String> = grant.groups.iter().map(ToString::to_string).collect();
             return Err(format!("no connection's groups have '{client}', who is in [{}]", groups.join(", ")));
         };
-        if !Arc::ptr_eq(&best, &self.connection) {
+        if self.admission.switch_to(&best, core) {
             info!(target: "cfg", "selected peer config '{}' for the groups of '{client}'", best.name);
-            core.connection = Some(best.clone());
-            self.connection = best;
         }
         info!(target: "ike", "RADIUS authentication of '{client}' successful, {}", key_words(grant.msk.as_ref()));
         core.remote_eap_id = Some(client);
@@ -351,9 +319,16 @@ impl Rounds {
         let Some(packet) = opened.payloads.eap() else {
             return refuse(core, plaintext, Failure::Protocol("its IKE_AUTH request lacks EAP"), cx);
         };
+        let mut reply = PayloadWriter::new();
+        if !self.is_eap_only {
+            match self.admission.give(core, &self.id_i, cx) {
+                Ok(ours) => ours.iter().for_each(|ours| ours.write(&mut reply)),
+                Err(failure) => return refuse(core, plaintext, failure, cx),
+            }
+        }
         let (id, path) = (plaintext.header.message_id, plaintext.path);
         let reaction = self.react(packet, core, cx);
-        let failure = self.act(reaction, (id, path), PayloadWriter::new(), core, cx)?;
+        let failure = self.act(reaction, (id, path), reply, core, cx)?;
         self.go_on(failure)
     }
 
@@ -364,19 +339,8 @@ impl Rounds {
         plaintext: &Plaintext,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        let opened = match plaintext.decode() {
-            Ok(opened) => opened,
-            Err(error) => return refuse(core, plaintext, error.into(), cx),
-        };
-        let error = opened.payloads.error().map(|error| error.kind);
-        let is_end = error.is_some() || opened.payloads.deletes().next().is_some();
-        let (exchange, id) = (ExchangeType::INFORMATIONAL, plaintext.header.message_id);
-        core.respond(exchange, id, &PayloadWriter::new(), plaintext.path, cx)?;
-        match error {
-            _ if !is_end => Ok(State::EapRounds(self)),
-            Some(error) => Err(Failure::Refused(error)),
-            None => Err(Failure::Ended("the peer has deleted it")),
-        }
+        peer_gives_up(core, plaintext, cx)?;
+        Ok(State::EapRounds(self))
     }
 
     /// What becomes of a packet.
@@ -426,8 +390,8 @@ impl Rounds {
     /// of itself, and inside of a tunnel it may have proven another name. Without one, it was chosen by an IKE identity
     /// that anybody may claim.
     fn may_enter(&self, conclusion: &crate::eap::Conclusion) -> Result<(), String> {
-        let (client, remote) = (&conclusion.client, self.connection.remote.first());
-        let fits = match eap_id(&self.connection) {
+        let (client, remote) = (&conclusion.client, self.admission.remote());
+        let fits = match self.eap_id(&self.admission.connection) {
             Some(pattern) => client.matches(pattern).is_some(),
             None => {
                 client.matches(&self.id_i) == Some(Identity::PERFECT)
@@ -444,22 +408,20 @@ impl Rounds {
     /// The peer has said its EAP identity, which may lead to another connection.
     fn identified(&mut self, identity: &Identity, core: &mut Core) -> Result<(), String> {
         info!(target: "ike", "received EAP identity '{identity}'");
-        let fit = |connection: &Connection| identity.matches(eap_id(connection)?);
-        let all = std::iter::once(&self.connection).chain(&self.others);
+        let fit = |connection: &Connection| identity.matches(self.eap_id(connection)?);
+        let all = self.admission.candidates();
         // Of the connections that IKE identities and addresses lead to, the closest; of equals, the first.
         let best =
             all.filter_map(|other| Some((fit(other)?, other))).min_by_key(|(quality, _)| Reverse(*quality));
         let Some(best) = best.map(|(_, best)| best.clone()) else {
             return Err(format!("no connection's eap_id fits '{identity}'"));
         };
-        if !Arc::ptr_eq(&best, &self.connection) {
-            let pattern = eap_id(&best).map(ToString::to_string).unwrap_or_default();
+        let pattern = self.eap_id(&best).map(ToString::to_string).unwrap_or_default();
+        if self.admission.switch_to(&best, core) {
             info!(
                 target: "cfg",
                 "selected peer config '{}' for EAP identity '{identity}', which fits its eap_id = {pattern}", best.name
             );
-            core.connection = Some(best.clone());
-            self.connection = best;
         }
         Ok(())
     }
@@ -472,13 +434,14 @@ impl Rounds {
         opened: &Opened<'_>,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        let Self { handshake, local_id, id_i, id_i_body, wishes, connection, conclusion, .. } = *self;
+        let Self { mut admission, id_i, id_i_body, conclusion, is_eap_only, .. } = *self;
         let msk = conclusion.as_ref().and_then(|conclusion| conclusion.msk.as_ref());
         let Some(auth) = opened.payloads.auth() else {
             return refuse(core, plaintext, Failure::Protocol("its IKE_AUTH request lacks AUTH"), cx);
         };
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
-        let (theirs, ours) = auth_keys(msk, &handshake);
+        let Admission { handshake, local_id, .. } = &admission;
+        let (theirs, ours) = auth_keys(msk, handshake);
         if auth.method != AuthMethod::SHARED_KEY
             || !handshake.verify_initiator(auth.data, suite, theirs, &id_i_body)
         {
@@ -486,57 +449,30 @@ impl Rounds {
             return refuse(core, plaintext, Failure::Authentication(why), cx);
         }
         info!(target: "ike", "authentication of '{id_i}' with EAP successful");
-        let proof = Proof::shared(handshake.responder_auth(suite, ours, &local_id));
+        // RFC 4739 §2.1: over the latest IDr that we have said.
+        let proof = Proof::shared(handshake.responder_auth(suite, ours, local_id));
         info!(target: "ike", "authentication of '{local_id}' (myself) with EAP");
-        let peer = Peer { connection, local_id, remote_id: id_i, proof, is_named_before: true };
-        proceed(core, handshake, peer, wishes, plaintext, cx)
+        if is_eap_only {
+            admission.gave_by_eap();
+        }
+        let client = core.remote_eap_id.clone();
+        admission.end_round(core, (plaintext, opened), (id_i, client), Some(proof), cx)
     }
 
     fn methods(&self) -> Vec<crate::eap::Method> {
-        methods(&self.connection).map(|methods| allowed(methods, self.is_eap_only)).unwrap_or_default()
+        let methods = self.admission.eap_methods(&self.admission.connection);
+        methods.map(|methods| allowed(methods, self.is_eap_only)).unwrap_or_default()
     }
-}
 
-/// Tells the peer why not; the IKE SA ends.
-fn refuse(
-    core: &mut Core,
-    plaintext: &Plaintext,
-    failure: Failure,
-    cx: &mut Cx<'_>,
-) -> Result<State, Failure> {
-    core.respond_failure(plaintext, &failure, cx)?;
-    Err(failure)
-}
-
-/// How a connection lets peers use EAP.
-fn methods(connection: &Connection) -> Option<EapMethods> {
-    match connection.remote.first()?.class {
-        Some(AuthClass::Eap(methods)) => Some(methods),
-        _ => None,
+    /// What EAP identities of peers must fit; `None` if they are not asked for one.
+    fn eap_id<'a>(&self, connection: &'a Connection) -> Option<&'a Identity> {
+        connection.remote.get(self.admission.round())?.eap_id.as_ref()
     }
-}
 
-/// True if a client in these groups may use a connection: it is in one of those that the connection asks for.
-fn has_group(connection: &Connection, groups: &[Identity]) -> bool {
-    let wanted = connection.remote.first().map_or(&[][..], |auth| &auth.groups);
-    wanted.is_empty()
-        || wanted.iter().any(|wanted| groups.iter().any(|group| group.matches(wanted).is_some()))
-}
-
-/// What EAP identities of peers must fit; `None` if they are not asked for one.
-fn eap_id(connection: &Connection) -> Option<&Identity> {
-    connection.remote.first()?.eap_id.as_ref()
-}
-
-/// With either connection we prove ourselves in the same way, with the same certificate where it is one.
-fn proves_alike(one: &Connection, other: &Connection) -> bool {
-    let how = |connection: &Connection| {
-        connection.local.first().map(|auth| (auth.class, auth.certificates.clone(), auth.rules.clone()))
-    };
-    is_eap_only(one) == is_eap_only(other) && (is_eap_only(one) || how(one) == how(other))
-}
-
-/// We prove ourselves by EAP alone (RFC 5998).
-fn is_eap_only(connection: &Connection) -> bool {
-    connection.local.first().is_some_and(|auth| matches!(auth.class, AuthClass::Eap(_)))
+    /// True if a client in these groups may use a connection: it is in one of those that the connection asks for.
+    fn has_group(&self, connection: &Connection, groups: &[Identity]) -> bool {
+        let wanted = connection.remote.get(self.admission.round()).map_or(&[][..], |auth| &auth.groups);
+        wanted.is_empty()
+            || wanted.iter().any(|wanted| groups.iter().any(|group| group.matches(wanted).is_some()))
+    }
 }
