@@ -43,3 +43,15 @@ pub(crate) enum ConfigError {
         problem: String,
     },
 }
+
+impl ConfigError {
+    /// The full path of what it is about.
+    pub(crate) fn path(&self) -> &str {
+        match self {
+            Self::Unknown { path, .. }
+            | Self::Invalid { path, .. }
+            | Self::Unsupported { path, .. }
+            | Self::Problem { path, .. } => path,
+        }
+    }
+}

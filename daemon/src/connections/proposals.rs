@@ -40,12 +40,14 @@ pub(super) fn parse(
         Ok((text.to_owned(), is_default, proposals))
     })?;
     let mut usable = Vec::new();
+    let mut lacking: Vec<String> = Vec::new();
     for (text, is_default, proposals) in parsed {
         for proposal in proposals {
             let missing = proposal.unsupported(supports);
             let left = proposal.supported(supports);
             if !missing.is_empty() && !is_default {
                 let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
+                lacking.extend(names.iter().cloned());
                 let rest = if left.is_some() { "it is used without" } else { "it is not used" };
                 remarks.push(format!("{}: {text}: we have no {}; {rest}", list.path(), names.join(", ")));
             }
@@ -53,7 +55,11 @@ pub(super) fn parse(
         }
     }
     if usable.is_empty() && !list.is_empty() {
-        return Err(list.unsupported("none of these proposals consists of algorithms that we have"));
+        let why = match lacking.as_slice() {
+            [] => "encryption without integrity protects nothing".to_owned(),
+            names => format!("we have no {}", names.join(", ")),
+        };
+        return Err(list.unsupported(why));
     }
     proposal::number(&mut usable);
     Ok(usable)

@@ -45,7 +45,7 @@ pub(crate) fn load(phases: &[Phase], options: &Load, clear: bool, shared: &Share
     Ok(ExitCode::from(code))
 }
 
-fn default_file() -> PathBuf {
+pub(crate) fn default_file() -> PathBuf {
     let directory = std::env::var_os("SWANCTL_DIR").unwrap_or_else(|| "/etc/swanctl".into());
     Path::new(&directory).join("swanctl.conf")
 }

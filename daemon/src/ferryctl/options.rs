@@ -102,9 +102,20 @@ pub(crate) enum Command {
     /// Show what the daemon is doing
     #[command(long_flag = "stats", short_flag = 'S')]
     Stats(Common),
+    /// Say what is wrong with a configuration, and what to do about it, without a daemon
+    Check(Check),
     /// Have the daemon read strongswan.conf again
     #[command(long_flag = "reload-settings", short_flag = 'r')]
     ReloadSettings(Common),
+}
+
+#[derive(Args)]
+pub(crate) struct Check {
+    /// Read this file instead of swanctl.conf
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// Options of every command.
@@ -368,6 +379,7 @@ impl Command {
             Self::ListAuthorities(options) => &options.common,
             Self::ListPools(options) => &options.common,
             Self::FlushCerts(options) => &options.common,
+            Self::Check(options) => &options.common,
             Self::LoadAll(options) | Self::LoadCreds(options) => &options.load.common,
             Self::LoadAuthorities(options) | Self::LoadConns(options) | Self::LoadPools(options) => {
                 &options.common

@@ -109,6 +109,23 @@ pub enum SettingsError {
     },
 }
 
+impl SettingsError {
+    /// Where it is written, unless it is about a file that nobody includes.
+    pub fn position(&self) -> Option<&Position> {
+        match self {
+            Self::Syntax { position, .. }
+            | Self::Unclosed { opened: position, .. }
+            | Self::TooDeep { position }
+            | Self::BadInclude { position, .. }
+            | Self::IncludeLoop { position, .. }
+            | Self::TooManyIncludes { position, .. }
+            | Self::InheritanceLoop { position, .. }
+            | Self::InheritsTooMuch { position, .. } => Some(position),
+            Self::Unreadable { included_at, .. } => included_at.as_ref(),
+        }
+    }
+}
+
 fn prefix(position: &Option<Position>) -> String {
     position.as_ref().map(|position| format!("{position}: ")).unwrap_or_default()
 }
