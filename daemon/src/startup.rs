@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::connections::Defaults;
 use crate::dataplane::{self, DataPlaneHandle, PlaneConfig, PlaneEvent};
 use crate::logging::Logger;
-use crate::net::{Sockets, Watch};
+use crate::net::{Bound, Sockets, Watch};
 use crate::pid_file::PidFile;
 use crate::pools::Leases;
 use crate::privileges;
@@ -25,7 +25,7 @@ use crate::revocation::Revocations;
 use crate::settings::{self, Loaded, Settings};
 use crate::shard::{ShardConfig, Shards};
 use crate::store::Store;
-use crate::vici_server::{self, Bound, Control, Started};
+use crate::vici_server::{self, Control, Started};
 
 /// How long peers have to answer that their SAs are deleted when the daemon ends.
 const FAREWELL: Duration = Duration::from_secs(3);

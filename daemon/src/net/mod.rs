@@ -1,5 +1,6 @@
-//! The UDP sockets of IKE: ports 500 and 4500, IPv4 and IPv6.
+//! The UDP sockets of IKE, on ports 500 and 4500, IPv4 and IPv6; and those that clients of the daemon connect to.
 
+mod listening;
 mod socket;
 mod steering;
 mod watch;
@@ -12,6 +13,7 @@ use ferry_ike::config::Ports;
 use ferry_ike::{Path, Transmit};
 use tracing::{debug, warn};
 
+pub(crate) use self::listening::{Bound, SocketUri, Stream};
 pub(crate) use self::socket::BindError;
 use self::socket::IkeSocket;
 pub(crate) use self::steering::Steering;

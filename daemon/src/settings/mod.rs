@@ -26,7 +26,7 @@ use thiserror::Error;
 
 pub(crate) use self::radius::{Accounting, DynamicAuthorization, Radius, RadiusServer, ServerSecret};
 use crate::logging::LogSettings;
-use crate::vici_server::SocketUri;
+use crate::net::SocketUri;
 
 /// Names the file instead of [`DEFAULT_PATH`].
 const PATH_VARIABLE: &str = "STRONGSWAN_CONF";

@@ -12,7 +12,10 @@ use ferry_vici::settings::BadValue;
 use super::lookup::Lookup;
 use super::{DataPlaneChoice, Families, Routing, Settings};
 use super::{logging, radius, tls};
-use crate::vici_server::SocketUri;
+use crate::net::SocketUri;
+
+/// Where charon's clients look.
+const DEFAULT_VICI_SOCKET: &str = "/var/run/charon.vici";
 
 /// charon's, so that neither starts while the other runs.
 const DEFAULT_PID_FILE: &str = "/var/run/charon.pid";
@@ -200,7 +203,9 @@ fn ignored_tables(from: &Lookup<'_>) -> Result<Vec<u32>, BadValue> {
 }
 
 fn vici_socket(from: &Lookup<'_>) -> Result<SocketUri, BadValue> {
-    let Some(setting) = from.setting("plugins.vici.socket") else { return Ok(SocketUri::default()) };
+    let Some(setting) = from.setting("plugins.vici.socket") else {
+        return Ok(SocketUri::Unix(DEFAULT_VICI_SOCKET.into()));
+    };
     let uri = setting.str().and_then(|text| text.parse().ok());
     uri.ok_or_else(|| setting.bad("unix:///path or tcp://address:port"))
 }

@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 use super::commands::{self, Arguments};
 use super::events::{EventName, Hub};
 use super::outbox::{Frame, Gone, Outbox, event_frame, outbox, response_frame};
-use super::socket::Stream;
 use super::{Control, until};
 use crate::control::Tunnels;
+use crate::net::Stream;
 
 /// Packets that may wait to be worked on. No more is read while they do.
 const WAITING: usize = 64;

@@ -1,6 +1,6 @@
 //! The VICI server: charon's control socket, so that its clients need not know who answers.
 //!
-//! [`socket`] opens it, [`client`] serves one connection over an [`outbox`] that never makes others wait,
+//! [`client`] serves one connection over an [`outbox`] that never makes others wait,
 //! [`events`] knows who wants to hear what, [`announce`] turns what happens into events, [`commands`] does
 //! what is asked, by family, and [`render`] has the shapes of what is shown.
 
@@ -10,7 +10,6 @@ mod commands;
 mod events;
 mod outbox;
 mod render;
-mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +20,10 @@ use ferry_ike::status::Counters;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
-pub(crate) use socket::{Bound, SocketUri};
-
 use self::events::Hub;
 use crate::control::Tunnels;
 use crate::logging::Logger;
+use crate::net::Bound;
 use crate::pools::Leases;
 use crate::reload::Reload;
 use crate::store::Store;

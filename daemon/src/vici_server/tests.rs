@@ -17,6 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use super::*;
 use crate::control::ChildUse;
 use crate::control::tests::{Fake, Told, child_sa, ike_sa};
+use crate::net::SocketUri;
 use crate::revocation::Revocations;
 use crate::settings;
 use crate::store::tests::{DEFAULTS, connection};

@@ -1,4 +1,4 @@
-//! The socket clients connect to.
+//! Sockets that clients connect to: VICI's and others.
 
 use std::fmt;
 use std::fs::Permissions;
@@ -29,13 +29,6 @@ pub(crate) enum SocketUri {
     Tcp(String),
 }
 
-impl Default for SocketUri {
-    /// Where charon's clients look.
-    fn default() -> Self {
-        Self::Unix("/var/run/charon.vici".into())
-    }
-}
-
 impl FromStr for SocketUri {
     type Err = ();
 
@@ -64,15 +57,15 @@ impl fmt::Display for SocketUri {
 
 /// Why the socket cannot be opened.
 #[derive(Debug, Error)]
-pub(crate) enum BindError {
+pub(crate) enum ListenError {
     /// Another daemon answers there.
-    #[error("the VICI socket {} is in use: another daemon answers there", .0.display())]
+    #[error("the socket {} is in use: another daemon answers there", .0.display())]
     InUse(PathBuf),
     /// Something else than a socket is there.
-    #[error("{} is in the way of the VICI socket and is no socket", .0.display())]
+    #[error("{} is in the way and is no socket", .0.display())]
     InTheWay(PathBuf),
     /// The system says no.
-    #[error("cannot open the VICI socket {uri}: {error}")]
+    #[error("cannot open the socket {uri}: {error}")]
     Failed {
         /// Where.
         uri: SocketUri,
@@ -102,8 +95,8 @@ impl Drop for SocketFile {
 impl Bound {
     /// Opens the socket. One that a daemon has left behind is taken over, if nobody answers on it; `owner` is
     /// the user and group it belongs to, if not ours.
-    pub(crate) fn open(uri: &SocketUri, owner: Option<(u32, u32)>) -> Result<Self, BindError> {
-        let failed = |error| BindError::Failed { uri: uri.clone(), error };
+    pub(crate) fn open(uri: &SocketUri, owner: Option<(u32, u32)>) -> Result<Self, ListenError> {
+        let failed = |error| ListenError::Failed { uri: uri.clone(), error };
         match uri {
             SocketUri::Tcp(address) => TcpListener::bind(address.as_str()).map(Self::Tcp).map_err(failed),
             SocketUri::Unix(path) => {
@@ -118,7 +111,7 @@ impl Bound {
     }
 
     /// Makes the socket ready for the runtime, inside which this is called.
-    pub(super) fn listen(self) -> io::Result<Listener> {
+    pub(crate) fn listen(self) -> io::Result<Listener> {
         match self {
             Self::Unix(listener, file) => {
                 listener.set_nonblocking(true)?;
@@ -133,13 +126,13 @@ impl Bound {
 }
 
 /// Makes way for the socket.
-fn clear(path: &Path, uri: &SocketUri) -> Result<(), BindError> {
-    let failed = |error| BindError::Failed { uri: uri.clone(), error };
+fn clear(path: &Path, uri: &SocketUri) -> Result<(), ListenError> {
+    let failed = |error| ListenError::Failed { uri: uri.clone(), error };
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(BindError::InTheWay(path.to_owned()));
+            return Err(ListenError::InTheWay(path.to_owned()));
         }
         Ok(_socket) => {}
     }
@@ -149,7 +142,7 @@ fn clear(path: &Path, uri: &SocketUri) -> Result<(), BindError> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
-        Ok(_answered) => Err(BindError::InUse(path.to_owned())),
+        Ok(_answered) => Err(ListenError::InUse(path.to_owned())),
     }
 }
 
@@ -166,19 +159,19 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// A socket that is served.
-pub(super) enum Listener {
+pub(crate) enum Listener {
     Unix(tokio::net::UnixListener, SocketFile),
     Tcp(tokio::net::TcpListener),
 }
 
 /// A connection of either kind.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Listener {
     /// The next client. Dropping the future loses nobody.
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    pub(crate) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
         match self {
             Self::Unix(listener, _file) => Ok(Box::new(listener.accept().await?.0)),
             Self::Tcp(listener) => {
@@ -228,9 +221,9 @@ mod tests {
         drop(bound);
         std::fs::write(&path, "something").unwrap();
         let error = Bound::open(&uri, None).map(drop).unwrap_err().to_string();
-        assert!(error.ends_with("is in the way of the VICI socket and is no socket"), "{error}");
+        assert!(error.ends_with("is in the way and is no socket"), "{error}");
         let nowhere = SocketUri::Unix("/no/such/directory/vici".into());
         let error = Bound::open(&nowhere, None).map(drop).unwrap_err().to_string();
-        assert!(error.starts_with("cannot open the VICI socket unix:///no/such/directory/vici: "), "{error}");
+        assert!(error.starts_with("cannot open the socket unix:///no/such/directory/vici: "), "{error}");
     }
 }
