@@ -15,6 +15,7 @@ mod dataplane;
 mod ferryctl;
 mod ferryd;
 mod logging;
+mod metrics;
 mod net;
 mod pid_file;
 mod pools;

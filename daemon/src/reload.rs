@@ -72,6 +72,7 @@ fn settled_at_start(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("what routes and addresses are installed", old.routing != new.routing),
         ("plugins.eap-radius", old.radius != new.radius),
         ("plugins.vici.socket", old.vici_socket != new.vici_socket),
+        ("metrics.listen", old.metrics != new.metrics),
         ("pid_file", old.pid_file != new.pid_file),
         ("retry_initiate_interval", old.retry_initiate != new.retry_initiate),
         ("user or group", (&old.user, &old.group) != (&new.user, &new.group)),

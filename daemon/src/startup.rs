@@ -15,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::connections::Defaults;
 use crate::dataplane::{self, DataPlaneHandle, PlaneConfig, PlaneEvent};
 use crate::logging::Logger;
+use crate::metrics::{self, Source};
 use crate::net::{Bound, Sockets, Watch};
 use crate::pid_file::PidFile;
 use crate::pools::Leases;
@@ -49,6 +50,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     // What needs root is done while there is one thread: the next ones inherit what is left.
     let user = privileges::wanted(&settings)?;
     let vici = Bound::open(&settings.vici_socket, user.map(|user| (user.uid, user.gid)))?;
+    let metrics =
+        settings.metrics.as_ref().map(|uri| Bound::open(uri, user.map(|user| (user.uid, user.gid))));
+    let metrics = metrics.transpose()?;
     if let Some(user) = user {
         privileges::drop_to(user)?;
     }
@@ -56,7 +60,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         .enable_all()
         .build()
         .map_err(|error| anyhow::anyhow!("cannot start threads: {error}"))?;
-    let result = runtime.block_on(serve(settings, logger.clone(), vici, started));
+    let result = runtime.block_on(serve(settings, logger.clone(), (vici, metrics), started));
     drop(pid_file);
     logger.flush();
     // Lookups of names that hang are not waited for.
@@ -64,7 +68,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     result
 }
 
-async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started) -> anyhow::Result<()> {
+async fn serve(
+    settings: Settings,
+    logger: Logger,
+    (vici, metrics): (Bound, Option<Bound>),
+    started: Started,
+) -> anyhow::Result<()> {
     // From here on a signal is an orderly end, even of the start.
     let mut signals = Signals::new()?;
     let sockets = Arc::new(Sockets::bind(settings.ports, settings.families.v4, settings.families.v6)?);
@@ -118,6 +127,10 @@ async fn serve(settings: Settings, logger: Logger, vici: Bound, started: Started
     tokio::spawn(store.clone().react());
     tokio::spawn(follow(told, shards.clone(), store.clone()));
     tokio::spawn(look_up(store.clone()));
+    if let Some(metrics) = metrics {
+        let source = Source { store: store.clone(), tunnels: shards.clone(), leases: leases.clone() };
+        tokio::spawn(metrics::serve(metrics, source)); // ends with the runtime
+    }
     let reload = Reload::new(store.clone(), leases.clone(), logger.clone(), settings);
     let control = Control {
         store,

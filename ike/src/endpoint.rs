@@ -400,6 +400,7 @@ impl Endpoint {
                 self.with_sa(spi_r, now, |_, _| {});
             }
             Err(failure) => {
+                cx.counters.handshakes.fail(&failure);
                 info!(target: "ike", "IKE_SA_INIT of {source} refused: {failure}");
                 if let Some((kind, data)) = failure.notify() {
                     sa::reject_init(cleartext, kind, &data, &mut cx);

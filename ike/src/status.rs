@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use crate::config::Mode;
 use crate::crypto::{EspSuite, IkeSuite};
+use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{ChildSaId, IkeSaId};
 use crate::selector::TrafficSelector;
-use crate::wire::registry::{ExchangeType, IkeSpi, Spi};
+use crate::wire::registry::{ExchangeType, IkeSpi, NotifyType, Spi};
 
 /// Where an IKE SA stands. The names are charon's, which scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +196,8 @@ pub struct Counters {
     pub ike_rekeyed_by_peer: u64,
     /// CHILD_SAs that were rekeyed.
     pub children_rekeyed: u64,
+    /// IKE SAs that were to be made.
+    pub handshakes: Handshakes,
     /// By exchange: requests in, responses in, requests out, responses out. Retransmissions not counted.
     pub ike_sa_init: ExchangeCounters,
     /// As above.
@@ -216,6 +219,7 @@ impl AddAssign for Counters {
         self.ike_rekeyed_by_us += other.ike_rekeyed_by_us;
         self.ike_rekeyed_by_peer += other.ike_rekeyed_by_peer;
         self.children_rekeyed += other.children_rekeyed;
+        self.handshakes += other.handshakes;
         self.ike_sa_init += other.ike_sa_init;
         self.ike_auth += other.ike_auth;
         self.create_child_sa += other.create_child_sa;
@@ -241,6 +245,62 @@ impl Counters {
             ExchangeType::CREATE_CHILD_SA => &mut self.create_child_sa,
             _ => &mut self.informational,
         }
+    }
+}
+
+/// IKE SAs that were to be made, by what became of them. Those that take another's place are not among them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handshakes {
+    /// They stand.
+    pub established: u64,
+    /// No connection is for the addresses.
+    pub no_connection: u64,
+    /// No proposal suited both.
+    pub no_proposal: u64,
+    /// Either end could not prove who it is.
+    pub unauthenticated: u64,
+    /// The peer refused otherwise.
+    pub refused: u64,
+    /// The peer did not answer, or did not go on.
+    pub unanswered: u64,
+    /// The peer broke the protocol.
+    pub malformed: u64,
+    /// Anything else, of ours or of those who gave up.
+    pub other: u64,
+}
+
+impl AddAssign for Handshakes {
+    fn add_assign(&mut self, other: Self) {
+        self.established += other.established;
+        self.no_connection += other.no_connection;
+        self.no_proposal += other.no_proposal;
+        self.unauthenticated += other.unauthenticated;
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+        self.malformed += other.malformed;
+        self.other += other.other;
+    }
+}
+
+impl Handshakes {
+    /// One has failed.
+    pub(crate) fn fail(&mut self, failure: &Failure) {
+        let counter = match failure {
+            Failure::NoConnection(_) => &mut self.no_connection,
+            Failure::NoProposal(_) | Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN) => {
+                &mut self.no_proposal
+            }
+            Failure::Authentication(_) | Failure::Refused(NotifyType::AUTHENTICATION_FAILED) => {
+                &mut self.unauthenticated
+            }
+            Failure::Refused(_) => &mut self.refused,
+            Failure::Unanswered(_) | Failure::HalfOpen => &mut self.unanswered,
+            Failure::Malformed(_) | Failure::Protocol(_) | Failure::KeyExchange(_) => &mut self.malformed,
+            // The peer is told what we want and tries again: nothing has failed yet.
+            Failure::WrongKeyExchange { .. } => return,
+            _ => &mut self.other,
+        };
+        *counter += 1;
     }
 }
 

@@ -72,6 +72,7 @@ const KEYS: &[(&str, Standing)] = &[
     // Ours alone.
     ("shards", Honoured),
     ("dataplane", Honoured),
+    ("metrics.listen", Honoured),
     ("tun_name", Honoured),
     ("pid_file", Honoured),
     ("unknown_spi_notices", Honoured),

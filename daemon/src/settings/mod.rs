@@ -62,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) radius: Radius,
     /// Where VICI clients find us.
     pub(crate) vici_socket: SocketUri,
+    /// Where metrics are told; `None` for nowhere.
+    pub(crate) metrics: Option<SocketUri>,
     /// Where our process number is left.
     pub(crate) pid_file: PathBuf,
     /// User to become once everything privileged is done.

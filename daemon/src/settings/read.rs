@@ -1,6 +1,6 @@
 //! Every setting we honour, with its default beside it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -46,6 +46,7 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
         attributes: attributes(from)?,
         radius: radius::read(from)?,
         vici_socket: vici_socket(from)?,
+        metrics: metrics(from)?,
         pid_file: from.text("pid_file")?.unwrap_or(DEFAULT_PID_FILE).into(),
         user: from.text("user")?.map(str::to_owned),
         group: from.text("group")?.map(str::to_owned),
@@ -202,6 +203,18 @@ fn ignored_tables(from: &Lookup<'_>) -> Result<Vec<u32>, BadValue> {
     tables.map_err(|_| setting.bad("numbers of routing tables with spaces between them"))
 }
 
+/// Whoever can reach it reads it, so that over TCP it is for this host alone.
+fn metrics(from: &Lookup<'_>) -> Result<Option<SocketUri>, BadValue> {
+    let Some(setting) = from.setting("metrics.listen") else { return Ok(None) };
+    let uri = setting.str().and_then(|text| text.parse().ok()).filter(|uri| match uri {
+        SocketUri::Unix(_) => true,
+        SocketUri::Tcp(address) => {
+            address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+        }
+    });
+    uri.map(Some).ok_or_else(|| setting.bad("unix:///path, or tcp:// and a loopback address with its port"))
+}
+
 fn vici_socket(from: &Lookup<'_>) -> Result<SocketUri, BadValue> {
     let Some(setting) = from.setting("plugins.vici.socket") else {
         return Ok(SocketUri::Unix(DEFAULT_VICI_SOCKET.into()));
@@ -326,6 +339,21 @@ mod tests {
         assert_eq!(numbers, [3, 11, 28676, 28676, 25]);
         assert!(error("dns1 = ns.example.org").ends_with("expected an IP address"));
         assert!(error("plugins { attr { dsn = 10.0.0.1 } }").contains("charon.plugins.attr.dsn"));
+    }
+
+    #[test]
+    fn metrics_are_for_this_host() {
+        let inside = |uri: &str| format!("metrics {{ listen = {uri} }}");
+        assert_eq!(settings("").metrics, None);
+        assert_eq!(settings(&inside("unix:///run/m")).metrics, Some(SocketUri::Unix("/run/m".into())));
+        for address in ["127.0.0.1:9500", "[::1]:9500"] {
+            let uri = settings(&inside(&format!("tcp://{address}"))).metrics;
+            assert_eq!(uri, Some(SocketUri::Tcp(address.to_owned())));
+        }
+        for elsewhere in ["tcp://0.0.0.0:9500", "tcp://localhost:9500", "127.0.0.1:9500"] {
+            let error = error(&inside(elsewhere));
+            assert!(error.contains("metrics.listen = ") && error.contains("a loopback address"), "{error}");
+        }
     }
 
     #[test]

@@ -547,6 +547,7 @@ impl IkeSa {
     /// An IKE SA that was not established has failed.
     fn report(&mut self, failure: &Failure, cx: &mut Cx<'_>) {
         self.core.timers.clear();
+        cx.counters.handshakes.fail(failure);
         info!(target: "ike", "establishing IKE_SA {}[{}] failed: {failure}", self.core.name(), self.core.id);
         let mut requests = mem::take(&mut self.core.requests);
         requests.extend(self.core.wanted.drain(..).filter_map(|wanted| wanted.request));

@@ -232,6 +232,7 @@ impl Established {
             core.name(), core.id,
             core.path.local.ip(), name(&core.local_id), core.path.remote.ip(), name(&core.remote_id)
         );
+        cx.counters.handshakes.established += 1;
         cx.tell(Event::IkeSaUp(Box::new(self.status(core))));
     }
 
