@@ -59,6 +59,7 @@ mod server;
 mod tests;
 mod tls;
 mod ttls;
+mod tunnel;
 
 use std::fmt;
 use std::sync::Arc;

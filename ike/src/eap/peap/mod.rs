@@ -21,8 +21,8 @@ use self::tlv::{Outcome, result_tlv};
 use super::client::{Client as Inner, ClientStep};
 use super::packet::with_data;
 use super::server::{Server as InnerServer, ServerStep};
-use super::tls::{Channel, Fragments, PeerChain, Session, Step, Tls, Tunnel, give_up, refuse};
-use super::{Context, Method, Reaction, Verdict};
+use super::tls::{Channel, PeerChain, Step, Tls, Tunnel, give_up, refuse};
+use super::{Context, Method, Reaction, Verdict, tunnel};
 use crate::identity::Identity;
 use crate::wire::Eap;
 use crate::wire::registry::{EapCode, EapType};
@@ -57,14 +57,8 @@ impl Server {
         client: &Identity,
         cx: &Context<'_>,
     ) -> Result<(Self, Vec<u8>), String> {
-        let settings = tls.settings.peap;
-        let own = tls.own.as_ref().ok_or("there is no certificate of ours")?;
-        let session = Session::server(tls, own, settings.asks_certificate.then_some(client))?;
-        let channel = Channel::new(EapType::PEAP, settings.packets, session);
-        let mut inner = InnerServer::new(name.clone(), client.clone(), cx.crypto);
-        inner.set_tls(Some(tls.clone()));
-        let server = Self { channel, inner: Box::new(inner), settings, stage: Stage::Handshake };
-        Ok((server, Fragments::start()))
+        let (channel, inner, settings, start) = tunnel::open_server(Method::Peap, tls, (name, client), cx)?;
+        Ok((Self { channel, inner, settings, stage: Stage::Handshake }, start))
     }
 
     /// What the client has shown of itself, outside or inside, once.
@@ -160,14 +154,8 @@ impl Client {
         client: &Identity,
         methods: Vec<Method>,
     ) -> Result<(Self, Reaction), String> {
-        if !Fragments::is_start(request) {
-            return Err("the server does not start EAP_PEAP".into());
-        }
-        let session = Session::client(tls, tls.own.as_deref(), &tls.server)?;
-        let mut channel = Channel::new(EapType::PEAP, tls.settings.peap.packets, session);
-        let hello = channel.hello();
-        let inner = Inner::new(client.clone(), tls.server.clone(), methods).with_tls(Some(tls.clone()));
-        Ok((Self { channel, inner: Box::new(inner) }, Reaction::Answer(hello.into())))
+        let (channel, inner, hello) = tunnel::open_client(Method::Peap, request, tls, (client, methods))?;
+        Ok((Self { channel, inner }, hello))
     }
 
     /// What the server has shown of itself, outside or inside, once.
