@@ -199,9 +199,9 @@ mod tests {
         assert_eq!(verify_access_response(&packet, &[0x43; 16], SECRET), Err(Forged::Authenticator));
     }
 
-    /// Blast-RADIUS: whoever can make the MD5 right still has no Message-Authenticator.
+    /// The class of CVE-2024-3596, Blast-RADIUS: whoever can make the MD5 right still has no Message-Authenticator.
     #[test]
-    fn a_right_md5_is_not_enough() {
+    fn cve_class_radius_response_without_message_authenticator() {
         let (request, _) = challenge();
         let request = Packet::decode(&request).unwrap();
         let mut forged = [&[2, 3, 0, 26][..], request.authenticator(), &[79, 6, 3, 2, 0, 4]].concat();

@@ -233,7 +233,7 @@ mod tests {
 
     /// The length of an attribute below that of its header: what made others read backwards, or for ever.
     #[test]
-    fn a_length_below_the_header_is_refused() {
+    fn cve_class_radius_attribute_length_below_its_header() {
         for said in [0, 1] {
             let error = Packet::decode(&packet(&[1, 3, b'a', 79, said])).unwrap_err();
             let attribute = AttributeType::EAP_MESSAGE;

@@ -75,8 +75,9 @@ fn both_ends_prove_themselves_by_eap_alone() {
     }
 }
 
+/// The class of CVE-2023-26463 too: a certificate that nobody vouches for is not believed for having come by TLS.
 #[test]
-fn a_client_of_another_authority_is_refused() {
+fn cve_class_eap_tls_certificate_of_another_authority() {
     let (ca, other) = (Authority::new("CA"), Authority::new("another CA"));
     // It believes the gateway, but has its certificate from elsewhere.
     let client = alice(Method::Tls, &other).trusting(&ca.der());
@@ -102,9 +103,9 @@ fn a_gateway_of_another_authority_is_not_believed() {
     }
 }
 
-/// The class of CVE-2022-40617 and others: what a certificate says is who somebody is.
+/// The class of CVE-2022-4967: what a certificate says is who somebody is.
 #[test]
-fn an_eap_identity_that_is_not_in_the_certificate_is_refused() {
+fn cve_class_eap_tls_identity_not_in_the_certificate() {
     let ca = Authority::new("CA");
     let boss = alice(Method::Tls, &ca).eap(EapMethods::One(Method::Tls), Some("boss@example.org"));
     let (mut world, rw, gw) = World::of(boss, eap_gateway(Method::Tls, &ca));

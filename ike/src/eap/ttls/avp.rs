@@ -115,9 +115,9 @@ mod tests {
         assert_eq!(find_eap_message(&avp), Err("AVP 79 of vendor 311 is mandatory and not known".into()));
     }
 
-    /// Lengths below the header made charon read far beyond the data (the class of CVE-2025-62291 and others).
+    /// The class of CVE-2026-25075: a length below that of the header made others count below zero.
     #[test]
-    fn lengths_that_are_wrong_are_refused() {
+    fn cve_class_ttls_attribute_length_below_its_header() {
         let whole = eap_message(&[1, 7, 0, 5, 1]);
         for length in (0..8).chain([17, 255]) {
             let mut avp = whole.clone();

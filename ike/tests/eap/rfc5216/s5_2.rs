@@ -4,10 +4,10 @@ use ferry_ike::eap::Method;
 
 use crate::talk::{Card, Talk};
 
-/// The EAP identity is what connections and addresses are given by: the class of CVE-2025-9615 and of others, in which
-/// a certificate of one gave the rights of another.
+/// The class of CVE-2022-4967: connections and addresses are given by the EAP identity, so that a certificate of one must
+/// not give the rights of another.
 #[test]
-fn the_eap_identity_must_be_in_the_certificate() {
+fn cve_class_eap_tls_identity_not_in_the_certificate() {
     let mut talk = Talk::new(Method::Tls);
     talk.identity = "boss@example.org";
     let (server, client) = talk.go().failures();
