@@ -276,6 +276,8 @@ const KEYS: &[(&str, Standing)] = &[
     ("plugins.eap-ttls.phase2_tnc_method", Charons), // phase2_tnc is refused
     ("plugins.eap-ttls.*", Honoured),
     ("plugins.eap-peap.*", Honoured),
+    ("plugins.eap-dynamic.preferred", Honoured),
+    ("plugins.eap-dynamic.prefer_user", Honoured),
     ("plugins.eap-*.**", not_yet("", EAP)),
     ("plugins.radattr.**", not_yet("", "RADIUS attributes are not passed between peers and servers")),
     ("plugins.ext-auth.**", not_yet("", "no scripts are run")),

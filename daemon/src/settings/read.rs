@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ferry_ike::config::{Ports, Retransmission};
+use ferry_ike::config::{DynamicEap, Ports, Retransmission};
 use ferry_ike::cookie::HalfOpenLimits;
+use ferry_ike::eap::Method;
 use ferry_ike::lease::{Attribute, parse_attribute};
 use ferry_vici::settings::BadValue;
 
@@ -117,7 +118,24 @@ fn ike(from: &Lookup<'_>) -> Result<ferry_ike::config::Settings, BadValue> {
         rsa_pss: from.bool("rsa_pss", default.rsa_pss)?,
         inactivity_close_ike: from.bool("inactivity_close_ike", default.inactivity_close_ike)?,
         tls: tls::read(from)?.into(),
+        eap_dynamic: eap_dynamic(from)?,
         ..default
+    })
+}
+
+/// Methods are named as in `auth`, with or without `eap-`, or by number. Those that are not here are passed over, as charon
+/// does without their plugins.
+fn eap_dynamic(from: &Lookup<'_>) -> Result<DynamicEap, BadValue> {
+    let text = from.text("plugins.eap-dynamic.preferred")?.unwrap_or_default();
+    let read = |word: &str| {
+        let word = word.strip_prefix("eap-").unwrap_or(word);
+        let number = word.parse().ok();
+        Method::named(word)
+            .or_else(|| Method::ALL.into_iter().find(|method| Some(method.eap_type().0) == number))
+    };
+    Ok(DynamicEap {
+        preferred: text.split([',', ' ']).filter_map(read).collect(),
+        follows_client: from.bool("plugins.eap-dynamic.prefer_user", false)?,
     })
 }
 
@@ -362,5 +380,17 @@ mod tests {
         assert_eq!(settings(&inside("unix:///run/x")).vici_socket, SocketUri::Unix("/run/x".into()));
         let error = error(&inside("udp://x"));
         assert!(error.contains("charon.plugins.vici.socket = udp://x: expected"), "{error}");
+    }
+
+    #[test]
+    fn what_is_offered_first_in_eap() {
+        let read = |inside: &str| {
+            let text = format!("charon {{ plugins {{ eap-dynamic {{ {inside} }} }} }}");
+            parse(&text).unwrap().settings.ike.eap_dynamic
+        };
+        assert_eq!(read(""), DynamicEap::default());
+        let told = read("preferred = mschapv2, aka, eap-tls,4\n prefer_user = yes");
+        assert_eq!(told.preferred, [Method::MsChapV2, Method::Tls, Method::Md5]);
+        assert!(told.follows_client);
     }
 }

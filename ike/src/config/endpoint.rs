@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Configuration;
 use crate::cookie::{HalfOpenLimits, HalfOpenTotal};
-use crate::eap::TlsSettings;
+use crate::eap::{Method, TlsSettings};
 
 /// Everything an [`Endpoint`](crate::Endpoint) is told when it is made.
 pub struct EndpointConfig {
@@ -158,6 +158,18 @@ pub struct Settings {
     pub rsa_pss: bool,
     /// How methods of EAP speak TLS.
     pub tls: Arc<TlsSettings>,
+    /// Which methods of EAP come first where any will do.
+    pub eap_dynamic: DynamicEap,
+}
+
+/// In which order methods of EAP are offered where a connection leaves it to client and server
+/// ([`EapMethods::Dynamic`](super::EapMethods::Dynamic)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DynamicEap {
+    /// These come first, in this order.
+    pub preferred: Vec<Method>,
+    /// Of what a client names when it refuses one, the first it names comes next, not the first of ours.
+    pub follows_client: bool,
 }
 
 impl Default for Settings {
@@ -187,6 +199,7 @@ impl Default for Settings {
             multiple_authentication: true, // charon.multiple_authentication
             rsa_pss: false,
             tls: Arc::default(),
+            eap_dynamic: DynamicEap::default(),
         }
     }
 }

@@ -16,7 +16,9 @@ pub use self::auth::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
 pub use self::child::{Child, ChildAction, CopyDscp, Label, Labels, Mark, Mode, Processing, Volume};
 pub use self::connection::{AddressPattern, Childless, Connection, Fragmentation, SendCert, Unique, Version};
 pub use self::credentials::{Configuration, SecretKind, SharedSecret};
-pub use self::endpoint::{EndpointConfig, IkeSaTotal, Ports, Retransmission, Settings, SpiPrefix, UniqueIds};
+pub use self::endpoint::{
+    DynamicEap, EndpointConfig, IkeSaTotal, Ports, Retransmission, Settings, SpiPrefix, UniqueIds,
+};
 use crate::wire::registry::CfgAttributeType;
 
 /// Addresses and attributes that a peer got from our pools, or that we got from a peer.

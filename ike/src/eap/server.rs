@@ -25,6 +25,8 @@ pub struct Server {
     /// The identifier of the request that is out.
     identifier: u8,
     tls: Option<Arc<Tls>>,
+    /// Of the methods that the client would rather use, its first comes next.
+    follows_client: bool,
     /// What the client has shown of itself, until it is judged.
     shown: Option<PeerChain>,
     phase: Phase,
@@ -90,12 +92,26 @@ impl Server {
         let mut identifier = [0];
         crypto.random(&mut identifier);
         let [identifier] = identifier;
-        Self { name, client, identity: None, identifier, tls: None, shown: None, phase: Phase::Idle }
+        Self {
+            name,
+            client,
+            identity: None,
+            identifier,
+            tls: None,
+            follows_client: false,
+            shown: None,
+            phase: Phase::Idle,
+        }
     }
 
     /// Sets what methods with TLS need when they are offered; without it, none of them is.
     pub fn set_tls(&mut self, tls: Option<Arc<Tls>>) {
         self.tls = tls;
+    }
+
+    /// Whether it is the client's order that counts when it refuses a method, or ours.
+    pub fn follow_client(&mut self, follows: bool) {
+        self.follows_client = follows;
     }
 
     /// The client says who it is before it is asked, in a response with this identifier.
@@ -248,8 +264,11 @@ impl Server {
         next: &[Method],
         crypto: &CryptoProvider,
     ) -> ServerStep {
-        let next: Vec<Method> =
+        let mut next: Vec<Method> =
             next.iter().copied().filter(|method| wanted.contains(&method.eap_type().0)).collect();
+        if self.follows_client {
+            next.sort_by_key(|method| wanted.iter().position(|kind| *kind == method.eap_type().0));
+        }
         if next.is_empty() {
             let wanted: Vec<String> = wanted
                 .iter()

@@ -239,6 +239,9 @@ fn methods_are_negotiated_in_the_servers_order() {
             }
         }
     }
+    let mut talk = Talk::new(&[Psk, MsChapV2, Md5], &[Md5, MsChapV2]);
+    talk.server.follow_client(true);
+    assert_eq!(talk.run(|_, _| {}).server.unwrap().method, Md5, "in the client's");
     let ended = Talk::new(&[Psk], &[Md5, MsChapV2]).run(|_, _| {});
     assert_eq!(reason(ended.server), "the client does not want EAP_PSK, but EAP_MD5, EAP_MSCHAPV2");
     let ended = Talk::new(&[Psk], &[]).run(|_, _| {});
@@ -297,6 +300,23 @@ fn success_counts_only_after_the_method() {
             let is_said = why.starts_with("EAP-Success before") || why.ends_with("is none for us");
             assert!(is_said, "{method}: {why}");
         }
+    }
+}
+
+/// The class of CVE-2025-62291: a failure of EAP-MSCHAPv2 that ends within its header made others count below zero.
+#[test]
+fn cve_class_mschapv2_failure_request_too_short() {
+    for length in 0..12_u8 {
+        let ended = Talk::new(&[Method::MsChapV2], &[Method::MsChapV2]).run(|at, packet| {
+            if at == 4 {
+                // In place of what the server says of the answer.
+                let data = [4, 1, 0, length, b'E', b'=', b'6', b'9', b'1', b' ', b'R', b'='];
+                let data = data.get(..usize::from(length)).unwrap();
+                *packet = super::packet::with_data(EapCode::REQUEST, packet[1], EapType::MSCHAPV2, data);
+            }
+        });
+        let why = reason(ended.client);
+        assert!(why.contains("EAP-MSCHAPv2"), "{length}: {why}");
     }
 }
 

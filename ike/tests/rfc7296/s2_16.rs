@@ -1,6 +1,6 @@
 //! Section 2.16, Extensible Authentication Protocol Methods.
 
-use ferry_ike::config::EapMethods;
+use ferry_ike::config::{DynamicEap, EapMethods};
 use ferry_ike::eap::Method;
 use ferry_ike::identity::Identity;
 use ferry_ike::sim::{HostId, PSK, Puppet, Setup, World, client, gateway};
@@ -234,6 +234,25 @@ fn methods_are_negotiated() {
 }
 
 #[test]
+fn an_operator_says_what_is_offered_first() {
+    use Method::{Gtc, Md5, MsChapV2, Psk};
+    // What the gateway asks for after the client has said who it is.
+    let offers = |preferred: &[Method], follows_client: bool, wanted: &[Method]| {
+        let gateway = eap_gateway(EapMethods::Dynamic).settings(|settings| {
+            settings.eap_dynamic = DynamicEap { preferred: preferred.to_vec(), follows_client };
+        });
+        let (mut world, rw, gw) = World::of(alice(one(wanted[0]), PASSWORD), gateway);
+        world.connect(rw, gw, "net");
+        world.transcript().matches("SK {EAP}").count()
+    };
+    let direct = offers(&[Gtc], false, &[Gtc]);
+    // Each is told as sent and as arrived.
+    assert_eq!(offers(&[], false, &[Gtc]), direct + 4, "another is offered first, and refused");
+    assert_eq!(offers(&[Md5, Gtc], true, &[Gtc]), direct + 4);
+    assert_eq!(offers(&[Psk, MsChapV2], false, &[MsChapV2]), offers(&[], false, &[MsChapV2]));
+}
+
+#[test]
 fn every_message_may_be_lost_once() {
     for method in Method::BY_PASSWORD {
         for nth in 0..30 {
@@ -313,7 +332,7 @@ fn impostor(client: Setup, packet: &[u8]) -> (World, HostId, Puppet) {
 
 /// CVE-2021-45079: a gateway that only says success must not be believed, however well it knows the pre-shared key.
 #[test]
-fn an_early_eap_success_is_no_success() {
+fn cve_class_early_eap_success() {
     for methods in [EapMethods::Any, one(Method::MsChapV2), one(Method::Psk), one(Method::Md5)] {
         let (mut world, rw, puppet) = impostor(alice(methods, PASSWORD), &[3, 1, 0, 4]);
         let why = down(&mut world, rw);
@@ -322,6 +341,36 @@ fn an_early_eap_success_is_no_success() {
         assert_eq!(puppet.read(&told).as_deref(), Some("N(AUTHENTICATION_FAILED), D"));
         ends_with_nothing(world);
     }
+}
+
+/// RFC 7296 §2.1: the response that ends it may be lost like any other, and is there to be had again.
+#[test]
+fn a_lost_eap_failure_is_said_again() {
+    // The first retransmission of the client asks for it, or the second.
+    for last in 0..2 {
+        let (mut world, rw, gw) =
+            World::of(alice(one(Method::Md5), "not alice's"), eap_gateway(one(Method::Md5)));
+        world.initiate(rw, "net");
+        while down_if_any(&mut world, gw).is_none() {
+            world.deliver();
+        }
+        assert_eq!(world.in_air().len(), 1);
+        world.take(); // EAP-Failure
+        for _ in 0..last {
+            world.wait_for_deadline();
+            while !world.in_air().is_empty() {
+                world.take();
+            }
+        }
+        world.run_for(seconds(20));
+        let why = down(&mut world, rw);
+        assert!(why.ends_with("the server answered EAP-Failure"), "{last}: {why}");
+        ends_with_nothing(world);
+    }
+}
+
+fn down_if_any(world: &mut World, host: HostId) -> Option<String> {
+    world.events(host).into_iter().find(|line| line.contains(" down: "))
 }
 
 #[test]

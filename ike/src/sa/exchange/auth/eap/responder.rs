@@ -6,10 +6,10 @@ use std::sync::Arc;
 use tracing::{debug, info};
 
 use super::{MOST_ROUNDS, allowed, ask_to_judge, auth_keys, key_words, tls};
-use crate::config::{Connection, EapMethods};
+use crate::config::{Connection, DynamicEap, EapMethods};
 use crate::context::Cx;
 use crate::crypto::Secret;
-use crate::eap::{Grant, PeerChain, Relay, RelayStep, Server, ServerStep};
+use crate::eap::{Grant, Method, PeerChain, Relay, RelayStep, Server, ServerStep};
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{Action, ActionId, EapRelay, Outcome, Path};
@@ -144,7 +144,8 @@ impl Rounds {
         if self.admission.eap_methods(connection) != Some(EapMethods::Relay) {
             let tls = tls(self.admission.own(), self.admission.remote(), local_id, local_id, cx);
             self.server.set_tls(Some(tls));
-            return Reaction::Say(self.server.offer(self.methods(), cx.crypto), None);
+            let methods = self.methods(cx);
+            return Reaction::Say(self.server.offer(methods, cx.crypto), None);
         }
         info!(target: "ike", "initiating EAP_RADIUS method");
         let (relay, packet) = match named {
@@ -256,7 +257,7 @@ impl Rounds {
     /// The server elsewhere lets the client in. Which groups it is in may lead to another connection.
     fn let_in(&mut self, grant: Grant, relay: &Relay, core: &mut Core) -> Result<(), String> {
         // RFC 5998 §4: nothing else proves us.
-        if self.is_eap_only && !relay.method().is_some_and(crate::eap::Method::is_mutual) {
+        if self.is_eap_only && !relay.method().is_some_and(Method::is_mutual) {
             return Err("the method that the EAP server has chosen does not prove the server".into());
         }
         let client = relay.client().clone();
@@ -459,9 +460,18 @@ impl Rounds {
         admission.end_round(core, (plaintext, opened), (id_i, client), Some(proof), cx)
     }
 
-    fn methods(&self) -> Vec<crate::eap::Method> {
-        let methods = self.admission.eap_methods(&self.admission.connection);
-        methods.map(|methods| allowed(methods, self.is_eap_only)).unwrap_or_default()
+    /// The methods to offer, in order.
+    fn methods(&mut self, cx: &Cx<'_>) -> Vec<Method> {
+        let Some(methods) = self.admission.eap_methods(&self.admission.connection) else { return vec![] };
+        let mut allowed = allowed(methods, self.is_eap_only);
+        if methods == EapMethods::Dynamic {
+            let DynamicEap { preferred, follows_client } = &cx.settings.eap_dynamic;
+            allowed.sort_by_key(|method| {
+                preferred.iter().position(|preferred| preferred == method).unwrap_or(usize::MAX)
+            });
+            self.server.follow_client(*follows_client);
+        }
+        allowed
     }
 
     /// What EAP identities of peers must fit; `None` if they are not asked for one.
