@@ -201,6 +201,9 @@ pub struct EapRelay {
     pub is_first: bool,
     /// The packet: a response of the peer's.
     pub packet: Vec<u8>,
+    /// RADIUS attributes that the peer has sent since the packet before, whole: type, length and value, if it is true to
+    /// that.
+    pub attributes: Vec<Vec<u8>>,
 }
 
 /// A certificate that somebody has to vouch for.
@@ -289,7 +292,12 @@ pub enum Outcome {
     /// The inbound SPI.
     Spi(Spi),
     /// What the server that judges a peer's EAP says.
-    Relayed(Relayed),
+    Relayed {
+        /// To EAP.
+        relayed: Relayed,
+        /// RADIUS attributes that the peer is to have with it, whole.
+        attributes: Vec<Vec<u8>>,
+    },
     /// The addresses, possibly fewer than asked for, possibly none.
     Lease(Lease),
     /// Whether the IKE SA may stand.

@@ -15,6 +15,19 @@ macro_rules! registry {
             )*
         }
 
+        impl $name {
+            /// The one of this name, in whatever case.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> {
+                $(
+                    if name.eq_ignore_ascii_case($text) {
+                        return Some(Self::$constant);
+                    }
+                )*
+                None
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match *self {

@@ -124,6 +124,27 @@ pub(super) fn groups(accept: &Packet<'_>, settings: &Settings) -> Vec<Identity> 
     groups
 }
 
+/// The value of an attribute that a peer has sent whole, if it is one that servers are told.
+pub(super) fn for_server<'a>(whole: &'a [u8], settings: &Settings) -> Option<(AttributeType, &'a [u8])> {
+    let (&[kind, length], value) = whole.split_first_chunk()?;
+    let kind = AttributeType(kind);
+    let is_told = usize::from(length) == whole.len()
+        && settings.ike_to_radius.iter().any(|forwarded| forwarded.is(kind, value));
+    is_told.then_some((kind, value))
+}
+
+/// The attributes of a server that a peer is told, whole.
+pub(super) fn for_peer(packet: &Packet<'_>, settings: &Settings) -> Vec<Vec<u8>> {
+    let told = packet
+        .attributes()
+        .filter(|(kind, value)| settings.radius_to_ike.iter().any(|forwarded| forwarded.is(*kind, value)));
+    told.map(|(kind, value)| {
+        let length = u8::try_from(value.len() + 2).unwrap_or(u8::MAX); // it came in an attribute
+        [&[kind.0, length], value].concat()
+    })
+    .collect()
+}
+
 /// What a server says to people, for the log.
 pub(super) fn reply_message(packet: &Packet<'_>) -> Option<String> {
     let message: String = packet
@@ -197,6 +218,26 @@ mod tests {
             let groups = groups(&Packet::decode(&named(tunnel)).unwrap(), &settings);
             assert_eq!(groups.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
         }
+    }
+
+    #[test]
+    fn what_is_configured_is_passed_on_and_nothing_else() {
+        use crate::settings::Forwarded;
+        let reply = vec![Forwarded::Standard(AttributeType::REPLY_MESSAGE)];
+        let settings = Settings { ike_to_radius: reply.clone(), radius_to_ike: reply, ..Settings::default() };
+        let told = |whole: &[u8]| for_server(whole, &settings).map(|(kind, value)| (kind.0, value.to_vec()));
+        assert_eq!(told(&[18, 4, b'h', b'i']), Some((18, b"hi".to_vec())));
+        assert_eq!(told(&[18, 2]), Some((18, vec![])));
+        for whole in [&[18, 3, b'h', b'i'][..], &[18, 5, b'h', b'i'], &[1, 4, b'h', b'i'], &[18], &[]] {
+            assert_eq!(told(whole), None, "{whole:?}");
+        }
+        let octets = accept(|draft| {
+            draft.add(AttributeType::CLASS, b"staff");
+            draft.add(AttributeType::REPLY_MESSAGE, b"welcome");
+        });
+        let packet = Packet::decode(&octets).unwrap();
+        assert_eq!(for_peer(&packet, &settings), [[&[18, 9], &b"welcome"[..]].concat()]);
+        assert!(for_peer(&packet, &Settings::default()).is_empty());
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl Inner {
             if let Some(state) = &state {
                 request.add(AttributeType::STATE, state);
             }
+            let told =
+                eap.attributes.iter().filter_map(|whole| attributes::for_server(whole, &self.settings));
+            for (kind, value) in told {
+                request.add(kind, value);
+            }
             request.add_eap(&packet);
             request
         };
@@ -77,7 +82,10 @@ impl Inner {
             return Outcome::Failed("no RADIUS server answers".into());
         };
         match answer.packet() {
-            Some(packet) => Outcome::Relayed(self.interpret(&packet, &answer.request, &server, &eap)),
+            Some(packet) => Outcome::Relayed {
+                relayed: self.interpret(&packet, &answer.request, &server, &eap),
+                attributes: attributes::for_peer(&packet, &self.settings),
+            },
             None => Outcome::Failed("the RADIUS server's answer is lost".into()),
         }
     }

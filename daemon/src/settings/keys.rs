@@ -265,10 +265,8 @@ const KEYS: &[(&str, Standing)] = &[
     ("plugins.eap-radius.dae.listen", Honoured),
     ("plugins.eap-radius.dae.port", Honoured),
     ("plugins.eap-radius.dae.secret", Honoured),
-    (
-        "plugins.eap-radius.forward.*",
-        not_yet("", "RADIUS attributes are not passed between peers and servers"),
-    ),
+    ("plugins.eap-radius.forward.ike_to_radius", Honoured),
+    ("plugins.eap-radius.forward.radius_to_ike", Honoured),
     ("plugins.eap-radius.xauth.**", not_yet("", IKEV1)),
     ("plugins.eap-tls.fragment_size", Honoured),
     ("plugins.eap-tls.max_message_count", Honoured),

@@ -24,6 +24,8 @@ use ferry_ike::lease::Attribute;
 use ferry_vici::settings::{BadValue, NoFiles, Settings as Text, SettingsError};
 use thiserror::Error;
 
+#[cfg(test)]
+pub(crate) use self::radius::Forwarded;
 pub(crate) use self::radius::{Accounting, DynamicAuthorization, Radius, RadiusServer, ServerSecret};
 use crate::logging::LogSettings;
 use crate::net::SocketUri;

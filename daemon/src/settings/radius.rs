@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferry_radius::{AttributeType, Vendor, microsoft};
 use ferry_vici::settings::{BadValue, Setting};
 use zeroize::Zeroizing;
 
@@ -39,6 +40,37 @@ pub(crate) struct Radius {
     pub(crate) close_all_on_timeout: bool,
     /// Stations are told with their ports.
     pub(crate) station_id_with_port: bool,
+    /// Attributes of peers that servers are told.
+    pub(crate) ike_to_radius: Vec<Forwarded>,
+    /// Attributes of servers that peers are told.
+    pub(crate) radius_to_ike: Vec<Forwarded>,
+}
+
+/// A kind of attribute that is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Forwarded {
+    /// Of RADIUS's own.
+    Standard(AttributeType),
+    /// Of a vendor's.
+    Of(Vendor, u8),
+}
+
+impl Forwarded {
+    /// The most that is passed on of the attributes: with a vendor, its number in front of one of its own.
+    pub(crate) fn is(self, kind: AttributeType, value: &[u8]) -> bool {
+        match self {
+            Self::Standard(wanted) => kind == wanted,
+            // With others beside it in the same attribute, it is not that kind alone.
+            Self::Of(vendor, wanted) => match value.split_first_chunk() {
+                Some((id, rest @ [own, length, ..])) if kind == AttributeType::VENDOR_SPECIFIC => {
+                    u32::from_be_bytes(*id) == vendor.0
+                        && *own == wanted
+                        && usize::from(*length) == rest.len()
+                }
+                _ => false,
+            },
+        }
+    }
 }
 
 /// Accounts (RFC 2866).
@@ -139,7 +171,35 @@ pub(super) fn read(from: &Lookup<'_>) -> Result<Radius, BadValue> {
         id_prefix: from.text(&path("id_prefix"))?.unwrap_or_default().to_owned(),
         close_all_on_timeout: bool(from, "close_all_on_timeout", false)?,
         station_id_with_port: bool(from, "station_id_with_port", true)?,
+        ike_to_radius: forwarded(from, "forward.ike_to_radius")?,
+        radius_to_ike: forwarded(from, "forward.radius_to_ike")?,
     })
+}
+
+/// A list of attributes, by name or number, those of vendors with their number in front: `Reply-Message, 311:26`.
+fn forwarded(from: &Lookup<'_>, key: &str) -> Result<Vec<Forwarded>, BadValue> {
+    const EXPECTED: &str = "attributes by name or number, such as Reply-Message, 18 or 36906:1, but for those that EAP,                             its keys and the conversation itself are in";
+    /// What is not anybody's to pass on.
+    const OURS: [AttributeType; 4] = [
+        AttributeType::STATE,
+        AttributeType::PROXY_STATE,
+        AttributeType::EAP_MESSAGE,
+        AttributeType::MESSAGE_AUTHENTICATOR,
+    ];
+    let Some(setting) = from.setting(&path(key)) else { return Ok(vec![]) };
+    let read = |word: &str| {
+        if let Some((vendor, own)) = word.split_once(':') {
+            let (vendor, own) = (Vendor(vendor.parse().ok()?), own.parse().ok()?);
+            let is_key = [microsoft::MPPE_SEND_KEY, microsoft::MPPE_RECV_KEY].contains(&own);
+            return (vendor != Vendor::MICROSOFT || !is_key).then_some(Forwarded::Of(vendor, own));
+        }
+        let kind = AttributeType::named(word).or_else(|| word.parse().ok().map(AttributeType))?;
+        let is_whole = kind.0 != 0 && kind != AttributeType::VENDOR_SPECIFIC;
+        (is_whole && !OURS.contains(&kind)).then_some(Forwarded::Standard(kind))
+    };
+    let text = setting.str().unwrap_or_default();
+    let words = text.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+    words.map(|word| read(word).ok_or_else(|| setting.bad(EXPECTED))).collect()
 }
 
 fn path(key: &str) -> String {
@@ -310,6 +370,31 @@ mod tests {
         let dae = both.dae.unwrap();
         assert_eq!((dae.listen.to_string().as_str(), dae.port), ("127.0.0.1", 3799));
         assert!(radius("accounting_interval = 5m\n dae { secret = s }").accounting.is_none());
+    }
+
+    #[test]
+    fn what_is_passed_on() {
+        let both = radius("forward { ike_to_radius = Reply-Message, 311:26\n radius_to_ike = 18 class }");
+        assert_eq!(
+            both.ike_to_radius,
+            [Forwarded::Standard(AttributeType::REPLY_MESSAGE), Forwarded::Of(Vendor::MICROSOFT, 26)]
+        );
+        assert_eq!(both.radius_to_ike.len(), 2);
+        for word in ["Nonsense", "0", "256", "26", "79", "State", "311:16", "311:17", ":", "1:"] {
+            let error = error(&format!("forward {{ radius_to_ike = \"{word}\" }}"));
+            assert!(error.contains("attributes by name or number"), "{word}: {error}");
+        }
+        let one = Forwarded::Of(Vendor::MICROSOFT, 26);
+        assert!(one.is(AttributeType::VENDOR_SPECIFIC, &[0, 0, 1, 55, 26, 3, 9]));
+        for value in [
+            &[0, 0, 1, 55, 26, 3, 9, 27, 3, 9][..],
+            &[0, 0, 1, 55, 27, 3, 9],
+            &[0, 0, 1, 56, 26, 3, 9],
+            &[0, 0, 1, 55, 26],
+            &[],
+        ] {
+            assert!(!one.is(AttributeType::VENDOR_SPECIFIC, value), "{value:?}");
+        }
     }
 
     #[test]

@@ -69,6 +69,7 @@ const HANDLING: &[(N, Handling)] = &[
     (N::NON_FIRST_FRAGMENTS_ALSO, Ignored("packets are put together before they are protected")),
     // Extensions that are spoken.
     (N::IKEV2_FRAGMENTATION_SUPPORTED, ActedOn), // RFC 7383
+    (N::RADIUS_ATTRIBUTE, ActedOn),              // strongSwan's
     (N::USE_BEET_MODE, ActedOn),                 // strongSwan's
     (N::MOBIKE_SUPPORTED, ActedOn),              // RFC 4555
     (N::ADDITIONAL_IP4_ADDRESS, ActedOn),

@@ -285,7 +285,10 @@ impl Outside {
                 Outcome::Used(child_sas.iter().filter_map(last_use).collect())
             }
             Action::RelayEap(relay) => match &mut self.aaa {
-                Some(aaa) => Outcome::Relayed(aaa.judge(&relay)),
+                Some(aaa) => {
+                    // What comes along goes back.
+                    Outcome::Relayed { relayed: aaa.judge(&relay), attributes: relay.attributes }
+                }
                 None => Outcome::Failed("there is no server".into()),
             },
             Action::Lease { pools, identity, requested, .. } => {

@@ -490,6 +490,7 @@ registry! {
         PPK_IDENTITY_KEY = 16446, "PPK_IDENTITY_KEY";
         // Private use: strongSwan's number for Bound End-to-End Tunnel mode.
         USE_BEET_MODE = 40961, "USE_BEET_MODE";
+        RADIUS_ATTRIBUTE = 40969, "RADIUS_ATTRIBUTE";
     }
 }
 

@@ -3,9 +3,11 @@
 use ferry_ike::config::EapMethods;
 use ferry_ike::eap::Method;
 use ferry_ike::identity::Identity;
-use ferry_ike::sim::{Account, ActionKind, HostId, Manner, Setup, World, client, gateway};
+use ferry_ike::sim::{Account, ActionKind, HostId, Manner, Puppet, Setup, World, client, gateway};
+use ferry_ike::wire::PayloadWriter;
+use ferry_ike::wire::registry::{ExchangeType, NotifyType};
 
-use crate::{said, seconds};
+use crate::{GATEWAY, OFFER, PUPPET, said, seconds};
 
 const PASSWORD: &str = "sixteen letters!";
 
@@ -45,6 +47,26 @@ fn every_method_of_the_server_elsewhere_lets_the_client_in() {
         let sa = world.ike_sa(gw);
         assert_eq!(sa.remote_eap_id.unwrap().to_string(), "alice", "{method}");
         assert_eq!(sa.remote_id.unwrap().to_string(), "rw.example.org");
+    }
+}
+
+/// strongSwan's eap-radius.forward: what the peer says goes to the server with its next packet, and the other way round.
+#[test]
+fn radius_attributes_go_along_with_packets() {
+    let mut world = World::new(5);
+    // Whose server says back what comes along.
+    world.add(gateway().peer_eap(EapMethods::Relay, None).aaa(Account::new(Method::Md5, PASSWORD)));
+    for (number, seed) in [(0, 1), (8, 2), (20, 3)] {
+        let mut puppet = Puppet::initiator(PUPPET, GATEWAY, OFFER, seed);
+        puppet.open(&mut world);
+        let mut payloads = PayloadWriter::new();
+        payloads.id_i(&Identity::parse("rw.example.org").unwrap());
+        for _ in 0..number {
+            payloads.notify(NotifyType::RADIUS_ATTRIBUTE, &[18, 4, b'h', b'i']);
+        }
+        let answer = puppet.ask(&mut world, ExchangeType::IKE_AUTH, &payloads).unwrap();
+        assert_eq!(answer.matches("N(RADIUS_ATTRIBUTE)").count(), number.min(8), "{answer}");
+        assert!(answer.starts_with("IDr, AUTH") && answer.ends_with("EAP"), "{answer}");
     }
 }
 

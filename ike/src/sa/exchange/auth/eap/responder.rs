@@ -19,8 +19,8 @@ use crate::sa::exchange::auth::responder::refuse;
 use crate::sa::mobike;
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, State};
-use crate::wire::registry::{AuthMethod, ExchangeType, MessageId};
-use crate::wire::{Eap, PayloadWriter};
+use crate::wire::registry::{AuthMethod, ExchangeType, MessageId, NotifyType};
+use crate::wire::{Eap, PayloadWriter, Payloads};
 
 /// The peer is proving who it is by EAP.
 pub(crate) struct Rounds {
@@ -38,9 +38,20 @@ pub(crate) struct Rounds {
     asked: Option<Asked>,
     /// What follows if the peer's certificate is believed.
     judging: Option<ServerStep>,
+    /// RADIUS attributes of the peer that go with its next packet.
+    attributes: Vec<Vec<u8>>,
     /// What EAP has come to; AUTH follows.
     conclusion: Option<Proven>,
     answered: u32,
+}
+
+/// The most RADIUS attributes of a peer that go on at a time.
+const MOST_ATTRIBUTES: usize = 8;
+
+/// The RADIUS attributes in a message of a peer (strongSwan's eap-radius.forward).
+fn radius_attributes(payloads: &Payloads<'_>) -> Vec<Vec<u8>> {
+    let told = payloads.notifies().filter(|notify| notify.kind == NotifyType::RADIUS_ATTRIBUTE);
+    told.map(|notify| notify.data.to_vec()).take(MOST_ATTRIBUTES).collect()
 }
 
 /// What EAP has come to.
@@ -124,6 +135,7 @@ impl Rounds {
             relay: None,
             asked: None,
             judging: None,
+            attributes: radius_attributes(payloads),
             conclusion: None,
             answered: 0,
         };
@@ -204,6 +216,7 @@ impl Rounds {
             name: relay.client_name(),
             is_first: relay.is_first(),
             packet,
+            attributes: std::mem::take(&mut self.attributes),
         }));
         let action = cx.ask(core.id, action);
         self.asked = Some(Asked { action, message_id, path, reply });
@@ -217,7 +230,7 @@ impl Rounds {
         outcome: Outcome,
         cx: &mut Cx<'_>,
     ) -> Result<State, Failure> {
-        let Some(asked) = self.asked.take_if(|asked| asked.action == id) else {
+        let Some(mut asked) = self.asked.take_if(|asked| asked.action == id) else {
             return Ok(State::EapRounds(self));
         };
         if let Some(next) = self.judging.take() {
@@ -235,7 +248,12 @@ impl Rounds {
         }
         let Some(mut relay) = self.relay.take() else { return Ok(State::EapRounds(self)) };
         let step = match outcome {
-            Outcome::Relayed(relayed) => relay.hear(relayed),
+            Outcome::Relayed { relayed, attributes } => {
+                for attribute in attributes {
+                    asked.reply.notify(NotifyType::RADIUS_ATTRIBUTE, &attribute);
+                }
+                relay.hear(relayed)
+            }
             Outcome::Failed(why) => relay.fail(why),
             _ => relay.fail("there is no EAP server".into()),
         };
@@ -320,6 +338,12 @@ impl Rounds {
         let Some(packet) = opened.payloads.eap() else {
             return refuse(core, plaintext, Failure::Protocol("its IKE_AUTH request lacks EAP"), cx);
         };
+        if self.relay.is_some() {
+            self.attributes = radius_attributes(&opened.payloads);
+        } else {
+            self.attributes.extend(radius_attributes(&opened.payloads));
+            self.attributes.truncate(MOST_ATTRIBUTES);
+        }
         let mut reply = PayloadWriter::new();
         if !self.is_eap_only {
             match self.admission.give(core, &self.id_i, cx) {
