@@ -93,6 +93,23 @@ pub(crate) struct ChildUse {
     pub(crate) packets_out: u64,
     /// How long ago the last one was sent.
     pub(crate) last_out: Option<Duration>,
+    /// The numbers it has in the kernel, if that has it.
+    pub(crate) numbers: Option<ChildNumbers>,
+}
+
+/// The numbers by which the kernel tells a CHILD_SA's packets and SAs; zero where it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ChildNumbers {
+    /// What ties its SAs and policies.
+    pub(crate) reqid: u32,
+    /// The mark of packets that come in, with its mask.
+    pub(crate) mark_in: (u32, u32),
+    /// The mark of packets that leave, with its mask.
+    pub(crate) mark_out: (u32, u32),
+    /// The XFRM interface that packets come in by.
+    pub(crate) interface_in: u32,
+    /// The XFRM interface that packets leave by.
+    pub(crate) interface_out: u32,
 }
 
 #[cfg(test)]
@@ -103,6 +120,7 @@ pub(crate) mod tests {
     use ferry_ike::config::AddressPattern;
     use ferry_ike::status::{ChildSaState, ChildSaStatus, IkeSaState};
     use ferry_ike::wire::registry::{IkeSpi, Spi};
+    use ferry_vici::Section;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -345,11 +363,21 @@ pub(crate) mod tests {
         }
     }
 
+    /// A child with nothing said of it.
+    fn child(name: &str) -> Arc<Child> {
+        let gw = Section::new().with_section("children", Section::new().with_section(name, Section::new()));
+        let end = || Section::new().with("auth", "psk");
+        let gw = gw.with_section("local", end()).with_section("remote", end());
+        let parsed = crate::connections::parse("gw", &gw, &crate::store::tests::DEFAULTS).unwrap();
+        Arc::clone(parsed.connection.child(name).unwrap())
+    }
+
     /// A CHILD_SA that is installed.
     pub(crate) fn child_sa(id: u64, name: &str) -> ChildSaStatus {
         ChildSaStatus {
             id: ChildSaId(id),
             name: name.to_owned(),
+            child: child(name),
             reqid: 1,
             state: ChildSaState::Installed,
             mode: ferry_ike::config::Mode::Tunnel,

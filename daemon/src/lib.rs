@@ -28,6 +28,7 @@ mod shard;
 mod startup;
 mod store;
 mod system;
+mod updown;
 mod vici_server;
 
 pub use ferryctl::main as ferryctl;

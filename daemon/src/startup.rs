@@ -26,6 +26,7 @@ use crate::revocation::Revocations;
 use crate::settings::{self, Loaded, Settings};
 use crate::shard::{ShardConfig, Shards};
 use crate::store::Store;
+use crate::updown::Updown;
 use crate::vici_server::{self, Control, Started};
 
 /// How long peers have to answer that their SAs are deleted when the daemon ends.
@@ -100,6 +101,7 @@ async fn serve(
     let mut ike = settings.ike.clone();
     ike.force_encapsulation |= plane.needs_encapsulation;
     let revocations = Revocations::default();
+    let updown = Updown::start(plane.handle.clone());
     let shards = Shards::start(ShardConfig {
         revocations: revocations.clone(),
         shards: settings.shards.map_or_else(cores, usize::from),
@@ -108,6 +110,7 @@ async fn serve(
         dataplane: plane.handle.clone(),
         leases: leases.clone(),
         radius: radius.clone(),
+        updown: updown.clone(),
     });
     let accounts = radius.start(&shards, &plane.handle).await;
     let _first = deliver_to.set(shards.clone());
@@ -161,6 +164,7 @@ async fn serve(
     if let Some(accounts) = accounts {
         accounts.finish().await;
     }
+    updown.finish().await;
     plane.handle.stop().await;
     let _ = stop.send(true);
     let _ = (&mut server).await;

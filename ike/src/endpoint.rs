@@ -338,13 +338,16 @@ impl Endpoint {
     /// The oldest IKE SA of a connection with the same peer that stands, or comes to stand.
     fn to_the_same_peer(&self, connection: &Connection, for_child: bool, path: Path) -> Option<IkeSpi> {
         let is_for_one = matches!(connection.remote_addrs.as_slice(), [AddressPattern::Host(_)]);
+        let is_for_many = connection.remote_addrs.iter().any(AddressPattern::is_of_many);
         self.sas
             .iter()
             .filter(|(_, held)| {
                 let core = &held.sa.core;
                 held.sa.is_reusable(for_child)
                     // Where we move with the peer, or it has moved, it may be elsewhere than the connection says.
-                    && (core.path.remote.ip() == path.remote.ip() || is_for_one || held.sa.decides_addresses())
+                    && (core.path.remote.ip() == path.remote.ip()
+                        || is_for_one
+                        || (!is_for_many && held.sa.decides_addresses()))
                     && core.connection.as_ref().is_some_and(|ours| ours.name == connection.name)
             })
             .min_by_key(|(_, held)| held.sa.core.id)

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::AddAssign;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::config::Mode;
+use crate::config::{Child, Mode};
 use crate::crypto::{EspSuite, IkeSuite};
 use crate::error::Failure;
 use crate::identity::Identity;
@@ -80,7 +81,7 @@ impl ChildSaState {
 }
 
 /// One IKE SA.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct IkeSaStatus {
     /// Its number.
     pub id: IkeSaId,
@@ -143,12 +144,14 @@ impl IkeSaStatus {
 }
 
 /// One CHILD_SA.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ChildSaStatus {
     /// Its number.
     pub id: ChildSaId,
     /// The name it is configured by.
     pub name: String,
+    /// As it was configured.
+    pub child: Arc<Child>,
     /// The number that ties its SAs and policies; zero before it is assigned.
     pub reqid: u32,
     /// Where it stands.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferry_ike::config::{Child, ChildAction, CopyDscp, Labels, Mode, Processing, Volume};
+use ferry_ike::config::{Child, ChildAction, CopyDscp, Labels, Mode, PolicySettings, Processing, Volume};
 use ferry_ike::selector::{Ports, SelectorPattern};
 use ferry_ike::wire::registry::ProtocolId;
 
@@ -19,8 +19,12 @@ const WIDEST_WINDOW: u32 = 4096;
 /// What an interface ID may be.
 pub(super) const INTERFACE: &str = "an interface ID, %unique or %unique-dir";
 
+/// The kernel's limit on the name of an interface, in octets.
+const LONGEST_NAME: usize = 15;
+
+const NO_POLICIES: &str = "the userspace data plane has policies of its own";
 const NO_MARKS: &str = "packets cannot be marked";
-const NO_INTERFACES: &str = "there are no XFRM interfaces";
+pub(super) const NO_INTERFACES: &str = "there are no XFRM interfaces";
 
 /// Reads a child.
 pub(super) fn parse(
@@ -93,6 +97,9 @@ impl<'r> Draft<'r> {
             copy_ecn: true,
             copy_dscp: CopyDscp::Out, // what is inside may choose its class; what is outside may not reach in
             labels: Labels::default(),
+            policies: PolicySettings::default(),
+            updown: None,
+            host_access: false,
         };
         let (bytes, packets) = Default::default();
         let plane = defaults.plane;
@@ -136,7 +143,11 @@ impl<'r> Draft<'r> {
                 self.child.copy_dscp = key.choice(&choices)?;
             }
             "mode" => self.child.processing = processing(key, self.plane)?,
-            _another if self.remark(key)? || self.label(key)? => {}
+            "updown" => {
+                self.child.updown = Some(key.text()?.trim().to_owned()).filter(|text| !text.is_empty())
+            }
+            "hostaccess" => self.child.host_access = key.bool()?,
+            _another if self.remark(key)? || self.label(key)? || self.policy(key)? => {}
             _another => refuse(key)?,
         }
         Ok(())
@@ -150,8 +161,6 @@ impl<'r> Draft<'r> {
             }
         };
         match key.name {
-            // Only handed on to updown scripts, which are refused.
-            "hostaccess" => drop(key.bool()?),
             // Nothing without a label, which is refused.
             "label_mode" => key.choice(&[("system", ()), ("simple", ()), ("selinux", ())])?,
             "policies_fwd_out" => remark(key.bool()?, "forwarding has no policies"),
@@ -203,6 +212,32 @@ impl<'r> Draft<'r> {
         Ok(true)
     }
 
+    /// How policies are installed. False if the key is none of these.
+    fn policy(&mut self, key: &Key<'_>) -> Result<bool, ConfigError> {
+        let policies = &mut self.child.policies;
+        match key.name {
+            "policies" => policies.are_left_out = !key.bool()?,
+            "priority" => {
+                policies.priority =
+                    Some(key.number("a whole number up to 4294967295")?).filter(|number| *number != 0);
+            }
+            "interface" => {
+                let is_name = |text: &&str| {
+                    text.len() <= LONGEST_NAME
+                        && !text.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control())
+                };
+                let expected = format!("the name of an interface, {LONGEST_NAME} characters at most");
+                let name = key.read(&expected, |text| Some(text).filter(is_name).map(str::to_owned))?;
+                policies.interface = Some(name).filter(|name| !name.is_empty());
+            }
+            _none_of_these => return Ok(false),
+        }
+        if *policies != PolicySettings::default() && !self.plane.labels {
+            return Err(key.unsupported(NO_POLICIES));
+        }
+        Ok(true)
+    }
+
     fn list(&mut self, list: &List<'_>) -> Result<(), ConfigError> {
         let selector = |text: &str| {
             SelectorPattern::parse(text).map_err(|error| format!("a traffic selector ({error})"))
@@ -246,10 +281,6 @@ impl<'r> Draft<'r> {
 fn refuse(key: &Key<'_>) -> Result<(), ConfigError> {
     let refused = match key.name {
         "sha256_96" => key.bool()?.then_some("HMAC-SHA2-256 is truncated to 128 bits"),
-        "updown" => Some("no scripts are run"),
-        "policies" => (!key.bool()?).then_some("SAs have their policies"),
-        "priority" => (key.number::<u32>("a whole number")? != 0).then_some("narrower selectors come first"),
-        "interface" => Some("policies are for all interfaces"),
         "label" => Some("there are no security labels"),
         "tfc_padding" => {
             let is_asked = key.read("a number of octets, or mtu", |text| match text {
@@ -430,12 +461,12 @@ mod tests {
             ("mode", "transport", "the userspace data plane does tunnel mode only"),
             ("mode", "beet", "the userspace data plane does tunnel mode only"),
             ("mode", "transport_proxy", "only tunnel, transport, beet, pass and drop are"),
-            ("updown", "/bin/true", "no scripts are run"),
             ("mark_in", "%unique", NO_MARKS),
             ("if_id_out", "0x2a", "there are no XFRM interfaces"),
             ("label", "secret", "there are no security labels"),
-            ("policies", "no", "SAs have their policies"),
-            ("priority", "5", "narrower selectors come first"),
+            ("policies", "no", NO_POLICIES),
+            ("priority", "5", NO_POLICIES),
+            ("interface", "eth0", NO_POLICIES),
             ("tfc_padding", "mtu", "packets are not padded to hide their size"),
             ("sha256_96", "yes", "HMAC-SHA2-256 is truncated to 128 bits"),
         ];
@@ -462,6 +493,28 @@ mod tests {
         assert_eq!(labels.mark_out, Some(Mark { value: Label::Fixed(7), mask: 0xff }));
         assert_eq!((labels.interface_in, labels.interface_out), (Some(Label::Unique), None));
         assert_eq!(labels.set_mark_in, Some(Mark { value: Label::Same, mask: u32::MAX }));
+    }
+
+    #[test]
+    fn policies_are_installed_as_is_said() {
+        let section = Section::new()
+            .with("priority", "1000")
+            .with("interface", "eth0")
+            .with("policies", "no")
+            .with("updown", "/usr/lib/ipsec/_updown iptables")
+            .with("hostaccess", "yes");
+        let inner = Inner { name: "lan", path: "connections.gw.children.lan".to_owned(), section: &section };
+        let defaults = Defaults { plane: Abilities::KERNEL, ..DEFAULTS };
+        let child = parse(&inner, &defaults, &mut Vec::new()).unwrap();
+        let policies =
+            PolicySettings { are_left_out: true, priority: Some(1000), interface: Some("eth0".to_owned()) };
+        assert_eq!(child.policies, policies);
+        assert_eq!(child.updown.as_deref(), Some("/usr/lib/ipsec/_updown iptables"));
+        assert!(child.host_access);
+        let long = Section::new().with("interface", "an interface with a name");
+        let inner = Inner { section: &long, ..inner };
+        let error = parse(&inner, &defaults, &mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("the name of an interface, 15 characters at most"), "{error}");
     }
 
     #[test]
@@ -564,8 +617,10 @@ mod tests {
             "label_mode",
             "per_cpu_sas",
         ] {
-            let error = read(&Section::new().with(key, "\u{1}")).map(drop).unwrap_err();
-            assert!(!matches!(error, ConfigError::Unknown { .. }), "{error}");
+            // A script may be called anything.
+            if let Err(error) = read(&Section::new().with(key, "\u{1}")) {
+                assert!(!matches!(error, ConfigError::Unknown { .. }), "{error}");
+            }
         }
         for list in ["ah_proposals", "esp_proposals", "local_ts", "remote_ts"] {
             read(&Section::new().with_list(list, Vec::<&str>::new())).unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferry_ike::config::{
-    AddressPattern, Child, Childless, Connection, Fragmentation, Ports, SendCert, Unique, Version,
+    AddressPattern, Child, Childless, Connection, Fragmentation, Label, Ports, SendCert, Unique, Version,
 };
 use ferry_ike::proposal::Proposal;
 use ferry_ike::wire::registry::ProtocolId;
@@ -63,6 +63,9 @@ struct Draft<'a> {
     local: Vec<Inner<'a>>,
     remote: Vec<Inner<'a>>,
     children: Vec<Arc<Child>>,
+    /// What children have where they do not say otherwise.
+    interface_in: Option<Label>,
+    interface_out: Option<Label>,
     remarks: Vec<String>,
 }
 
@@ -95,6 +98,8 @@ impl Default for Draft<'_> {
             local: Vec::new(),
             remote: Vec::new(),
             children: Vec::new(),
+            interface_in: None,
+            interface_out: None,
             remarks: Vec::new(),
         }
     }
@@ -153,6 +158,8 @@ impl<'a> Draft<'a> {
             "rekey_time" => self.rekey_time = Some(key.time()?),
             "over_time" => self.over_time = Some(key.time()?),
             "rand_time" => self.rand_time = Some(key.time()?),
+            "if_id_in" => self.interface_in = Self::interface(key, defaults)?,
+            "if_id_out" => self.interface_out = Self::interface(key, defaults)?,
             _another => self.without_effect(key)?,
         }
         Ok(())
@@ -173,14 +180,21 @@ impl<'a> Draft<'a> {
                 }
             }
             "mediated_by" | "mediation_peer" => return Err(key.unsupported("there is no mediation")),
-            "if_id_in" | "if_id_out" => {
-                if key.read(child::INTERFACE, values::interface_id)?.is_some() {
-                    return Err(key.unsupported("the children have to say it"));
-                }
-            }
             _none_of_these => return Err(key.unknown()),
         }
         Ok(())
+    }
+
+    /// The interface ID of children that do not say otherwise.
+    fn interface(key: &Key<'_>, defaults: &Defaults) -> Result<Option<Label>, ConfigError> {
+        let label = key.read(child::INTERFACE, values::interface_id)?;
+        match label {
+            Some(_) if !defaults.plane.labels => Err(key.unsupported(child::NO_INTERFACES)),
+            Some(Label::Unique | Label::UniqueDirection) => {
+                Err(key.unsupported("IKE SAs have no numbers of their own; its children can have some"))
+            }
+            label => Ok(label),
+        }
     }
 
     fn list(&mut self, list: &List<'_>) -> Result<(), ConfigError> {
@@ -232,7 +246,12 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn finish(self, name: &str, path: &str) -> Result<Parsed, ConfigError> {
+    fn finish(mut self, name: &str, path: &str) -> Result<Parsed, ConfigError> {
+        for child in self.children.iter_mut().filter(|child| child.mode().is_some()) {
+            let labels = &mut Arc::make_mut(child).labels;
+            labels.interface_in = labels.interface_in.or(self.interface_in);
+            labels.interface_out = labels.interface_out.or(self.interface_out);
+        }
         let times = Times::of(self.rekey_time, self.reauth_time, self.over_time, self.rand_time);
         let or_any = |addrs: Vec<_>| if addrs.is_empty() { vec![AddressPattern::Any] } else { addrs };
         let mut remarks = self.remarks;

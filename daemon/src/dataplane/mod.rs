@@ -183,6 +183,7 @@ enum Order {
     Account(Vec<ChildSaId>, oneshot::Sender<HashMap<ChildSaId, Counted>>),
     LocalAddresses(oneshot::Sender<Result<Vec<IpAddr>, String>>),
     SourceTowards(IpAddr, oneshot::Sender<Result<IpAddr, String>>),
+    InterfaceOf(IpAddr, oneshot::Sender<Option<String>>),
     InstallPolicy(Box<Policy>, oneshot::Sender<Result<(), String>>),
     RemovePolicy(PolicyId, oneshot::Sender<()>),
     Settle(PolicyId, bool),
@@ -240,6 +241,13 @@ impl DataPlaneHandle {
         let (sender, receiver) = oneshot::channel();
         let _ = self.orders.send(Order::SourceTowards(peer, sender));
         receiver.await.unwrap_or_else(|_| Err("the daemon is going down".into()))
+    }
+
+    /// The name of the interface that has this address.
+    pub(crate) async fn interface_of(&self, address: IpAddr) -> Option<String> {
+        let (sender, receiver) = oneshot::channel();
+        let _ = self.orders.send(Order::InterfaceOf(address, sender));
+        receiver.await.ok().flatten()
     }
 
     /// Installs a policy without an SA.

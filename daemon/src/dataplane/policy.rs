@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ferry_ike::config::{Labels, Mode};
+use ferry_ike::config::{Labels, Mode, PolicySettings};
 use ferry_ike::output::Path;
 use ferry_ike::selector::TrafficSelector;
 
@@ -31,6 +31,8 @@ pub(crate) struct Policy {
     pub(crate) remote_ts: Vec<TrafficSelector>,
     /// Marks and interfaces of its packets.
     pub(crate) labels: Labels,
+    /// How it is installed.
+    pub(crate) settings: PolicySettings,
 }
 
 /// What becomes of packets that a policy takes.

@@ -84,13 +84,16 @@ enum Lead {
 impl<'a> Traffic<'a> {
     /// With the interface of the data plane, if it has one.
     pub(super) fn of_child(install: &'a ChildInstall, interface: Option<u32>) -> Self {
+        // As with charon, who leaves policies to others leaves routes to them.
+        let is_ours = interface.is_some() || !install.child.policies.are_left_out;
+        let lead = Lead::into_tunnel(install.mode, interface, install.child.labels);
         Self {
             name: &install.child.name,
             local_ts: &install.local_ts,
             remote_ts: &install.remote_ts,
             virtual_ips: &install.virtual_ips,
             path: Some(install.path),
-            lead: Lead::into_tunnel(install.mode, interface, install.child.labels),
+            lead: if is_ours { lead } else { Lead::Nowhere },
         }
     }
 
@@ -141,6 +144,15 @@ impl Routing {
             virtual_ip_interface: settings.virtual_ip_interface.clone(),
             prefer_best_path: settings.prefer_best_path,
         })
+    }
+
+    /// The name of the interface that has an address.
+    pub(super) async fn interface_of(&self, address: IpAddr) -> Result<Option<String>, ferry_xfrm::Error> {
+        let addresses = self.addresses.local_addresses().await?;
+        let Some(local) = addresses.into_iter().find(|local| local.address == address) else {
+            return Ok(None);
+        };
+        Ok(Some(Links::open().await?.by_index(local.interface).await?.name))
     }
 
     /// The addresses of this host that peers may be told of. What is on the tunnels' own interface is not among them.

@@ -62,6 +62,13 @@ impl<P: DataPlane> Steward<P> {
                     let tunnel = self.plane.interface();
                     let _ = reply.send(self.routing.local_addresses(tunnel).await);
                 }
+                Order::InterfaceOf(address, reply) => {
+                    let found = self.routing.interface_of(address).await;
+                    let _ = reply.send(found.unwrap_or_else(|error| {
+                        warn!(target: "knl", "the interface that has {address} is not known: {error}");
+                        None
+                    }));
+                }
                 Order::SourceTowards(peer, reply) => {
                     self.lead_around(peer).await;
                     let _ = reply.send(self.routing.source_towards(peer).await);

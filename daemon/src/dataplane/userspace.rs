@@ -196,6 +196,7 @@ impl DataPlane for Userspace {
                 bytes_out: used.bytes_out,
                 packets_out: used.packets_out,
                 last_out: ago(used.last_out),
+                numbers: None,
             };
             Some((*child_sa, used))
         };

@@ -35,6 +35,7 @@ use crate::net::{Sockets, Steering};
 use crate::pools::Leases;
 use crate::radius::Radius;
 use crate::revocation::Revocations;
+use crate::updown::Updown;
 
 /// Datagrams that may wait for a shard: a burst of as many new peers is absorbed.
 const DATAGRAMS: usize = 4096;
@@ -104,12 +105,14 @@ pub(crate) struct ShardConfig {
     pub(crate) leases: Leases,
     pub(crate) revocations: Revocations,
     pub(crate) radius: Radius,
+    pub(crate) updown: Updown,
 }
 
 impl Shards {
     /// Starts the tasks. They end when the runtime does.
     pub(crate) fn start(config: ShardConfig) -> Self {
-        let ShardConfig { shards, settings, sockets, dataplane, leases, radius, revocations } = config;
+        let ShardConfig { shards, settings, sockets, dataplane, leases, radius, updown, revocations } =
+            config;
         let steering = Steering::new(shards);
         let crypto = Arc::new(CryptoProvider::system());
         let unique_ids = Arc::new(UniqueIds::default());
@@ -157,6 +160,7 @@ impl Shards {
                 revocations: revocations.clone(),
                 registry: registry.clone(),
                 radius: radius.clone(),
+                updown: updown.clone(),
             };
             tokio::spawn(task::run(endpoint, datagrams, inputs, outside));
         }

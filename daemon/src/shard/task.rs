@@ -18,6 +18,7 @@ use crate::net::Sockets;
 use crate::pools::Leases;
 use crate::radius::{self, Radius};
 use crate::revocation::Revocations;
+use crate::updown::Updown;
 
 /// Datagrams handled before orders and timers get their turn again.
 const BATCH: usize = 64;
@@ -35,6 +36,7 @@ pub(super) struct Outside {
     pub(super) revocations: Revocations,
     pub(super) registry: Arc<Registry>,
     pub(super) radius: Radius,
+    pub(super) updown: Updown,
 }
 
 /// Runs one endpoint. It owns the endpoint and is the only caller of its outputs; it ends when all senders are
@@ -239,6 +241,7 @@ impl Outside {
         }
         let event = Arc::new(event);
         self.radius.tell(&event);
+        self.updown.tell(&event);
         let _ = self.shards.inner.events.send(event); // nobody may be listening
     }
 }

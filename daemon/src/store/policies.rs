@@ -1,12 +1,13 @@
 //! Traps and shunts: policies that are there without an SA, installed by an action of a child or by hand.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ferry_ike::Trigger;
-use ferry_ike::config::{Child, ChildAction, Processing};
+use ferry_ike::config::{AddressPattern, Child, ChildAction, Connection, Mode, Processing, any_address};
 use ferry_ike::selector::{SelectorPattern, TrafficSelector};
+use ferry_ike::{Path, Trigger};
 use tokio::sync::Mutex;
 
 use super::{LoadedConnection, Store};
@@ -20,6 +21,8 @@ pub(super) struct Policies {
     last: AtomicU64,
     /// In the order in which they were installed.
     installed: Mutex<Vec<Installed>>,
+    /// The peers that traps for anybody are making CHILD_SAs with.
+    asked: Mutex<HashSet<(PolicyId, IpAddr)>>,
 }
 
 /// One that is installed.
@@ -120,7 +123,10 @@ impl<T: Tunnels> Store<T> {
             Processing::Drop => (PolicyKind::Drop, any.to_vec(), any.to_vec()),
             Processing::Protect(mode) => {
                 let resolved = self.refresh(connection, Occasion::Asked).await;
-                let path = self.shared.tunnels.path(&resolved).await?;
+                let path = match path_to_anybody(&resolved, mode) {
+                    Some(path) => path,
+                    None => self.shared.tunnels.path(&resolved).await?,
+                };
                 let fresh = || self.shared.tunnels.fresh_reqid();
                 let reqid = child.reqid.or(reqid).unwrap_or_else(fresh);
                 // Which virtual IPs we shall have is not known yet.
@@ -129,7 +135,8 @@ impl<T: Tunnels> Store<T> {
             }
         };
         let (local_ts, remote_ts) = (resolve(&child.local_ts, &local), resolve(&child.remote_ts, &remote));
-        Ok(Policy { id, name: child.name.clone(), kind, local_ts, remote_ts, labels: child.labels })
+        let (name, labels, settings) = (child.name.clone(), child.labels, child.policies.clone());
+        Ok(Policy { id, name, kind, local_ts, remote_ts, labels, settings })
     }
 
     /// Removes the policy of a child: a shunt, or else a trap; without a connection the first that has the name.
@@ -196,7 +203,14 @@ impl<T: Tunnels> Store<T> {
         let Some(Installed { policy, connection, child, .. }) = trap else {
             return tunnels.settle_trap(id, false); // uninstalled in the meantime
         };
-        let PolicyKind::Trap { reqid, .. } = policy.kind else { return };
+        let PolicyKind::Trap { reqid, path, .. } = policy.kind else { return };
+        let ends = (local.start_addr, remote.start_addr);
+        let is_for_anybody = path.remote.ip().is_unspecified();
+        let mut asked = self.shared.policies.asked.lock().await;
+        if is_for_anybody && !asked.insert((id, ends.1)) {
+            return; // another packet to the same peer
+        }
+        drop(asked);
         tracing::info!(
             target: "cfg",
             "creating acquire job for policy {local} === {remote} with reqid {{{reqid}}}"
@@ -206,14 +220,46 @@ impl<T: Tunnels> Store<T> {
         tokio::spawn(async move {
             let resolved = store.refresh(&connection, Occasion::Asked).await;
             let name = child.name.clone();
-            let trigger = Trigger { local, remote, reqid: Some(reqid) };
+            // Each peer of a trap for anybody has its own CHILD_SA, with policies of its own.
+            let reqid = Some(reqid).filter(|_| !is_for_anybody);
+            let resolved = if is_for_anybody { between(&resolved, ends.0, ends.1) } else { resolved };
+            let trigger = Trigger { local, remote, reqid };
             let result = tunnels.initiate(resolved, Some(child), Some(trigger)).await;
             if let Err(error) = &result {
                 tracing::warn!(target: "cfg", "what the trap '{name}' has asked for failed: {error}");
             }
+            store.shared.policies.asked.lock().await.remove(&(id, ends.1));
             tunnels.settle_trap(id, result.is_ok());
         });
     }
+}
+
+/// The addresses of a trap that takes its peer from the packet: in transport mode a packet goes to whom it is protected for.
+fn path_to_anybody(connection: &Connection, mode: Mode) -> Option<Path> {
+    let is_for_anybody = connection.remote_addrs.iter().all(AddressPattern::is_of_many);
+    if mode != Mode::Transport || !is_for_anybody {
+        return None;
+    }
+    let ours = connection.local_addrs.iter().find_map(|pattern| match pattern {
+        AddressPattern::Host(address) => Some(*address),
+        _ => None,
+    });
+    let is_v6 = ours.map_or_else(
+        || connection.remote_addrs.iter().all(|pattern| *pattern == AddressPattern::AnyV6),
+        |address| address.is_ipv6(),
+    );
+    let any = any_address(is_v6);
+    let at = |address| SocketAddr::new(address, 0);
+    Some(Path { local: at(ours.unwrap_or(any)), remote: at(any) })
+}
+
+/// The connection between the ends of a packet that a trap for anybody has caught.
+fn between(connection: &Connection, local: IpAddr, remote: IpAddr) -> Arc<Connection> {
+    let mut connection = connection.clone();
+    // Other peers remain other peers.
+    connection.remote_addrs.insert(0, AddressPattern::Host(remote));
+    connection.local_addrs.insert(0, AddressPattern::Host(local));
+    Arc::new(connection)
 }
 
 fn resolve(patterns: &[SelectorPattern], addresses: &[IpAddr]) -> Vec<TrafficSelector> {

@@ -49,6 +49,12 @@ pub struct Child {
     pub copy_dscp: CopyDscp,
     /// Marks and interfaces of its packets.
     pub labels: Labels,
+    /// How its policies are installed.
+    pub policies: PolicySettings,
+    /// A command for the shell that is told when its CHILD_SAs come and go.
+    pub updown: Option<String>,
+    /// That command is told that this host itself is to be reached.
+    pub host_access: bool,
 }
 
 impl Child {
@@ -174,6 +180,17 @@ pub struct Labels {
     pub interface_in: Option<Label>,
     /// The XFRM interface that packets leave by to be sealed.
     pub interface_out: Option<Label>,
+}
+
+/// How a child's policies are installed. It is the data plane's alone; peers do not know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PolicySettings {
+    /// None are: somebody else sees to it that packets find their SAs.
+    pub are_left_out: bool,
+    /// Their priority, of which the lower number wins; `None` for one that follows from the selectors.
+    pub priority: Option<u32>,
+    /// The interface that packets leave by, as far as they are to be protected.
+    pub interface: Option<String>,
 }
 
 /// How much traffic a CHILD_SA may carry in each direction, in octets or in packets.

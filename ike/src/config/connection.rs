@@ -109,6 +109,15 @@ pub enum AddressPattern {
 }
 
 impl AddressPattern {
+    /// Whether more than one host may have such an address.
+    #[must_use]
+    pub const fn is_of_many(&self) -> bool {
+        match self {
+            Self::Any | Self::AnyV4 | Self::AnyV6 | Self::Subnet(..) | Self::Range(..) => true,
+            Self::Host(_) | Self::Name(..) => false,
+        }
+    }
+
     /// How well an address fits: 129 for the host itself, prefix length + 1 in a subnet, 1 for a range or any.
     #[must_use]
     pub fn matches(&self, addr: IpAddr) -> Option<u32> {

@@ -13,7 +13,9 @@ mod endpoint;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use self::auth::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
-pub use self::child::{Child, ChildAction, CopyDscp, Label, Labels, Mark, Mode, Processing, Volume};
+pub use self::child::{
+    Child, ChildAction, CopyDscp, Label, Labels, Mark, Mode, PolicySettings, Processing, Volume,
+};
 pub use self::connection::{AddressPattern, Childless, Connection, Fragmentation, SendCert, Unique, Version};
 pub use self::credentials::{Configuration, SecretKind, SharedSecret};
 pub use self::endpoint::{

@@ -393,6 +393,7 @@ impl ChildSa {
         ChildSaStatus {
             id: self.id,
             name: self.child.name.clone(),
+            child: Arc::clone(&self.child),
             reqid: self.reqid,
             state: self.state,
             mode: self.mode,

@@ -75,6 +75,8 @@ pub struct ChildSa {
 pub struct Traffic {
     /// The SPI, 8 digits.
     pub spi: String,
+    /// Mark and interface ID, as they are listed: `0x00000007/0x000000ff|0x0000002a`.
+    pub labels: Option<String>,
     /// Bytes of payload.
     pub bytes: u64,
     /// Packets.
@@ -250,14 +252,22 @@ fn child_line(line: &str, child: &mut ChildSa) -> Result<()> {
 fn traffic(text: &str) -> Result<Traffic> {
     let mut parts = text.split(',').map(str::trim);
     let mut part = || parts.next().context("too short");
-    let spi = hexadecimal(part()?, 8)?;
+    let first = part()?;
+    let (spi, labels) = match first.split_once(' ') {
+        Some((spi, labels)) => {
+            let inside = labels.strip_prefix('(').and_then(|labels| labels.strip_suffix(')'));
+            (spi, Some(inside.context("no marks in parentheses")?.to_owned()))
+        }
+        None => (first, None),
+    };
+    let spi = hexadecimal(spi, 8)?;
     let bytes = part()?.strip_suffix(" bytes").context("no bytes")?.parse()?;
     let packets = part()?.strip_suffix(" packets").context("no packets")?.parse()?;
     if let Ok(used) = part() {
         let seconds = used.strip_suffix("s ago").context("no time of use")?;
         seconds.parse::<u64>().context("no time of use")?;
     }
-    Ok(Traffic { spi, bytes, packets })
+    Ok(Traffic { spi, labels, bytes, packets })
 }
 
 fn parts<const N: usize>(text: &str) -> Result<[&str; N]> {
@@ -285,7 +295,7 @@ road: #12, ESTABLISHED, IKEv2, 1a2b3c4d5e6f7081_i 9f8e7d6c5b4a3928_r*
   lan: #31, reqid 4, INSTALLED, TUNNEL-in-UDP, ESP:AES_GCM_16-128
     installed 65s ago, rekeying in 2790s, expires in 3535s
     in  c0ffee01,   5120 bytes,    40 packets,     2s ago
-    out cafe0002,      0 bytes,     0 packets
+    out cafe0002 (0x00000007/0x000000ff|0x0000002a),      0 bytes,     0 packets
     local  10.1.0.0/16 fd01::/64
     remote 10.9.0.4/32
 ";

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use super::super::algorithms;
 use super::Selectors;
 use super::labels::Numbers;
+use super::policies::Placing;
 use super::sa::{self, Pair};
 use crate::control::ChildUse;
 
@@ -26,16 +27,29 @@ pub(super) struct Children {
     installed: HashMap<ChildSaId, ChildSas>,
 }
 
-/// One.
-pub(super) struct ChildSas {
+/// What is decided of one before it is installed.
+pub(super) struct Known {
     pub(super) reqid: u32,
     /// Its marks and interfaces.
     pub(super) numbers: Numbers,
-    /// As they were configured.
-    pub(super) labels: Labels,
     /// The selectors of packets to the peer.
     pub(super) selectors: Vec<Selector>,
+    /// Where its policies stand, if it has any.
+    pub(super) placing: Option<Placing>,
     /// The traffic it has its reqid for, if that is not its own.
+    pub(super) traffic: Option<Selectors>,
+    /// What the kernel has asked for by this number.
+    pub(super) answers: Option<u32>,
+}
+
+/// One.
+pub(super) struct ChildSas {
+    pub(super) reqid: u32,
+    pub(super) numbers: Numbers,
+    /// As they were configured.
+    pub(super) labels: Labels,
+    pub(super) selectors: Vec<Selector>,
+    pub(super) placing: Option<Placing>,
     pub(super) traffic: Option<Selectors>,
     pair: Pair,
     /// Keys of an outbound SA whose time has not come.
@@ -90,15 +104,11 @@ impl Children {
     }
 
     /// Installs the inbound SA, and the outbound one unless it is held.
-    pub(super) async fn install(
-        &mut self,
-        install: &ChildInstall,
-        reqid: u32,
-        numbers: Numbers,
-        selectors: Vec<Selector>,
-        traffic: Option<Selectors>,
-    ) -> Result<(), String> {
-        let pair = Pair::of(install, reqid, &numbers)?;
+    pub(super) async fn install(&mut self, install: &ChildInstall, known: Known) -> Result<(), String> {
+        let Known { reqid, numbers, selectors, placing, traffic, answers } = known;
+        let mut pair = Pair::of(install, reqid, &numbers)?;
+        // The kernel would go on waiting for one with the reqid of the trap, and ask for no other.
+        pair.outbound.acquire = answers.unwrap_or_default();
         let keys = |material| {
             let protection = algorithms::kernel(&install.suite, material);
             protection.ok_or("the kernel's data plane has no name for the negotiated algorithms")
@@ -116,12 +126,14 @@ impl Children {
             }
             Outbound::Held | Outbound::Behind => Some(sealing),
         };
+        pair.outbound.acquire = 0; // it is answered once
         let (inbound, outbound) = Default::default();
         let child = ChildSas {
             reqid,
             numbers,
             labels: install.child.labels,
             selectors,
+            placing,
             traffic,
             pair,
             held,
@@ -253,7 +265,8 @@ impl Children {
                 None => count(&self.sad, &child.pair.outbound.id, &mut child.outbound).await,
                 Some(_) => (0, 0, None),
             };
-            let used = ChildUse { bytes_in, packets_in, last_in, bytes_out, packets_out, last_out };
+            let numbers = Some(child.numbers.told_with(child.reqid));
+            let used = ChildUse { bytes_in, packets_in, last_in, bytes_out, packets_out, last_out, numbers };
             usage.insert(*child_sa, used);
         }
         usage

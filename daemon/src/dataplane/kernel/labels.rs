@@ -6,6 +6,8 @@ use std::num::NonZeroU32;
 use ferry_ike::config::{self, Label, Labels};
 use ferry_xfrm::Mark;
 
+use crate::control::ChildNumbers;
+
 /// The numbers of one CHILD_SA, or of one trap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Numbers {
@@ -17,6 +19,21 @@ pub(super) struct Numbers {
     pub(super) set_mark_out: Option<Mark>,
     pub(super) interface_in: Option<NonZeroU32>,
     pub(super) interface_out: Option<NonZeroU32>,
+}
+
+impl Numbers {
+    /// As they are listed, with the reqid they go with.
+    pub(super) fn told_with(&self, reqid: u32) -> ChildNumbers {
+        let mark = |mark: Option<Mark>| mark.map_or((0, 0), |mark| (mark.value, mark.mask));
+        let interface = |interface: Option<NonZeroU32>| interface.map_or(0, NonZeroU32::get);
+        ChildNumbers {
+            reqid,
+            mark_in: mark(self.mark_in),
+            mark_out: mark(self.mark_out),
+            interface_in: interface(self.interface_in),
+            interface_out: interface(self.interface_out),
+        }
+    }
 }
 
 /// Numbers that are given to one reqid, which stays over rekeys.

@@ -12,20 +12,21 @@ mod selectors;
 mod watch;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ferry_ike::config::Labels;
+use ferry_ike::config::{Labels, PolicySettings};
 use ferry_ike::output::{ChildInstall, ChildSaId, Path};
 use ferry_ike::selector::TrafficSelector;
 use ferry_ike::wire::registry::Spi;
-use ferry_xfrm::{Events, Purpose, Sad, Spd};
+use ferry_xfrm::{Events, Links, Purpose, Sad, Spd};
 use tokio::sync::{Mutex, mpsc};
 use tracing::warn;
 
-use self::children::Children;
+use self::children::{Children, Known};
 use self::labels::Uniques;
-use self::policies::{Owner, Policies, Protection, protecting, shunting};
+use self::policies::{Owner, Placing, Policies, Protection, protecting, shunting};
 use super::{DataPlane, PlaneEvent, Policy, PolicyId, PolicyKind, limits};
 use crate::control::ChildUse;
 use crate::net::Sockets;
@@ -45,6 +46,8 @@ struct State {
     children: Children,
     policies: Policies,
     traps: HashMap<PolicyId, Trap>,
+    /// The numbers of what the kernel has asked for by traps for anybody, by the peer.
+    asked: HashMap<IpAddr, u32>,
     reqids: Reqids,
     uniques: Uniques,
 }
@@ -54,6 +57,8 @@ struct Trap {
     labels: Labels,
     /// A packet was told of, and what came of that is not known yet.
     is_asking: bool,
+    /// Each packet says who its peer is.
+    is_for_anybody: bool,
     selectors: Selectors,
 }
 
@@ -94,8 +99,8 @@ impl Kernel {
         sockets.decapsulate_esp()?;
         leftovers::remove(&sad, &spd).await?;
         let (children, policies) = (Children::new(sad), Policies::new(spd));
-        let (reserved, traps, reqids, uniques) = Default::default();
-        let state = State { reserved, children, policies, traps, reqids, uniques };
+        let (reserved, traps, asked, reqids, uniques) = Default::default();
+        let state = State { reserved, children, policies, traps, asked, reqids, uniques };
         let state = Arc::new(Mutex::new(state));
         tokio::spawn(watch::run(events, Arc::clone(&state), tell));
         Ok(Self { state, spis })
@@ -136,7 +141,9 @@ impl DataPlane for Kernel {
         let mut state = self.state.lock().await;
         state.children.update(child_sa, path, encapsulated).await?;
         let child = state.children.get(child_sa).ok_or("the CHILD_SA is not installed")?;
-        let with = Protection { mode: child.mode(), reqid: child.reqid, path, numbers: child.numbers };
+        let Some(placing) = child.placing else { return Ok(()) };
+        let with =
+            Protection { mode: child.mode(), reqid: child.reqid, path, numbers: child.numbers, placing };
         let policies = protecting(&child.selectors, Purpose::Protect, with)?;
         state.policies.claim(Owner::Child(child_sa), policies).await.map_err(|error| error.to_string())
     }
@@ -182,6 +189,18 @@ impl DataPlane for Kernel {
     }
 }
 
+/// Where policies stand, as it was configured.
+async fn placing(settings: &PolicySettings) -> Result<Placing, String> {
+    let interface = match &settings.interface {
+        Some(name) => {
+            let found = async { Links::open().await?.by_name(name).await };
+            found.await.map_err(|error| format!("policies are to be for {name}: {error}"))?.index
+        }
+        None => 0,
+    };
+    Ok(Placing { priority: settings.priority, interface })
+}
+
 impl State {
     /// SAs first, so that policies ask for none.
     async fn install(&mut self, install: &ChildInstall) -> Result<(), String> {
@@ -189,6 +208,8 @@ impl State {
         self.reserved.remove(&child_sa);
         let labels = install.child.labels;
         let selectors = selectors::outbound(&install.local_ts, &install.remote_ts)?;
+        let settings = &install.child.policies;
+        let placing = if settings.are_left_out { None } else { Some(placing(settings).await?) };
         // With numbers of its own, its policies are nobody else's.
         let is_own = install.child.reqid.is_some() || labels::is_unique(&labels);
         let traffic = (!is_own).then(|| (install.local_ts.clone(), install.remote_ts.clone(), labels));
@@ -197,11 +218,16 @@ impl State {
             None => install.reqid,
         };
         let numbers = self.uniques.take(&labels, reqid);
-        let with = Protection { mode: sa::mode(install.mode), reqid, path: install.path, numbers };
-        let installed = match protecting(&selectors, Purpose::Protect, with) {
+        let policies = placing.map_or(Ok(Vec::new()), |placing| {
+            let with =
+                Protection { mode: sa::mode(install.mode), reqid, path: install.path, numbers, placing };
+            protecting(&selectors, Purpose::Protect, with)
+        });
+        let installed = match policies {
             Ok(policies) => {
-                let done = self.children.install(install, reqid, numbers, selectors, traffic.clone()).await;
-                done.map(|()| policies)
+                let answers = self.asked.remove(&install.path.remote.ip());
+                let known = Known { reqid, numbers, selectors, placing, traffic: traffic.clone(), answers };
+                self.children.install(install, known).await.map(|()| policies)
             }
             Err(error) => Err(error),
         };
@@ -236,11 +262,15 @@ impl State {
     async fn install_policy(&mut self, policy: &Policy) -> Result<(), String> {
         let selectors = selectors::outbound(&policy.local_ts, &policy.remote_ts)?;
         let labels = policy.labels;
+        if policy.settings.are_left_out {
+            return Err("policies = no leaves nothing that could catch packets".into());
+        }
+        let placing = placing(&policy.settings).await?;
         let policies = match policy.kind {
             PolicyKind::Pass | PolicyKind::Drop => {
                 let purpose = if policy.kind == PolicyKind::Pass { Purpose::Pass } else { Purpose::Drop };
                 // Nobody else has the numbers that a shunt would have for itself.
-                shunting(&selectors, purpose, &Uniques::default().take(&labels, 0))
+                shunting(&selectors, purpose, &Uniques::default().take(&labels, 0), placing)
             }
             PolicyKind::Trap { reqid, mode, path } => {
                 let traffic = (policy.local_ts.clone(), policy.remote_ts.clone(), labels);
@@ -249,8 +279,10 @@ impl State {
                     warn!(target: "knl", "the trap '{}' carries what reqid {taken} does", policy.name);
                 }
                 let numbers = self.uniques.take(&labels, taken);
-                let with = Protection { mode: sa::mode(mode), reqid: taken, path, numbers };
-                let trap = Trap { reqid: taken, labels, is_asking: false, selectors: traffic };
+                let with = Protection { mode: sa::mode(mode), reqid: taken, path, numbers, placing };
+                let is_for_anybody = path.remote.ip().is_unspecified();
+                let trap =
+                    Trap { reqid: taken, labels, is_asking: false, is_for_anybody, selectors: traffic };
                 self.traps.insert(policy.id, trap);
                 protecting(&selectors, Purpose::Trap, with)?
             }

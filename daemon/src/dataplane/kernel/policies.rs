@@ -34,6 +34,24 @@ pub(super) struct Protection {
     /// The outer addresses.
     pub(super) path: Path,
     pub(super) numbers: Numbers,
+    pub(super) placing: Placing,
+}
+
+/// Where policies stand among others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Placing {
+    /// Their priority, if it does not follow from what they are about.
+    pub(super) priority: Option<u32>,
+    /// The interface that packets leave by; 0 for any. Where they come in says nothing: what was opened seems to come by
+    /// where it was sealed.
+    pub(super) interface: u32,
+}
+
+impl Placing {
+    /// The priority of policies for what leaves so, and for what comes.
+    fn priority(self, selector: &Selector, purpose: Purpose) -> u32 {
+        self.priority.unwrap_or_else(|| priority(selector, purpose))
+    }
 }
 
 /// The uppermost bits of the numbers of our policies: by them one that an earlier run has left is known. The kernel, which
@@ -195,19 +213,19 @@ pub(super) fn protecting(
     purpose: Purpose,
     with: Protection,
 ) -> Result<Vec<Policy>, String> {
-    let Protection { mode, reqid, path, numbers } = with;
-    let (local, remote) = if mode == Mode::TRANSPORT {
+    let Protection { mode, reqid, path, numbers, placing } = with;
+    let ends = |selector: &Selector| {
+        if mode != Mode::TRANSPORT {
+            return (path.local.ip(), path.remote.ip());
+        }
         // The packets' own.
-        let any: IpAddr = match path.local.ip() {
+        let any: IpAddr = match selector.source().address() {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         (any, any)
-    } else {
-        (path.local.ip(), path.remote.ip())
     };
     let template = |from, to| Template::new(from, to, mode, reqid).map_err(|error| error.to_string());
-    let (there, back) = (template(local, remote)?, template(remote, local)?);
     // What an SA in transport mode brings is for us.
     let inward: &[PolicyDirection] = match mode {
         Mode::TRANSPORT => &[PolicyDirection::In],
@@ -215,8 +233,12 @@ pub(super) fn protecting(
     };
     let mut policies = Vec::new();
     for selector in outbound {
-        let priority = priority(selector, purpose);
-        policies.push(Policy::protect(id(*selector, PolicyDirection::Out, &numbers), priority, there));
+        let (local, remote) = ends(selector);
+        let (there, back) = (template(local, remote)?, template(remote, local)?);
+        let outward = selector.with_interface(placing.interface);
+        let priority = placing.priority(&outward, purpose);
+        policies.push(Policy::protect(id(outward, PolicyDirection::Out, &numbers), priority, there));
+        let priority = placing.priority(selector, purpose);
         let inward = inward.iter().map(|direction| id(selector.reversed(), *direction, &numbers));
         policies.extend(inward.map(|id| Policy::protect(id, priority, back)));
     }
@@ -224,7 +246,12 @@ pub(super) fn protecting(
 }
 
 /// The policies for what passes, or is dropped, in both directions.
-pub(super) fn shunting(outbound: &[Selector], purpose: Purpose, numbers: &Numbers) -> Vec<Policy> {
+pub(super) fn shunting(
+    outbound: &[Selector],
+    purpose: Purpose,
+    numbers: &Numbers,
+    placing: Placing,
+) -> Vec<Policy> {
     use PolicyDirection::{Forward, In, Out};
     let mut policies: Vec<Policy> = Vec::new();
     for selector in outbound {
@@ -232,13 +259,15 @@ pub(super) fn shunting(outbound: &[Selector], purpose: Purpose, numbers: &Number
         // What is forwarded to the peer is asked about twice. To let it pass there must be leave both times; to drop it
         // there must be none the second time, when what protects it would go before.
         let outward = (purpose == Purpose::Pass).then_some((*selector, Forward));
-        let all = [(*selector, Out), (back, In), (back, Forward)].into_iter().chain(outward);
+        let all = [(selector.with_interface(placing.interface), Out), (back, In), (back, Forward)]
+            .into_iter()
+            .chain(outward);
         for (selector, direction) in all {
             let id = id(selector, direction, numbers);
             if policies.iter().any(|policy| policy.id == id) {
                 continue; // where both sides are the same
             }
-            let priority = priority(&selector, purpose);
+            let priority = placing.priority(&selector, purpose);
             policies.push(match purpose {
                 Purpose::Drop => Policy::drop(id, priority),
                 Purpose::Pass | Purpose::Protect | Purpose::Trap => Policy::pass(id, priority),
@@ -272,7 +301,13 @@ mod tests {
     fn a_tunnel_has_policies_for_what_comes_and_goes_and_is_forwarded() {
         let path = Path { local: "192.0.2.1:500".parse().unwrap(), remote: "192.0.2.2:500".parse().unwrap() };
         let nets = selector("10.1.0.0/16", "10.2.0.0/16");
-        let with = Protection { mode: Mode::TUNNEL, reqid: 7, path, numbers: Numbers::default() };
+        let with = Protection {
+            mode: Mode::TUNNEL,
+            reqid: 7,
+            path,
+            numbers: Numbers::default(),
+            placing: Placing::default(),
+        };
         let policies = protecting(&[nets], Purpose::Protect, with).unwrap();
         let expected = [
             "out 10.1.0.0/16 -> 10.2.0.0/16 prio 383615",
@@ -287,20 +322,31 @@ mod tests {
         let policies = protecting(&[nets], Purpose::Trap, transport).unwrap();
         assert_eq!(shown(&policies)[1..], ["in 10.2.0.0/16 -> 10.1.0.0/16 prio 383616"]);
         assert!(outer(&policies[0]).0.is_unspecified());
+        let placing = Placing { priority: Some(1000), interface: 3 };
+        let policies = protecting(&[nets], Purpose::Protect, Protection { placing, ..with }).unwrap();
+        let expected = [
+            "out 10.1.0.0/16 -> 10.2.0.0/16 dev 3 prio 1000",
+            "in 10.2.0.0/16 -> 10.1.0.0/16 prio 1000",
+            "fwd 10.2.0.0/16 -> 10.1.0.0/16 prio 1000",
+        ];
+        assert_eq!(shown(&policies), expected);
     }
 
     #[test]
     fn a_shunt_is_for_both_directions_and_once_for_each() {
         let nets = selector("10.1.0.0/16", "10.2.0.0/16");
-        assert_eq!(shunting(&[nets], Purpose::Pass, &Numbers::default()).len(), 4);
-        assert_eq!(shunting(&[nets], Purpose::Drop, &Numbers::default()).len(), 3);
+        assert_eq!(shunting(&[nets], Purpose::Pass, &Numbers::default(), Placing::default()).len(), 4);
+        assert_eq!(shunting(&[nets], Purpose::Drop, &Numbers::default(), Placing::default()).len(), 3);
         let all = selector("0.0.0.0/0", "0.0.0.0/0");
         let expected = [
             "out 0.0.0.0/0 -> 0.0.0.0/0 prio 599999",
             "in 0.0.0.0/0 -> 0.0.0.0/0 prio 599999",
             "fwd 0.0.0.0/0 -> 0.0.0.0/0 prio 599999",
         ];
-        assert_eq!(shown(&shunting(&[all], Purpose::Drop, &Numbers::default())), expected);
+        assert_eq!(
+            shown(&shunting(&[all], Purpose::Drop, &Numbers::default(), Placing::default())),
+            expected
+        );
     }
 
     #[test]

@@ -12,6 +12,10 @@ use super::children::Expiry;
 use super::{State, selectors};
 use crate::dataplane::PlaneEvent;
 
+/// Peers of traps for anybody whose SAs the kernel waits for. Where it has asked for more that came to nothing, it forgets
+/// by itself what it waits for.
+const MOST_ASKED: usize = 4096;
+
 /// Hears events and passes on what they mean, until nobody listens any more. Dropped midway it forgets the event it is at.
 pub(super) async fn run(mut events: Events, state: Arc<Mutex<State>>, tell: UnboundedSender<PlaneEvent>) {
     loop {
@@ -80,9 +84,17 @@ impl State {
             return Vec::new();
         };
         if let Some((id, trap)) = self.traps.iter_mut().find(|(_, trap)| trap.reqid == reqid) {
-            // A child that is there may be just moving, or else has its own way to be replaced.
-            if self.children.with_reqid(reqid) || std::mem::replace(&mut trap.is_asking, true) {
+            // A child that is there may be just moving, or else has its own way to be replaced. Of a trap for anybody the
+            // kernel tells once for each peer, until it forgets that it has.
+            let is_known = || self.children.with_reqid(reqid);
+            if !trap.is_for_anybody && (is_known() || std::mem::replace(&mut trap.is_asking, true)) {
                 return Vec::new();
+            }
+            if trap.is_for_anybody {
+                if self.asked.len() >= MOST_ASKED {
+                    self.asked.clear();
+                }
+                self.asked.insert(acquire.destination, acquire.number);
             }
             let (local, remote) = selectors::sides(&acquire.packet);
             return vec![PlaneEvent::Acquire { policy: *id, local, remote }];

@@ -159,7 +159,7 @@ fn child_sa(status: &ChildSaStatus, used: &ChildUse, now: Instant) -> Section {
     let mut section = Section::new()
         .with("name", &status.name)
         .with("uniqueid", status.id.0)
-        .with("reqid", status.reqid)
+        .with("reqid", used.numbers.map_or(status.reqid, |numbers| numbers.reqid))
         .with("state", status.state.name())
         .with("mode", mode);
     match status.state {
@@ -187,6 +187,19 @@ fn with_installed(section: Section, status: &ChildSaStatus, used: &ChildUse, now
         .with_flag("encap", status.encapsulated)
         .with("spi-in", spi(status.spi_in))
         .with("spi-out", spi(status.spi_out));
+    let numbers = used.numbers.unwrap_or_default();
+    let number = |number: u32| format!("{number:08x}");
+    for (key, mask_key, (mark, mask)) in
+        [("mark-in", "mark-mask-in", numbers.mark_in), ("mark-out", "mark-mask-out", numbers.mark_out)]
+    {
+        if mark != 0 || mask != 0 {
+            let mask = Some(mask).filter(|mask| *mask != u32::MAX);
+            section = section.with(key, number(mark)).with_some(mask_key, mask.map(number));
+        }
+    }
+    for (key, interface) in [("if-id-in", numbers.interface_in), ("if-id-out", numbers.interface_out)] {
+        section = section.with_some(key, Some(interface).filter(|id| *id != 0).map(number));
+    }
     if let Some(suite) = &status.suite {
         section = section
             .with("encr-alg", suite.encr_id().to_string())
