@@ -7,6 +7,7 @@ mod children;
 mod labels;
 mod leftovers;
 mod policies;
+mod reqids;
 mod sa;
 mod selectors;
 mod watch;
@@ -27,6 +28,7 @@ use tracing::warn;
 use self::children::{Children, Known};
 use self::labels::Uniques;
 use self::policies::{Owner, Placing, Policies, Protection, protecting, shunting};
+use self::reqids::Reqids;
 use super::{DataPlane, PlaneEvent, Policy, PolicyId, PolicyKind, limits};
 use crate::control::ChildUse;
 use crate::net::Sockets;
@@ -64,28 +66,6 @@ struct Trap {
 
 /// Traffic of ours and of the peer's, with what else tells it.
 type Selectors = (Vec<TrafficSelector>, Vec<TrafficSelector>, Labels);
-
-/// Reqids by traffic. The kernel has one policy for it, which takes the packets of one reqid: whoever carries the same
-/// traffic has the same one, as with charon.
-#[derive(Default)]
-struct Reqids(HashMap<Selectors, (u32, usize)>);
-
-impl Reqids {
-    fn take(&mut self, selectors: &Selectors, wanted: u32) -> u32 {
-        let (reqid, holders) = self.0.entry(selectors.clone()).or_insert((wanted, 0));
-        *holders += 1;
-        *reqid
-    }
-
-    fn give_back(&mut self, selectors: &Selectors) {
-        if let Some((_, holders)) = self.0.get_mut(selectors) {
-            *holders -= 1;
-            if *holders == 0 {
-                self.0.remove(selectors);
-            }
-        }
-    }
-}
 
 impl Kernel {
     pub(super) async fn start(
@@ -214,7 +194,10 @@ impl State {
         let is_own = install.child.reqid.is_some() || labels::is_unique(&labels);
         let traffic = (!is_own).then(|| (install.local_ts.clone(), install.remote_ts.clone(), labels));
         let reqid = match &traffic {
-            Some(traffic) => self.reqids.take(traffic, install.reqid),
+            Some(traffic) => {
+                let of_traps: Vec<u32> = self.traps.values().map(|trap| trap.reqid).collect();
+                self.reqids.take_known(traffic, install.reqid, &of_traps)
+            }
             None => install.reqid,
         };
         let numbers = self.uniques.take(&labels, reqid);
