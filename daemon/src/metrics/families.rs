@@ -14,7 +14,8 @@ impl Collector for Snapshot {
         self.sas(&mut encoder)?;
         self.messages(&mut encoder)?;
         self.children(&mut encoder)?;
-        self.stores(&mut encoder)
+        self.stores(&mut encoder)?;
+        self.kernel(&mut encoder)
     }
 }
 
@@ -124,6 +125,16 @@ impl Snapshot {
             ([("subject", subject.as_str()), ("serial", serial.as_str())], *end)
         });
         gauge(encoder, "ferry_certificate_not_after", "When a certificate ends, in seconds since 1970", ends)
+    }
+
+    fn kernel(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let lost = self.kernel.iter().map(|(reason, count)| ([("reason", reason.as_str())], *count));
+        counter(
+            encoder,
+            "ferry_kernel_lost",
+            "Packets that IPsec in the kernel has dropped, by its reasons",
+            lost,
+        )
     }
 }
 

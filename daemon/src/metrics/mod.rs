@@ -5,6 +5,7 @@
 
 mod families;
 mod snapshot;
+mod xfrm_stat;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use ferry_ike::config::ChildAction;
 use ferry_ike::status::{ChildSaState, Counters, IkeSaState};
 
-use super::Source;
+use super::{Source, xfrm_stat};
 use crate::control::{ChildUse, Tunnels};
 use crate::pools::PoolStatus;
 
@@ -36,6 +36,8 @@ pub(super) struct Snapshot {
     pub(super) pools: Vec<PoolStatus>,
     /// Ends of certificates by subject and serial number, in seconds since 1970.
     pub(super) certificates: BTreeMap<(String, String), u64>,
+    /// Packets that IPsec has cost, by the kernel's names of the reasons.
+    pub(super) kernel: Vec<(String, u64)>,
 }
 
 impl Snapshot {
@@ -88,6 +90,7 @@ impl Snapshot {
             let end = certificate.not_after().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             snapshot.certificates.insert((certificate.to_string(), serial), end.as_secs());
         }
+        snapshot.kernel = xfrm_stat::read().await;
         snapshot
     }
 }
