@@ -19,6 +19,7 @@ mod lifecycle;
 mod loss;
 mod mobility;
 mod openiked;
+mod operator;
 mod radius;
 mod refusal;
 mod rekeying;
@@ -442,6 +443,16 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         "ferryctl",
         "ferryctl loads, begins, lists and ends as swanctl does, in the same words.",
         ferryctl::same_as_swanctl,
+    ),
+    (
+        "metrics",
+        "Metrics tell of a client that fails and why, of one that connects, and of what it carries.",
+        operator::metrics,
+    ),
+    (
+        "check",
+        "ferryctl check finds no error in what works, and names file, line and remedy of one.",
+        operator::check,
     ),
     (
         "eap-psk-only",

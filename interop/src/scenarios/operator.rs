@@ -1,0 +1,95 @@
+//! What only ferryd tells an operator: metrics, and what is wrong with a configuration.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::roadwarrior;
+use super::topology::Road;
+use crate::lab::{Host, Lab};
+use crate::peer::{Daemon, Settings};
+
+/// Where the gateway tells metrics, to itself alone.
+const METRICS: &str = "127.0.0.1:9500";
+
+/// Metrics tell of clients that come, of those that come to nothing and why, and of what is carried.
+pub(super) fn metrics(lab: &Lab) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let settings = Settings::new().set("ferryd.metrics.listen", format!("tcp://{METRICS}"));
+    let gateway = lab.peer_with(&road.gateway, Daemon::Ferryd, &roadwarrior::gateway(), &settings)?;
+    let client = lab.peer(road.client()?, Daemon::Charon, &roadwarrior::client("alice"))?;
+    expect(
+        &road.gateway,
+        &[
+            r#"ferry_ike_sas{state="ESTABLISHED"} 0"#,
+            r#"ferry_handshakes_total{outcome="established"} 0"#,
+            r#"ferry_pool_addresses{pool="road",state="free"} 254"#,
+        ],
+    )?;
+
+    let wrong = roadwarrior::client("alice").to_string().replace(roadwarrior::SECRET, "wrong");
+    client.load_text(&wrong)?.success()?;
+    ensure!(client.try_initiate("net")?.code() != 0, "a wrong key was believed");
+    client.load(&roadwarrior::client("alice"))?;
+    client.initiate("net")?;
+    let address = client.sa()?.local.virtual_ips.first().context("no virtual address")?.clone();
+    road.client()?.ping(&address, Road::SERVER, 3)?;
+    expect(
+        &road.gateway,
+        &[
+            r#"ferry_ike_sas{state="ESTABLISHED"} 1"#,
+            r#"ferry_child_sas{state="INSTALLED"} 1"#,
+            r#"ferry_handshakes_total{outcome="established"} 1"#,
+            r#"ferry_handshakes_total{outcome="unauthenticated"} 1"#,
+            r#"ferry_child_packets{connection="road",child="net",direction="in"} 3"#,
+            r#"ferry_child_packets{connection="road",child="net",direction="out"} 3"#,
+            r#"ferry_pool_addresses{pool="road",state="online"} 1"#,
+        ],
+    )?;
+    ensure!(gateway.is_running()?, "the gateway has ended");
+    Ok(())
+}
+
+/// `ferryctl check` finds nothing in a configuration that works, and names file, line and remedy in one that does not.
+pub(super) fn check(lab: &Lab) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let gateway = lab.peer(&road.gateway, Daemon::Ferryd, &roadwarrior::gateway())?;
+    let file = gateway.host().directory().join("swanctl/swanctl.conf");
+    let program = lab.ferryd().with_file_name("ferryctl");
+    let [program, path] = [&program, &file].map(|path| path.to_string_lossy().into_owned());
+    let look = |path: &str| gateway.host().output(&[&program, "check", "--file", path]);
+
+    let said = look(&path)?.success()?;
+    ensure!(said.stdout.contains("nothing is wrong") || said.stdout.contains(": 0 errors, "), "{said}");
+
+    let broken = file.with_file_name("broken.conf");
+    fs::write(&broken, fs::read_to_string(&file)?.replace("pools = road", "pools = raod"))?;
+    let said = look(&broken.to_string_lossy())?;
+    ensure!(said.code() == 22, "another exit code than that of --load-all: {said}");
+    for words in ["broken.conf:", "there is no pool 'raod'", "Write 'road'."] {
+        ensure!(said.stdout.contains(words), "no {words:?} in {said}");
+    }
+    Ok(())
+}
+
+/// Waits for nothing: what has happened is told from then on.
+fn expect(gateway: &Host, lines: &[&str]) -> Result<()> {
+    let told = gateway.run(scrape)?;
+    for line in lines {
+        ensure!(told.lines().any(|other| other == *line), "no {line} in\n{told}");
+    }
+    Ok(())
+}
+
+fn scrape() -> Result<String> {
+    let mut stream = TcpStream::connect(METRICS)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    Ok(answer)
+}
