@@ -124,18 +124,19 @@ impl Record {
     }
 }
 
-/// Starts hostapd's RADIUS server with EAP-PSK as its only method, and gives what it says.
+/// Starts hostapd's RADIUS server, and gives what it says. `users` is its file of users, by which methods are allowed; what
+/// those with TLS need is in `more`.
 ///
 /// It serves all clients that have the secret, on the usual port.
-pub fn hostapd(host: &Host, name: &str, secret: &str, user: &str, key: &str) -> Result<Log> {
+pub fn hostapd(host: &Host, name: &str, secret: &str, users: &str, more: &str) -> Result<Log> {
     let directory = host.directory().join("hostapd");
     fs::create_dir_all(&directory)?;
     let folder = directory.display();
     fs::write(directory.join("clients"), format!("0.0.0.0/0 {secret}\n"))?;
-    fs::write(directory.join("users"), format!("\"{user}\" PSK {key}\n"))?;
+    fs::write(directory.join("users"), users)?;
     let conf = format!(
         "driver=none\ninterface=lo\nlogger_stdout=-1\nlogger_stdout_level=2\neap_server=1\nserver_id={name}\n\
-         eap_user_file={folder}/users\nradius_server_clients={folder}/clients\nradius_server_auth_port=1812\n"
+         eap_user_file={folder}/users\nradius_server_clients={folder}/clients\nradius_server_auth_port=1812\n{more}"
     );
     fs::write(directory.join("hostapd.conf"), conf)?;
     let said = directory.join("said");

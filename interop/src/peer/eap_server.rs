@@ -4,16 +4,20 @@
 //! format that `eapol_test` speaks. Nothing of `ferryd` is in it, which is why the lab links `ferry-ike` for it.
 
 use std::collections::HashMap;
+use std::fs;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use ferry_ike::crypto::signature::PrivateKey;
 use ferry_ike::crypto::{CryptoProvider, Secret};
-use ferry_ike::eap::{Method, Passwords, Server, ServerStep};
+use ferry_ike::eap::{Method, OwnCertificate, Passwords, PeerChain, Server, ServerStep, Tls, TlsSettings};
 use ferry_ike::identity::Identity;
+use ferry_ike::pki::{Constraints, TrustStore, files};
 use ferry_ike::wire::Eap;
 use ferry_radius::{AttributeType, Code, Draft, Packet, Vendor, authenticator, hidden, microsoft};
 
@@ -36,11 +40,47 @@ struct Serving {
     secret: Vec<u8>,
     name: Identity,
     methods: Vec<Method>,
+    certified: Option<Certified>,
     users: Users,
     crypto: CryptoProvider,
     /// Conversations by their State.
     conversations: HashMap<u32, Server>,
     last: u32,
+}
+
+/// What methods with TLS need: its certificate, and whose certificates of clients are believed.
+pub struct Certified {
+    tls: Arc<Tls>,
+    trust: TrustStore,
+}
+
+impl Certified {
+    /// Reads the certificate and the key of `name`, and the certificate of an authority, from a folder.
+    pub fn read(folder: &Path, name: &str, authority: &str, settings: TlsSettings) -> Result<Self> {
+        let read = |file: String| {
+            fs::read(folder.join(&file))
+                .with_context(|| format!("cannot read {file} in {}", folder.display()))
+        };
+        let own = files::certificates(&read(format!("{name}.pem"))?)?;
+        let key = PrivateKey::from_der(&files::private_key(&read(format!("{name}.key"))?, &[])?)?;
+        let authorities = files::certificates(&read(format!("{authority}.pem"))?)?;
+        let tls = Tls {
+            settings: Arc::new(settings),
+            own: Some(Arc::new(OwnCertificate::new(&own, Arc::new(key)))),
+            authorities: authorities.iter().map(|authority| authority.subject().data.clone()).collect(),
+            server: Identity::parse(name)?,
+        };
+        Ok(Self { tls: Arc::new(tls), trust: TrustStore::new(authorities) })
+    }
+
+    /// Whether a client's certificate is believed. The sentence says why not.
+    fn judge(&self, chain: &PeerChain) -> Result<(), String> {
+        let constraints = Constraints::default();
+        self.trust
+            .chain(&chain.certificate, &chain.others, &constraints, SystemTime::now())
+            .map(drop)
+            .map_err(|refusal| refusal.to_string())
+    }
 }
 
 /// One user and its password.
@@ -68,6 +108,7 @@ impl EapServer {
         name: &str,
         methods: &[Method],
         (user, password): (&str, Vec<u8>),
+        certified: Option<Certified>,
     ) -> Result<Self> {
         let socket =
             host.run(move || UdpSocket::bind(at)).with_context(|| format!("cannot listen on {at}"))?;
@@ -78,6 +119,7 @@ impl EapServer {
             secret: secret.as_bytes().to_vec(),
             name: parse(name)?,
             methods: methods.to_vec(),
+            certified,
             users: Users { user: parse(user)?, password: Secret::new(password) },
             crypto: CryptoProvider::system(),
             conversations: HashMap::new(),
@@ -133,6 +175,7 @@ impl Serving {
             None => {
                 let user = Identity::parse(std::str::from_utf8(packet.data())?)?;
                 let mut server = Server::new(self.name.clone(), user, &self.crypto);
+                server.set_tls(self.certified.as_ref().map(|certified| Arc::clone(&certified.tls)));
                 let first = server.offer(self.methods.clone(), &self.crypto);
                 self.last += 1;
                 self.conversations.insert(self.last, server);
@@ -140,7 +183,17 @@ impl Serving {
             }
             Some(id) => {
                 let server = self.conversations.get_mut(&id).context("the conversation is over")?;
-                (id, server.handle(&packet, &self.users, &self.crypto))
+                let step = match server.handle(&packet, &self.users, &self.crypto) {
+                    ServerStep::Judge { chain, next } => {
+                        let certified = self.certified.as_ref().context("nobody is believed")?;
+                        match certified.judge(&chain) {
+                            Ok(()) => *next,
+                            Err(reason) => ServerStep::Failed { packet: server.fail(), reason },
+                        }
+                    }
+                    step => step,
+                };
+                (id, step)
             }
         };
         let (draft, said) = match step {
@@ -168,7 +221,7 @@ impl Serving {
                 (draft, format!("rejected: {reason}"))
             }
             ServerStep::Identified(_) => anyhow::bail!("nobody was asked who it is"),
-            ServerStep::Judge { .. } => anyhow::bail!("no method with certificates was offered"),
+            ServerStep::Judge { .. } => anyhow::bail!("it was judged already"),
             ServerStep::Ignored(reason) => anyhow::bail!("{reason}"),
         };
         if !said.starts_with("asked") {

@@ -25,7 +25,7 @@ use crate::lab::{Deadline, Host, Log, Output, Plane, Process};
 
 pub use aaa::{FreeRadius, Record, hostapd};
 pub use conf::{Connection, Section, Settings, SwanctlConf, child, end};
-pub use eap_server::EapServer;
+pub use eap_server::{Certified, EapServer};
 pub use events::Events;
 pub(crate) use installation::Installation;
 pub use libreswan::Libreswan;

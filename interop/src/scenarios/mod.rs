@@ -31,6 +31,7 @@ mod strangers;
 mod suites;
 mod swanctl;
 pub(crate) mod topology;
+mod tunnels;
 mod uniqueness;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -207,6 +208,11 @@ const ONCE: &[Entry<WithOurs>] = &[
         "radius-reject",
         "A client that FreeRADIUS rejects, or that is in none of the groups asked for, does not come in.",
         radius::rejected,
+    ),
+    (
+        "radius-unaccounted",
+        "A session of which no server keeps an account any more ends.",
+        radius::unaccounted,
     ),
     (
         "radius-session-timeout",
@@ -483,6 +489,18 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         "eap-psk-eapol-test",
         "wpa_supplicant's client accepts our EAP-PSK server and has the same key; with another key neither accepts.",
         radius::psk_by_eapol_test,
+    ),
+    (
+        "eap-tunnels-eapol-test",
+        "wpa_supplicant's client accepts our EAP-TLS, TTLS and PEAP servers and has the same keys; with a wrong password or \
+         certificate neither accepts.",
+        tunnels::before_eapol_test,
+    ),
+    (
+        "eap-tunnels-hostapd",
+        "A client of ours proves itself by TTLS and PEAP to hostapd's RADIUS server through our gateway, which has a \
+         certificate; with a wrong password, or another server, nothing is set up.",
+        tunnels::before_hostapd,
     ),
     (
         "service-manager",

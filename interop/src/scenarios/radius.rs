@@ -100,8 +100,12 @@ impl Stage {
 /// One method after the other, with the address, the DNS server and the accounts of the server.
 pub(super) fn accepted(lab: &Lab, ours: Daemon) -> Result<()> {
     const BYTES: usize = 300_000;
-    let settings = settings().set(&key("accounting"), "yes").set(&key("accounting_interval"), "1s");
-    let Stage { road, server, gateway, client: peer } = &Stage::set(lab, ours, &settings, &users(""))?;
+    let settings = settings()
+        .set(&key("accounting"), "yes")
+        .set(&key("accounting_interval"), "1s")
+        .set(&key("forward.radius_to_ike"), "Reply-Message");
+    let welcome = users(",\n\tReply-Message = \"welcome\"");
+    let Stage { road, server, gateway, client: peer } = &Stage::set(lab, ours, &settings, &welcome)?;
     for method in ["eap-mschapv2", "eap-md5"] {
         peer.load(&client(method, PASSWORD))?;
         peer.initiate(CHILD).with_context(|| format!("by {method}"))?;
@@ -114,10 +118,28 @@ pub(super) fn accepted(lab: &Lab, ours: Daemon) -> Result<()> {
         if method == "eap-mschapv2" {
             round_trip(road.client()?, &road.server, Road::SERVER.parse()?, BYTES)?;
             server.wait_for("Interim-Update")?;
+            // What SAs have carried that are gone is in the account, and the session is the same.
+            for (kind, name) in [("--child", CHILD), ("--ike", "home")] {
+                let before = peer.sa()?;
+                peer.swanctl(&["--rekey", kind, name])?.success()?;
+                until(patience(), "the rekeying to be over", || {
+                    let (near, far) = (peer.sas()?, gateway.sas()?);
+                    let ([near], [far]) = (near.as_slice(), far.as_slice()) else { return Ok(None) };
+                    let ([child], [_]) = (near.children.as_slice(), far.children.as_slice()) else {
+                        return Ok(None);
+                    };
+                    let was = before.children.first().map(|child| &child.inbound.spi);
+                    let is_new = near.spis != before.spis || Some(&child.inbound.spi) != was;
+                    Ok((is_new && near.spis == far.spis && child.state == "INSTALLED").then_some(()))
+                })?;
+                round_trip(road.client()?, &road.server, Road::SERVER.parse()?, BYTES)?;
+            }
             peer.terminate("home")?;
             server.wait_for("Stop")?;
         }
     }
+    // What the server has said to alice, her client has heard.
+    peer.log().expect(Mark::BEGINNING, &["parsed IKE_AUTH response", "N(RADIUS)"])?;
     let resolv_conf = std::fs::read_to_string(road.client()?.directory().join("resolv.conf"))?;
     ensure!(resolv_conf.contains(&format!("nameserver {DNS}")), "no DNS server arrived: {resolv_conf:?}");
 
@@ -146,7 +168,7 @@ pub(super) fn accepted(lab: &Lab, ours: Daemon) -> Result<()> {
         ensure!(from.starts_with(&format!("{}[", Road::OUTSIDE)), "the client is elsewhere: {record:?}");
     }
     ensure!(stop.get("Acct-Terminate-Cause") == Some("User-Request"), "why: {stop:?}");
-    let bytes = u64::try_from(BYTES)?;
+    let bytes = 3 * u64::try_from(BYTES)?;
     for octets in ["Acct-Input-Octets", "Acct-Output-Octets"] {
         let counted = stop.number(octets)?;
         ensure!((bytes..bytes * 2).contains(&counted), "{octets} of {bytes}: {stop:?}");
@@ -157,6 +179,21 @@ pub(super) fn accepted(lab: &Lab, ours: Daemon) -> Result<()> {
     );
     ensure!(stop.number("Acct-Session-Time")? < 30, "{stop:?}");
     Ok(())
+}
+
+/// Who keeps no account of its sessions has none.
+pub(super) fn unaccounted(lab: &Lab, ours: Daemon) -> Result<()> {
+    let settings = settings()
+        .set(&key("accounting"), "yes")
+        .set(&key("accounting_interval"), "1s")
+        .set(&key("retransmit_tries"), 2)
+        .set(&key("retransmit_timeout"), "0.5");
+    let mut stage = Stage::set(lab, ours, &settings, &users(""))?;
+    stage.connect()?;
+    stage.server.wait_for("Interim-Update")?;
+    stage.server.kill()?;
+    until(patience(), "the session to end", || Ok(stage.client.sas()?.is_empty().then_some(())))?;
+    none_left(&[&stage.gateway])
 }
 
 /// A wrong password, an unknown user, and at last a group that the client is not in.
@@ -322,7 +359,7 @@ pub(super) fn session_timeout(lab: &Lab, ours: Daemon) -> Result<()> {
 pub(super) fn psk_by_hostapd(lab: &Lab) -> Result<()> {
     const KEY: &str = "000102030405060708090a0b0c0d0e0f";
     let road = Road::build(lab, 1)?;
-    let said = hostapd(&road.server, "aaa.test", SHARED, "alice", KEY)?;
+    let said = hostapd(&road.server, "aaa.test", SHARED, &format!("\"alice\" PSK {KEY}\n"), "")?;
     let gateway = {
         let client = Section::new().set("auth", "eap-radius").set("eap_id", "%any");
         let connection = Connection::between_ends(end("psk", "gw.test"), client)
@@ -358,7 +395,7 @@ pub(super) fn psk_by_eapol_test(lab: &Lab) -> Result<()> {
     let key: Vec<u8> = (0..16).collect();
     let host = lab.host("aaa")?;
     let at: SocketAddr = "127.0.0.1:1812".parse()?;
-    let server = EapServer::start(&host, at, SHARED, "aaa.test", &[Method::Psk], ("alice", key))?;
+    let server = EapServer::start(&host, at, SHARED, "aaa.test", &[Method::Psk], ("alice", key), None)?;
     let test = |user: &str, key: &str| {
         let conf = host.directory().join("eapol_test.conf");
         let text =
