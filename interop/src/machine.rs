@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs of the lab and the packages they come in.
-const PACKAGES: [(&str, &str); 19] = [
+const PACKAGES: [(&str, &str); 20] = [
     ("/usr/sbin/charon-systemd", "charon-systemd"),
     ("/usr/sbin/swanctl", "strongswan-swanctl"),
     ("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so", "libcharon-extra-plugins"),
@@ -26,11 +26,15 @@ const PACKAGES: [(&str, &str); 19] = [
     ("/usr/bin/radclient", "freeradius-utils"),
     ("/usr/sbin/hostapd", "hostapd"),
     ("/usr/bin/eapol_test", "eapoltest"),
+    ("/usr/sbin/bird", "bird2"),
 ];
 
 /// The units that Debian's packages start on a machine with systemd.
-const SERVICES: [(&str, &str); 2] =
-    [("charon-systemd", "strongswan.service"), ("freeradius", "freeradius.service")];
+const SERVICES: [(&str, &str); 3] = [
+    ("charon-systemd", "strongswan.service"),
+    ("freeradius", "freeradius.service"),
+    ("bird2", "bird.service"),
+];
 
 /// Makes the machine ready for a lab, for the command called `name`. What it does it tells with `tell`.
 ///

@@ -26,6 +26,7 @@ mod rekeying;
 mod revocation;
 pub(crate) mod roadwarrior;
 mod rounds;
+mod routing;
 mod site;
 mod strangers;
 mod suites;
@@ -228,6 +229,11 @@ const ONCE: &[Entry<WithOurs>] = &[
         "radius-disconnect",
         "A Disconnect-Request ends the session that it names, and no other; who has not the secret is not answered.",
         radius::disconnected,
+    ),
+    (
+        "bird",
+        "BIRD learns the route to a client from table 220, and withdraws it when the client leaves.",
+        routing::learned_by_bird,
     ),
     ("site-with-itself", "Two gateways of one make join networks of both IP versions.", site::with_itself),
 ];
