@@ -44,7 +44,7 @@ const PATIENCE_OF_SWANCTL: Duration = Duration::from_secs(30);
 /// The plugins of Debian's charon that make it a complete IKEv2 peer here. The order matters: the data plane in user
 /// space (kernel-libipsec, if it is that one) must stand before the kernel's, which it replaces.
 const CHARON_PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm openssl curve25519 chapoly xcbc cmac pem \
-                              pkcs1 pkcs8 x509 pubkey PLANE kernel-netlink socket-default vici resolve counters md5 \
+                              pkcs1 pkcs8 x509 pubkey PLANE kernel-netlink socket-default vici updown resolve counters md5 \
                               eap-identity eap-md5 eap-mschapv2 eap-gtc eap-tls eap-ttls eap-radius \
                               xauth-generic";
 

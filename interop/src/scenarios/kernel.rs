@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use super::topology::{Family, Site, Sites};
 use super::{Roles, site};
 use crate::lab::{Deadline, Echoes, Host, Lab, Mark, only_ipsec, round_trip, until};
-use crate::peer::{ChildSa, Connection, Daemon, Peer, Section, child};
+use crate::peer::{ChildSa, Connection, Daemon, IkeSa, Peer, Section, SwanctlConf, child};
 
 fn patience() -> Deadline {
     Deadline::after(Duration::from_secs(20))
@@ -117,8 +117,10 @@ pub(super) fn marked(lab: &Lab, roles: Roles) -> Result<()> {
     gateway.succeed(&["ping", "-c", "3", "-W", "2", "-m", "7", "-I", own, there])?;
     let unmarked = gateway.output(&["ping", "-c", "2", "-W", "1", "-I", own, there])?;
     ensure!(unmarked.success().is_err(), "what is not marked is answered");
-    let sent = only_child(peers.ours())?.outbound.packets;
-    ensure!(sent == 3, "{sent} packets were sent, not 3");
+    let outbound = only_child(peers.ours())?.outbound;
+    ensure!(outbound.packets == 3, "{} packets were sent, not 3", outbound.packets);
+    let labels = outbound.labels.as_deref();
+    ensure!(labels == Some("0x00000007/0x000000ff"), "listed as {outbound:?}");
     Ok(())
 }
 
@@ -134,6 +136,9 @@ pub(super) fn interfaces(lab: &Lab, roles: Roles) -> Result<()> {
         let listed = gateway.succeed(&["ip", "xfrm", what, "list"])?.stdout;
         ensure!(listed.contains("if_id 0x2a") && listed.contains("if_id 0x1"), "{listed}");
     }
+    let child = only_child(peers.ours())?;
+    let labels = [child.inbound.labels.as_deref(), child.outbound.labels.as_deref()];
+    ensure!(labels == [Some("-|0x0000002a"), Some("-|0x00000001")], "listed as {child:?}");
     let routes = gateway.succeed(&["ip", "route", "show", "table", "all"])?.stdout;
     ensure!(
         !routes.contains("table 220"),
@@ -261,5 +266,98 @@ pub(super) fn trapped(lab: &Lab, roles: Roles) -> Result<()> {
     let ends = [sites.left.outer[0].parse()?, sites.right.outer[0].parse()?];
     let seen = only_ipsec(&lab.recorded(&sites.left.gateway, "wan")?, ends, b"")?;
     ensure!(seen.esp_bytes > 400_000, "the wire shows only {seen}");
+    Ok(())
+}
+
+/// Policies have the priority and the interface that were asked for; where none are, there is no route either.
+pub(super) fn placed(lab: &Lab, roles: Roles) -> Result<()> {
+    let ours = if roles.initiator == Daemon::Ferryd { "left.test" } else { "right.test" };
+    let (sites, peers) = pair(lab, roles, |near, far| {
+        let net = child(near.networks[0], far.networks[0]);
+        if near.id == ours { net.set("priority", "4711").set("interface", "wan") } else { net }
+    })?;
+    let gateway = peers.ours().host();
+    let listed = gateway.succeed(&["ip", "xfrm", "policy"])?.stdout;
+    let of_interface =
+        listed.lines().filter(|line| line.starts_with("src ") && line.contains("dev wan")).count();
+    let of_priority = listed.lines().filter(|line| line.contains("priority 4711")).count();
+    ensure!(of_interface == 1 && of_priority == 3, "the kernel has\n{listed}");
+    let [near, far] = [&sites.left, &sites.right];
+    near.host.ping(near.hosts[0], far.hosts[0], 2)?;
+    far.host.ping(far.hosts[0], near.hosts[0], 2).map(drop)?;
+    peers.left.terminate("site")?;
+
+    let conf = |near: &Site, far: &Site| {
+        let net = child(near.networks[0], far.networks[0]);
+        let net = if near.id == ours { net.set("policies", "no") } else { net };
+        site::conf(Connection::psk(near.id, far.id).between(near.outer[0], far.outer[0]).child("net", net))
+    };
+    peers.left.load(&conf(near, far))?;
+    peers.right.load(&conf(far, near))?;
+    peers.left.initiate("net")?;
+    site::agree(&peers.left, &peers.right)?;
+    let listed = gateway.succeed(&["ip", "xfrm", "policy"])?.stdout;
+    ensure!(!listed.contains("proto esp"), "the kernel has\n{listed}");
+    let routes = gateway.succeed(&["ip", "route", "show", "table", "all"])?.stdout;
+    ensure!(!routes.contains("table 220"), "there are routes:\n{routes}");
+    let sas = gateway.succeed(&["ip", "xfrm", "state", "list", "nokeys"])?.stdout;
+    ensure!(sas.matches("proto esp").count() == 2, "the kernel has\n{sas}");
+    Ok(())
+}
+
+/// Hosts on one network, each with a trap for whoever it speaks to.
+pub(super) fn trap_for_anybody(lab: &Lab, roles: Roles) -> Result<()> {
+    let switch = lab.host("switch")?;
+    let hosts = ["first", "second", "third"].map(|role| lab.host(role));
+    let [first, second, third] = hosts;
+    let (first, second, third) = (first?, second?, third?);
+    lab.switch(&switch, "lan", &[(&first, "wan"), (&second, "wan"), (&third, "wan")])?;
+    let mut peers = Vec::new();
+    for (host, number, daemon) in
+        [(&first, 1, roles.initiator), (&second, 2, roles.responder), (&third, 3, roles.responder)]
+    {
+        let address = format!("192.0.2.{number}");
+        host.address("wan", &format!("{address}/24"))?;
+        // The kernel keeps packets that wait for an SA, instead of dropping them.
+        host.sysctl("net/core/xfrm_larval_drop", 0)?;
+        let anybody = Section::new()
+            .set("remote_ts", "192.0.2.0/24")
+            .set("mode", "transport")
+            .set("start_action", "trap");
+        let connection = Connection::psk(&format!("host{number}.test"), "%any")
+            .set("local_addrs", &address)
+            .set("remote_addrs", "%any")
+            .child("anybody", anybody);
+        let conf = SwanctlConf::new().connection("lan", connection).secret("lan", "all of us know", &[]);
+        peers.push(lab.peer(host, daemon, &conf)?);
+    }
+    lab.record_at_end(&second, "wan")?;
+    // The first echo is answered, too.
+    first.ping("192.0.2.1", "192.0.2.2", 2)?;
+    first.ping("192.0.2.1", "192.0.2.3", 2)?;
+    let [ours, other, _] = peers.as_slice() else { bail!("not three hosts") };
+    let sas = ours.sas()?;
+    let mut ends: Vec<&str> = sas.iter().map(|sa| sa.remote.host.as_str()).collect();
+    ends.sort_unstable();
+    let is_transport = |sa: &IkeSa| sa.children.iter().all(|child| child.mode == "TRANSPORT");
+    ensure!(ends == ["192.0.2.2", "192.0.2.3"] && sas.iter().all(is_transport), "there are {sas:?}");
+    // What there is serves the other direction, and other packets.
+    second.ping("192.0.2.2", "192.0.2.1", 2)?;
+    round_trip(&first, &third, "192.0.2.3".parse()?, 100_000)?;
+    round_trip(&second, &first, "192.0.2.1".parse()?, 100_000)?;
+    ensure!(
+        ours.sas()?.len() == 2 && other.sas()?.len() == 1,
+        "there are {:?} {:?}",
+        ours.sas()?,
+        other.sas()?
+    );
+    // When one goes, the trap makes it anew, and the other stays.
+    let gone = sas.iter().find(|sa| sa.remote.host == "192.0.2.2").map(|sa| sa.unique_id.to_string());
+    ours.swanctl(&["--terminate", "--ike-id", &gone.unwrap_or_default()])?.success()?;
+    first.ping("192.0.2.1", "192.0.2.2", 2)?;
+    ensure!(ours.sas()?.len() == 2, "there are {:?}", ours.sas()?);
+    let ends = ["192.0.2.1".parse()?, "192.0.2.2".parse()?];
+    let seen = only_ipsec(&lab.recorded(&second, "wan")?, ends, b"")?;
+    ensure!(seen.esp_bytes > 200_000, "the wire shows only {seen}");
     Ok(())
 }

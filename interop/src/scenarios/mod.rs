@@ -34,6 +34,7 @@ mod swanctl;
 pub(crate) mod topology;
 mod tunnels;
 mod uniqueness;
+mod updown;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -406,6 +407,11 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "A child for one protocol carries that, and nothing else, which does not leave in the clear either.",
         children::protocols,
     ),
+    (
+        "updown",
+        "A script is told of a child that comes and goes, in the same words at both ends, and nobody waits for it.",
+        updown::told_at_both_ends,
+    ),
     ("suites", "Every algorithm, for IKE and for ESP, carries pings both ways.", suites::each_in_turn),
 ];
 
@@ -600,6 +606,16 @@ const OF_KERNEL: &[Entry<WithRoles>] = &[
         "limited-packets",
         "A child that has carried as many packets as it should has a successor; at its limit it ends.",
         kernel::limited_packets,
+    ),
+    (
+        "placed",
+        "A child's policies have the priority and the interface that it asks for, or it has none, and no route.",
+        kernel::placed,
+    ),
+    (
+        "trap-for-anybody",
+        "Of three hosts with a trap for anybody, each makes an SA with whom it speaks to; nothing leaves in the clear.",
+        kernel::trap_for_anybody,
     ),
     (
         "flushed",
