@@ -56,6 +56,7 @@ impl<T: Tunnels> Reload<T> {
     fn hand_out(&self, settings: &Settings) {
         self.leases.set_attributes(settings.attributes.clone());
         self.store.set_replay_window(settings.replay_window);
+        self.store.revocations().set_methods(settings.revocation);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header::{ACCEPT, CONNECTION, HOST};
-use hyper::{Request, StatusCode, Uri};
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -13,12 +13,22 @@ use tokio::net::TcpStream;
 pub(super) struct Fetch<'a> {
     /// Where.
     pub(super) uri: &'a str,
+    /// What to send there, with POST; without, it is GET.
+    pub(super) body: Option<Body>,
     /// What is expected.
     pub(super) accept: &'static str,
     /// The most octets.
     pub(super) limit: usize,
     /// The most time for all of it.
     pub(super) timeout: Duration,
+}
+
+/// What a request brings.
+pub(super) struct Body {
+    /// The octets.
+    pub(super) octets: Vec<u8>,
+    /// What they are.
+    pub(super) kind: &'static str,
 }
 
 impl Fetch<'_> {
@@ -52,12 +62,17 @@ impl Fetch<'_> {
             None => authority.host().to_owned(),
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::builder()
-            .uri(path)
+        let mut request = Request::builder().uri(path);
+        let mut octets = Bytes::new();
+        if let Some(body) = self.body {
+            request = request.method(Method::POST).header(CONTENT_TYPE, body.kind);
+            octets = body.octets.into();
+        }
+        let request = request
             .header(HOST, host_and_port)
             .header(ACCEPT, self.accept)
             .header(CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(octets))
             .map_err(|error| error.to_string())?;
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
         if answer.status() != StatusCode::OK {

@@ -1,10 +1,11 @@
 //! Whether certificates have been revoked: what is loaded and cached of that, and fetching the rest.
 //!
 //! Only for chains that are trusted otherwise is anything fetched: a stranger's certificate makes nobody go anywhere.
-//! Revocation lists are looked into that are loaded or cached, then those at the places that the certificate and the
-//! configuration's `authorities` name. OCSP responders are not asked.
+//! OCSP responders are asked first, then revocation lists are looked into that are loaded or cached, then those at the
+//! places that the certificate and the configuration's `authorities` name.
 
 mod http;
+mod ocsp;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,7 @@ use arc_swap::ArcSwap;
 use ferry_ike::Outcome;
 use ferry_ike::output::CertificateCheck;
 use ferry_ike::pki::{
-    Certificate, Constraints, Fault, Refusal, Revocation as Rule, RevocationList, Revoked, files,
+    Certificate, Constraints, Fault, Oid, Refusal, Revocation as Rule, RevocationList, Revoked, files,
 };
 use tracing::{debug, info, warn};
 
@@ -25,8 +26,23 @@ use crate::store::Authority;
 const MAX_LIST: usize = 10 << 20;
 /// The most places that are tried for one certificate.
 const MAX_PLACES: usize = 4;
-/// How long one fetch may take: charon's default for `plugins.revocation.timeout`.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// How it is learnt what is revoked: `plugins.revocation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Methods {
+    /// Ask OCSP responders.
+    pub(crate) ocsp: bool,
+    /// Look into revocation lists.
+    pub(crate) crl: bool,
+    /// How long one fetch may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Default for Methods {
+    /// charon's.
+    fn default() -> Self {
+        Self { ocsp: true, crl: true, timeout: Duration::from_secs(10) }
+    }
+}
 
 /// What is known of revocation. A clone is the same thing.
 #[derive(Clone, Default)]
@@ -36,13 +52,17 @@ pub(crate) struct Revocations {
 
 #[derive(Default)]
 struct Inner {
+    methods: ArcSwap<Methods>,
     authorities: ArcSwap<Vec<Arc<Authority>>>,
+    /// Certificates that are for signing OCSP responses, if an authority has issued them for that.
+    responders: ArcSwap<Vec<Certificate>>,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
     lists: Vec<Kept>,
+    answers: Vec<ocsp::Answer>,
 }
 
 /// A list and where it was fetched; `None` for one that was loaded.
@@ -52,9 +72,22 @@ struct Kept {
 }
 
 impl Revocations {
-    /// Asks at these places, too.
-    pub(crate) fn set_authorities(&self, authorities: Vec<Arc<Authority>>) {
+    /// Learns what is revoked in these ways from now on.
+    pub(crate) fn set_methods(&self, methods: Methods) {
+        self.inner.methods.store(Arc::new(methods));
+    }
+
+    /// Asks at these places, too, and knows those of `certificates` that are for signing OCSP responses.
+    pub(crate) fn set_authorities(&self, authorities: Vec<Arc<Authority>>, certificates: &[Certificate]) {
         self.inner.authorities.store(Arc::new(authorities));
+        let signs = |one: &&Certificate| {
+            one.extended_key_usage().is_some_and(|purposes| purposes.contains(&Oid::OCSP_SIGNING))
+        };
+        self.inner.responders.store(Arc::new(certificates.iter().filter(signs).cloned().collect()));
+    }
+
+    fn methods(&self) -> Methods {
+        **self.inner.methods.load()
     }
 
     /// Takes a list that somebody has loaded. Whether its issuer has made it turns out when it is used.
@@ -63,10 +96,24 @@ impl Revocations {
         self.keep(list, None);
     }
 
-    /// Forgets what was fetched; with `all`, what was loaded as well.
-    pub(crate) fn flush(&self, all: bool) {
-        let mut known = self.known();
-        known.lists.retain(|kept| !all && kept.place.is_none());
+    /// Forgets all lists, loaded or fetched, and what responders have said.
+    pub(crate) fn clear(&self) {
+        *self.known() = Known::default();
+    }
+
+    /// Forgets lists that were fetched.
+    pub(crate) fn flush_lists(&self) {
+        self.known().lists.retain(|kept| kept.place.is_none());
+    }
+
+    /// Forgets what responders have said.
+    pub(crate) fn flush_responses(&self) {
+        self.known().answers.clear();
+    }
+
+    /// The responses of OCSP that are remembered.
+    pub(crate) fn responses(&self) -> Vec<Vec<u8>> {
+        self.known().answers.iter().map(|answer| answer.der.clone()).collect()
     }
 
     /// All lists, loaded and fetched.
@@ -113,9 +160,16 @@ impl Revocations {
         rule: Rule,
     ) -> Result<(), Refusal> {
         let refusal = |fault| Refusal { subject: certificate.to_string(), fault };
-        let places = self.places(certificate, issuer);
+        let methods = self.methods();
+        let (responders, places) = self.places(certificate, issuer, methods);
         let mut problems = Vec::new();
-        let status = self.crl(certificate, issuer, &places, &mut problems).await;
+        let mut status = None;
+        if methods.ocsp {
+            status = self.ocsp(certificate, issuer, &responders, &mut problems).await;
+        }
+        if methods.crl && status.is_none() {
+            status = self.crl(certificate, issuer, &places, &mut problems).await;
+        }
         match status {
             Some(Some(Revoked { at, reason })) => Err(refusal(Fault::Revoked { at, reason })),
             Some(None) => {
@@ -123,15 +177,11 @@ impl Revocations {
                 Ok(())
             }
             None => {
-                let asks_ocsp = !certificate.ocsp_uris().is_empty();
-                let has_places = !places.is_empty() || asks_ocsp;
-                if places.is_empty() {
-                    problems.push(
-                        "there is no revocation list of its issuer, and no place to fetch one".to_owned(),
-                    );
-                }
-                if asks_ocsp {
-                    problems.push("OCSP responders are not asked".to_owned());
+                let has_places = !places.is_empty() || !responders.is_empty();
+                if !has_places {
+                    let nobody =
+                        "there is no revocation list of its issuer, and no place to fetch one or to ask";
+                    problems.push(nobody.to_owned());
                 }
                 let why = problems.join("; ");
                 match rule {
@@ -150,14 +200,30 @@ impl Revocations {
         }
     }
 
-    /// Where the revocation lists are that may have `certificate`.
-    fn places(&self, certificate: &Certificate, issuer: &Certificate) -> Vec<String> {
+    /// The responders that may know of `certificate`, and where the revocation lists are that may have it.
+    fn places(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        methods: Methods,
+    ) -> (Vec<String>, Vec<String>) {
         let authorities = self.inner.authorities.load();
-        let configured = authorities.iter().filter(|authority| authority.certificate == *issuer);
-        let configured = configured.flat_map(|authority| &authority.crl_uris);
-        let mut seen = HashSet::new();
-        let all = configured.chain(certificate.crl_uris());
-        all.filter(|place| seen.insert(*place)).take(MAX_PLACES).cloned().collect()
+        let ours: Vec<_> = authorities.iter().filter(|authority| authority.certificate == *issuer).collect();
+        let merge = |configured: Vec<&String>, named: &[String]| -> Vec<String> {
+            let mut seen = HashSet::new();
+            let all = configured.into_iter().chain(named);
+            all.filter(|place| seen.insert(place.as_str())).take(MAX_PLACES).cloned().collect()
+        };
+        let (mut responders, mut lists) = (Vec::new(), Vec::new());
+        if methods.ocsp {
+            let configured = ours.iter().flat_map(|authority| &authority.ocsp_uris).collect();
+            responders = merge(configured, certificate.ocsp_uris());
+        }
+        if methods.crl {
+            let configured = ours.iter().flat_map(|authority| &authority.crl_uris).collect();
+            lists = merge(configured, certificate.crl_uris());
+        }
+        (responders, lists)
     }
 
     /// What revocation lists say; `None` if there is none that counts.
@@ -173,7 +239,7 @@ impl Revocations {
             if status.is_some() {
                 break;
             }
-            match fetch_list(uri).await {
+            match fetch_list(uri, self.methods().timeout).await {
                 Ok(list) => match list.verify(issuer) {
                     Ok(()) => {
                         debug!(target: "cfg", "fetched the revocation list of \"{issuer}\" from {uri}");
@@ -230,7 +296,7 @@ impl Revocations {
     }
 }
 
-async fn fetch_list(uri: &str) -> Result<RevocationList, String> {
+async fn fetch_list(uri: &str, timeout: Duration) -> Result<RevocationList, String> {
     let octets = match uri.strip_prefix("file://") {
         Some(path) => {
             let length = tokio::fs::metadata(path).await.map_err(|error| format!("{uri}: {error}"))?.len();
@@ -241,7 +307,7 @@ async fn fetch_list(uri: &str) -> Result<RevocationList, String> {
         }
         None => {
             let accept = "application/pkix-crl";
-            Fetch { uri, accept, limit: MAX_LIST, timeout: TIMEOUT }.run().await?
+            Fetch { uri, body: None, accept, limit: MAX_LIST, timeout }.run().await?
         }
     };
     let der = files::revocation_list(&octets).map_err(|error| format!("{uri}: {error}"))?;
@@ -277,7 +343,7 @@ mod tests {
         assert_eq!(
             refusal,
             "certificate \"O=Lab, CN=Fuzz CA\": whether it is revoked is not known: there is no revocation list of its \
-             issuer, and no place to fetch one"
+             issuer, and no place to fetch one or to ask"
         );
     }
 
@@ -293,9 +359,9 @@ mod tests {
                 "certificate \"O=Lab, CN=gw\": it was revoked 2025-01-01T00:00:00Z: key compromise"
             );
         }
-        revocations.flush(false);
+        revocations.flush_lists();
         assert_eq!(revocations.lists().len(), 1, "loaded, not fetched");
-        revocations.flush(true);
+        revocations.clear();
         assert!(revocations.lists().is_empty());
     }
 
@@ -313,7 +379,7 @@ mod tests {
             cert_uri_base: None,
         };
         let revocations = Revocations::default();
-        revocations.set_authorities(vec![Arc::new(authority)]);
+        revocations.set_authorities(vec![Arc::new(authority)], &[]);
         assert!(check(&revocations, Rule::Relaxed).await.unwrap_err().contains("it was revoked 2025"));
         std::fs::remove_file(&file).unwrap();
         assert!(revocations.check(&gateway, &certificate, Rule::Relaxed).await.is_err(), "it is kept");

@@ -154,7 +154,9 @@ const KEYS: &[(&str, Standing)] = &[
     ("cert_cache", not_yet("yes", CERTIFICATES)),
     ("ocsp_nonce_len", not_yet("32", CERTIFICATES)),
     ("x509.enforce_critical", not_yet("yes", CERTIFICATES)),
-    ("plugins.revocation.*", not_yet("yes", CERTIFICATES)),
+    ("plugins.revocation.enable_ocsp", Honoured),
+    ("plugins.revocation.enable_crl", Honoured),
+    ("plugins.revocation.timeout", Honoured),
     ("spi_mask", not_yet("0", "IKE SPIs carry no label")),
     ("spi_label", not_yet("0", "IKE SPIs carry no label")),
     // SAs, policies, routes.

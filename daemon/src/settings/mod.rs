@@ -29,6 +29,7 @@ pub(crate) use self::radius::Forwarded;
 pub(crate) use self::radius::{Accounting, DynamicAuthorization, Radius, RadiusServer, ServerSecret};
 use crate::logging::LogSettings;
 use crate::net::SocketUri;
+use crate::revocation::Methods;
 
 /// Names the file instead of [`DEFAULT_PATH`].
 const PATH_VARIABLE: &str = "STRONGSWAN_CONF";
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) attributes: Vec<Attribute>,
     /// Servers that judge EAP and keep accounts.
     pub(crate) radius: Radius,
+    /// How it is learnt which certificates are revoked.
+    pub(crate) revocation: Methods,
     /// Where VICI clients find us.
     pub(crate) vici_socket: SocketUri,
     /// Where metrics are told; `None` for nowhere.

@@ -14,6 +14,7 @@ use super::lookup::Lookup;
 use super::{DataPlaneChoice, Families, Routing, Settings};
 use super::{logging, radius, tls};
 use crate::net::SocketUri;
+use crate::revocation::Methods;
 
 /// Where charon's clients look.
 const DEFAULT_VICI_SOCKET: &str = "/var/run/charon.vici";
@@ -46,12 +47,28 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
         routing: routing(from)?,
         attributes: attributes(from)?,
         radius: radius::read(from)?,
+        revocation: revocation(from)?,
         vici_socket: vici_socket(from)?,
         metrics: metrics(from)?,
         pid_file: from.text("pid_file")?.unwrap_or(DEFAULT_PID_FILE).into(),
         user: from.text("user")?.map(str::to_owned),
         group: from.text("group")?.map(str::to_owned),
         logging: logging::read(from)?,
+    })
+}
+
+fn revocation(from: &Lookup<'_>) -> Result<Methods, BadValue> {
+    let default = Methods::default();
+    let timeout = from.time("plugins.revocation.timeout", default.timeout)?;
+    if timeout.is_zero()
+        && let Some(setting) = from.setting("plugins.revocation.timeout")
+    {
+        return Err(setting.bad("a time above zero, such as 10s"));
+    }
+    Ok(Methods {
+        ocsp: from.bool("plugins.revocation.enable_ocsp", default.ocsp)?,
+        crl: from.bool("plugins.revocation.enable_crl", default.crl)?,
+        timeout,
     })
 }
 
@@ -276,6 +293,14 @@ mod tests {
 
     fn error(inside_charon: &str) -> String {
         parse(&format!("charon {{ {inside_charon} }}")).map(drop).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn revocation_is_looked_into_as_with_charon() {
+        assert_eq!(settings("").revocation, Methods::default());
+        let off = "plugins { revocation { enable_ocsp = no\n enable_crl = no\n timeout = 3s } }";
+        let expected = Methods { ocsp: false, crl: false, timeout: Duration::from_secs(3) };
+        assert_eq!(settings(off).revocation, expected);
     }
 
     #[test]

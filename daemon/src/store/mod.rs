@@ -139,13 +139,14 @@ impl<T: Tunnels> Store<T> {
 
     /// Gives all that is loaded to the endpoints. The lock is held by the caller.
     async fn publish(&self, loaded: &Loaded) {
+        let trust = self.trust(loaded);
+        self.shared.revocations.set_authorities(loaded.keychain.authorities(), trust.end_entities());
         let configuration = Configuration {
             connections: loaded.connections.iter().map(|c| Arc::clone(&c.resolved)).collect(),
             secrets: loaded.secrets.clone(),
             private_keys: loaded.keychain.keys(),
-            trust: Arc::new(self.trust(loaded)),
+            trust: Arc::new(trust),
         };
-        self.shared.revocations.set_authorities(loaded.keychain.authorities());
         self.shared.tunnels.configure(Arc::new(configuration)).await;
     }
 }

@@ -11,7 +11,7 @@ use x509_cert::certificate::Version;
 use super::extensions::{BasicConstraints, Extensions, KeyUsage};
 use super::names;
 use super::oid::Oid;
-use crate::crypto::signature::{KeyError, PublicKey};
+use crate::crypto::signature::{Hash, KeyError, PublicKey, SignatureScheme};
 use crate::identity::Identity;
 use crate::wire::registry::IdType;
 
@@ -226,6 +226,20 @@ impl Certificate {
         self.0.extensions.policies.as_deref().unwrap_or_default()
     }
 
+    /// Policies of its own domain and what they are in the subject's.
+    #[must_use]
+    pub fn policy_mappings(&self) -> &[(Oid, Oid)] {
+        &self.0.extensions.policy_mappings
+    }
+
+    /// The names it permits below it and those it excludes, for people.
+    #[must_use]
+    pub fn constrained_names(&self) -> [Vec<String>; 2] {
+        let Some(constraints) = &self.0.extensions.name_constraints else { return Default::default() };
+        [&constraints.permitted_subtrees, &constraints.excluded_subtrees]
+            .map(|trees| trees.iter().flatten().map(|tree| names::constraint(&tree.base)).collect())
+    }
+
     /// The subject key identifier.
     #[must_use]
     pub fn subject_key_id(&self) -> Option<&[u8]> {
@@ -296,6 +310,20 @@ impl Certificate {
     #[must_use]
     pub fn has_no_subject(&self) -> bool {
         self.0.subject.data == [0x30, 0]
+    }
+
+    /// Whether its key has signed `octets`, and not with SHA-1: what authorities say of certificates has to be beyond
+    /// doubt. `algorithm` is the AlgorithmIdentifier.
+    ///
+    /// # Errors
+    /// If not: why.
+    pub(super) fn has_signed(&self, algorithm: &[u8], octets: &[u8], signature: &[u8]) -> Result<(), String> {
+        let scheme = SignatureScheme::from_der(algorithm).map_err(|error| error.to_string())?;
+        if scheme.hash() == Some(Hash::Sha1) {
+            return Err("it is signed with SHA-1, which is not accepted".to_owned());
+        }
+        let key = self.public_key().map_err(ToString::to_string)?;
+        key.verify(scheme, octets, signature).map_err(|error| error.to_string())
     }
 
     /// What is in its extensions.

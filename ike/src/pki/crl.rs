@@ -15,7 +15,6 @@ use x509_cert::time::Time;
 use super::Certificate;
 use super::extensions::full_names;
 use super::oid::Oid;
-use crate::crypto::signature::SignatureScheme;
 use crate::identity::Identity;
 use crate::wire::registry::IdType;
 
@@ -48,6 +47,8 @@ struct Parts {
     issuer: Identity,
     this_update: SystemTime,
     next_update: Option<SystemTime>,
+    number: Vec<u8>,
+    authority_key_id: Option<Vec<u8>>,
     /// Sorted by serial number.
     revoked: Vec<Entry>,
     scope: Scope,
@@ -106,6 +107,8 @@ impl RevocationList {
             issuer: Identity::any(),
             this_update: SystemTime::UNIX_EPOCH,
             next_update: None,
+            number: Vec::new(),
+            authority_key_id: None,
             revoked: Vec::new(),
             scope: Scope::default(),
         };
@@ -113,7 +116,7 @@ impl RevocationList {
         let extensions =
             reader.sequence(|reader| signed_part(reader, &mut parts, &algorithm)).map_err(malformed)?;
         parts.revoked.sort_by(|one, other| one.serial.cmp(&other.serial));
-        read_extensions(&extensions, &mut parts.scope)?;
+        read_extensions(&extensions, &mut parts)?;
         Ok(Self(Arc::new(parts)))
     }
 
@@ -127,6 +130,23 @@ impl RevocationList {
     #[must_use]
     pub fn der(&self) -> &[u8] {
         &self.0.der
+    }
+
+    /// Its number, big-endian; empty if it has none.
+    #[must_use]
+    pub fn number(&self) -> &[u8] {
+        &self.0.number
+    }
+
+    /// The identifier of the key that has signed it, if it says so.
+    #[must_use]
+    pub fn authority_key_id(&self) -> Option<&[u8]> {
+        self.0.authority_key_id.as_deref()
+    }
+
+    /// The serial numbers on it, each with when and why, in their order.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (&[u8], Revoked)> {
+        self.0.revoked.iter().map(|one| (&*one.serial, Revoked { at: one.at, reason: one.reason }))
     }
 
     /// When it was made.
@@ -159,11 +179,8 @@ impl RevocationList {
         if issuer.key_usage().is_some_and(|usage| !usage.crls) {
             return Err(format!("the key of \"{issuer}\" may not sign revocation lists (key usage)"));
         }
-        let scheme =
-            SignatureScheme::from_der(&self.0.signature_algorithm).map_err(|error| error.to_string())?;
-        let key = issuer.public_key().map_err(ToString::to_string)?;
         let signed = self.0.der.get(self.0.tbs.clone()).unwrap_or_default();
-        key.verify(scheme, signed, &self.0.signature).map_err(|error| error.to_string())
+        issuer.has_signed(&self.0.signature_algorithm, signed, &self.0.signature)
     }
 
     /// Whether it speaks of `certificate`, which `verify`'s issuer has issued.
@@ -256,15 +273,17 @@ pub(super) fn name(reason: CrlReason) -> &'static str {
     }
 }
 
-fn read_extensions(extensions: &Extensions, scope: &mut Scope) -> Result<(), CrlError> {
+fn read_extensions(extensions: &Extensions, parts: &mut Parts) -> Result<(), CrlError> {
+    let malformed = |error: der::Error| CrlError::Malformed(error.to_string());
+    let scope = &mut parts.scope;
     for extension in extensions {
         let oid = Oid(extension.extn_id);
         if extension.extn_id == pkix::BaseCrlNumber::OID {
             return Err(CrlError::Unsupported("a delta to another"));
         }
         if oid == ISSUING_DISTRIBUTION_POINT {
-            let point = IssuingDistributionPoint::from_der(extension.extn_value.as_bytes())
-                .map_err(|error| CrlError::Malformed(error.to_string()))?;
+            let point =
+                IssuingDistributionPoint::from_der(extension.extn_value.as_bytes()).map_err(malformed)?;
             if point.indirect_crl {
                 return Err(CrlError::Unsupported("of several issuers"));
             }
@@ -279,9 +298,15 @@ fn read_extensions(extensions: &Extensions, scope: &mut Scope) -> Result<(), Crl
             }
             continue;
         }
-        let is_known = extension.extn_id == pkix::CrlNumber::OID
-            || extension.extn_id == pkix::AuthorityKeyIdentifier::OID;
-        if extension.critical && !is_known {
+        if extension.extn_id == pkix::CrlNumber::OID {
+            let pkix::CrlNumber(number) =
+                pkix::CrlNumber::from_der(extension.extn_value.as_bytes()).map_err(malformed)?;
+            parts.number = number.as_bytes().to_vec();
+        } else if extension.extn_id == pkix::AuthorityKeyIdentifier::OID {
+            let id =
+                pkix::AuthorityKeyIdentifier::from_der(extension.extn_value.as_bytes()).map_err(malformed)?;
+            parts.authority_key_id = id.key_identifier.map(|id| id.as_bytes().to_vec());
+        } else if extension.critical {
             return Err(CrlError::CriticalExtension(oid));
         }
     }

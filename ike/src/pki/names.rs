@@ -1,5 +1,7 @@
 //! General names (RFC 5280 §4.2.1.6) as identities.
 
+use std::net::IpAddr;
+
 use der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::name::GeneralName;
 
@@ -24,6 +26,20 @@ pub(super) fn identity(name: &GeneralName) -> Option<Identity> {
         }
     };
     Some(Identity { id_type, data })
+}
+
+/// What a name constraint says, for people.
+pub(super) fn constraint(base: &GeneralName) -> String {
+    if let GeneralName::IpAddress(octets) = base {
+        let (net, mask) = octets.as_bytes().split_at(octets.as_bytes().len() / 2);
+        let text = |octets: &[u8]| match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
+            (Ok(v4), _) => IpAddr::from(v4).to_string(),
+            (_, Ok(v6)) => IpAddr::from(v6).to_string(),
+            _ => "?".to_owned(),
+        };
+        return format!("{}/{}", text(net), text(mask));
+    }
+    identity(base).map_or_else(|| "(a name of another kind)".to_owned(), |name| name.to_string())
 }
 
 /// What an identity of type ID_DER_ASN1_GN says, if it is a kind of name that has an identity of its own.

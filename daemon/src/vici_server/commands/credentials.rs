@@ -46,7 +46,7 @@ pub(super) async fn shared_ids<T: Tunnels>(control: &Control<T>) -> Message {
 pub(super) async fn clear<T: Tunnels>(control: &Control<T>) -> Message {
     control.store.clear_secrets().await;
     control.store.clear_certificates().await;
-    control.store.revocations().flush(true);
+    control.store.revocations().clear();
     success()
 }
 
