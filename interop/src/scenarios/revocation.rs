@@ -1,4 +1,4 @@
-//! Certificates that have been revoked, as a list says that is fetched over HTTP.
+//! Certificates that have been revoked, as a list says that is fetched over HTTP, or OpenSSL's OCSP responder.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use anyhow::{Context, Result, ensure};
 use super::Roles;
 use super::refusal::refused;
 use super::topology::Road;
-use crate::lab::{Deadline, Host, Lab, Mark, until};
-use crate::peer::{Connection, Daemon, Section, SwanctlConf, child, end};
+use crate::lab::{Deadline, Host, Lab, Process, until};
+use crate::peer::{Connection, Daemon, Peer, Section, SwanctlConf, child, end};
 
 const CLIENT: (&str, u32) = ("pc.test", 0x1001);
 const GATEWAY: (&str, u32) = ("gw.test", 0x1002);
@@ -74,6 +74,17 @@ impl Authority {
         Ok(())
     }
 
+    /// Makes a certificate for whoever answers in its place.
+    fn delegate(&self) -> Result<()> {
+        self.key("ocsp")?;
+        self.openssl(
+            "req -new -key ocsp.key -out ocsp.csr -subj /O=Lab/CN=ocsp -addext extendedKeyUsage=OCSPSigning",
+        )?;
+        self.openssl(
+            "x509 -req -in ocsp.csr -out ocsp.pem -CA ca.pem -CAkey ca.key -set_serial 99 -days 30 -copy_extensions copyall",
+        )
+    }
+
     /// Says from now on that the certificate with this number is revoked, and no other.
     fn publish(&self, revoked: Option<u32>) -> Result<()> {
         let index: String = [CLIENT, GATEWAY]
@@ -89,30 +100,46 @@ impl Authority {
     }
 
     /// Offers its directory over HTTP.
-    fn serve(&self) -> Result<()> {
-        let mut command = Command::new("python3");
-        command.args(["-m", "http.server", "8000", "--bind", "127.0.0.1"]).current_dir(&self.directory);
+    fn serve(&self) -> Result<Process> {
+        self.start("python3 -m http.server 8000 --bind 127.0.0.1")
+    }
+
+    /// Answers what OCSP asks, from what has been published so far.
+    fn answer(&self) -> Result<Process> {
+        self.start(
+            "openssl ocsp -port 8000 -index index.txt -rsigner ocsp.pem -rkey ocsp.key -CA ca.pem -nmin 60 -ignore_err",
+        )
+    }
+
+    fn start(&self, line: &str) -> Result<Process> {
+        let mut words = line.split_whitespace();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).current_dir(&self.directory);
         let log = fs::File::create(self.directory.join("server.log"))?;
         command.stdout(log.try_clone()?).stderr(log);
-        self.host.keep(self.host.spawn(command)?);
+        let server = self.host.spawn(command)?;
         until(Deadline::after(PATIENCE), "the server listens", || {
             let tried =
                 self.host.output(&["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:8000/ca.crl"])?;
             Ok((tried.code() != 7).then_some(())) // 7: connection refused
-        })
-    }
-
-    /// The section of swanctl.conf that says where to learn about it.
-    fn section() -> String {
-        "authorities {\n  lab {\n    cacert = ca.pem\n    crl_uris = http://127.0.0.1:8000/ca.crl\n  }\n}\n"
-            .to_owned()
+        })?;
+        Ok(server)
     }
 }
 
-fn conf(own: &str, peer: &str, is_judge: bool) -> SwanctlConf {
+/// The section of swanctl.conf that says where to learn about the authority's certificates.
+fn section(place: &str) -> String {
+    format!("authorities {{\n  lab {{\n    cacert = ca.pem\n    {place}\n  }}\n}}\n")
+}
+
+/// With `rule`, revocation is looked into.
+fn conf(own: &str, peer: &str, rule: Option<&str>) -> SwanctlConf {
     let near = end("pubkey", own).set("certs", format!("{own}.pem"));
     let far = end("pubkey", peer);
-    let far = if is_judge { far.set("revocation", "strict") } else { far };
+    let far = match rule {
+        Some(rule) => far.set("revocation", rule),
+        None => far,
+    };
     let connection = Connection::between_ends(near, far);
     match own == GATEWAY.0 {
         true => {
@@ -133,40 +160,115 @@ fn conf(own: &str, peer: &str, is_judge: bool) -> SwanctlConf {
     }
 }
 
+/// Who judges in a play, and about whom.
+struct Play {
+    client_host: Rc<Host>,
+    client: Rc<Peer>,
+    gateway: Rc<Peer>,
+    gateway_judges: bool,
+    authority: Authority,
+}
+
+impl Play {
+    /// The daemon under test asks for revocation strictly, and knows no place where to learn about it.
+    fn begin(lab: &Lab, roles: Roles) -> Result<Self> {
+        let road = Road::build(lab, 1)?;
+        let (client_host, gateway_host) = (road.client()?, &road.gateway);
+        let gateway_judges = roles.responder == Daemon::Ferryd;
+        let judge_host = if gateway_judges { gateway_host } else { client_host };
+        let authority = Authority::new(judge_host)?;
+        authority.equip(client_host, CLIENT)?;
+        authority.equip(gateway_host, GATEWAY)?;
+        authority.publish(None)?;
+        let rule = |judges: bool| judges.then_some("strict");
+        let gateway =
+            lab.peer(gateway_host, roles.responder, &conf(GATEWAY.0, CLIENT.0, rule(gateway_judges)))?;
+        let client =
+            lab.peer(client_host, roles.initiator, &conf(CLIENT.0, GATEWAY.0, rule(!gateway_judges)))?;
+        Ok(Self { client_host: Rc::clone(road.client()?), client, gateway, gateway_judges, authority })
+    }
+
+    fn judge(&self) -> &Peer {
+        if self.gateway_judges { &self.gateway } else { &self.client }
+    }
+
+    fn judged(&self) -> (&'static str, u32) {
+        if self.gateway_judges { CLIENT } else { GATEWAY }
+    }
+
+    /// Lets the judge ask at `place` and act by `rule`.
+    fn load(&self, rule: &str, place: &str) -> Result<()> {
+        let (own, peer) = if self.gateway_judges { (GATEWAY, CLIENT) } else { (CLIENT, GATEWAY) };
+        let text = conf(own.0, peer.0, Some(rule)).to_string() + &section(place);
+        self.judge().load_text(&text)?.success()?;
+        Ok(())
+    }
+
+    /// The peer is let in. The judge's log has `words`.
+    fn comes_up(&self, words: &[&str]) -> Result<()> {
+        let mark = self.judge().log().mark();
+        self.client.initiate("net")?;
+        self.client_host.ping("10.9.0.1", Road::SERVER, 1)?;
+        self.judge().log().expect(mark, &[&[self.judged().0], words].concat())?;
+        self.client.terminate("home")?;
+        Ok(())
+    }
+
+    /// It is not. The judge's log says why.
+    fn is_refused(&self, why: &str) -> Result<()> {
+        let mark = self.judge().log().mark();
+        refused(&self.client, "net")?;
+        self.judge().log().expect(mark, &[self.judged().0, why])?;
+        Ok(())
+    }
+
+    /// Makes the judge ask anew.
+    fn forget(&self) -> Result<()> {
+        self.judge().swanctl(&["--flush-certs"])?.success()?;
+        Ok(())
+    }
+}
+
+const UNKNOWN: &str = "whether it is revoked is not known";
+const GOOD: &[&str] = &["certificate status of", "is good"];
+const REVOKED: &str = "it was revoked 2026-01-01T00:00:00Z: key compromise";
+
 /// The daemon under test lets its peer in while it is known to be good, and no longer when it is revoked.
 pub(super) fn by_list(lab: &Lab, roles: Roles) -> Result<()> {
-    let road = Road::build(lab, 1)?;
-    let (client_host, gateway_host) = (road.client()?, &road.gateway);
-    let gateway_judges = roles.responder == Daemon::Ferryd;
-    let judge_host = if gateway_judges { gateway_host } else { client_host };
-    let authority = Authority::new(judge_host)?;
-    authority.equip(client_host, CLIENT)?;
-    authority.equip(gateway_host, GATEWAY)?;
-    authority.publish(None)?;
-    authority.serve()?;
-    let confs = [conf(GATEWAY.0, CLIENT.0, gateway_judges), conf(CLIENT.0, GATEWAY.0, !gateway_judges)];
-    let gateway = lab.peer(gateway_host, roles.responder, &confs[0])?;
-    let client = lab.peer(client_host, roles.initiator, &confs[1])?;
-    let (judge, conf, judged) = match gateway_judges {
-        true => (&gateway, &confs[0], CLIENT),
-        false => (&client, &confs[1], GATEWAY),
-    };
+    let play = Play::begin(lab, roles)?;
+    let server = play.authority.serve()?;
+    play.is_refused(UNKNOWN).context("with revocation = strict, and nobody to ask")?;
 
-    // Without a place to ask, strict lets nobody in.
-    refused(&client, "net").context("with revocation = strict, and nobody to ask")?;
-    judge.log().expect(Mark::BEGINNING, &[judged.0, "whether it is revoked is not known"])?;
+    play.load("strict", "crl_uris = http://127.0.0.1:8000/ca.crl")?;
+    play.comes_up(GOOD).context("while the certificate is good")?;
 
-    judge.load_text(&(conf.to_string() + &Authority::section()))?.success()?;
-    client.initiate("net").context("while the certificate is good")?;
-    client_host.ping("10.9.0.1", Road::SERVER, 1)?;
-    judge.log().expect(Mark::BEGINNING, &["certificate status of", judged.0, "is good"])?;
-    client.terminate("home")?;
-
-    authority.publish(Some(judged.1))?;
-    judge.swanctl(&["--flush-certs"])?.success()?;
-    refused(&client, "net").context("when the certificate is revoked")?;
-    judge
-        .log()
-        .expect(Mark::BEGINNING, &[judged.0, "it was revoked 2026-01-01T00:00:00Z: key compromise"])?;
+    play.authority.publish(Some(play.judged().1))?;
+    play.forget()?;
+    play.is_refused(REVOKED).context("when the certificate is revoked")?;
+    drop(server);
     Ok(())
+}
+
+/// The same with a responder that the authority has delegated answering to; and without it, as the rule says.
+pub(super) fn by_ocsp(lab: &Lab, roles: Roles) -> Result<()> {
+    const PLACE: &str = "ocsp_uris = http://127.0.0.1:8000/";
+    let play = Play::begin(lab, roles)?;
+    play.authority.delegate()?;
+    let mut responder = play.authority.answer()?;
+    play.load("strict", PLACE)?;
+    play.comes_up(GOOD).context("while the certificate is good")?;
+
+    responder.kill()?;
+    play.authority.publish(Some(play.judged().1))?;
+    let mut responder = play.authority.answer()?;
+    play.forget()?;
+    play.is_refused(REVOKED).context("when the certificate is revoked")?;
+
+    responder.kill()?;
+    play.forget()?;
+    play.is_refused(UNKNOWN).context("with revocation = strict, and the responder down")?;
+    play.load("ifuri", PLACE)?;
+    play.is_refused(UNKNOWN).context("with revocation = ifuri, and the responder down")?;
+    play.load("relaxed", PLACE)?;
+    play.comes_up(&["is revoked is not known"]).context("with revocation = relaxed, and the responder down")
 }
