@@ -15,6 +15,7 @@ pub mod eap;
 pub mod eap_tls;
 pub mod esp;
 pub mod ike_message;
+pub mod pki;
 pub mod radius_packet;
 pub mod session;
 pub mod signature;
@@ -26,15 +27,18 @@ pub type Target = fn(&[u8]);
 
 /// All targets, by the name of their corpus.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("certificate", pki::certificate), // certificates of peers, and the chains they claim
     ("config_text", config_text::config_text), // swanctl.conf and strongswan.conf
-    ("eap_inside", eap_tls::eap_inside),       // what comes through tunnels of TTLS and PEAP
-    ("eap_packet", eap::eap_packet),           // both ends of an EAP conversation
-    ("eap_tls", eap_tls::eap_tls),             // both ends of methods with TLS
-    ("esp_open", esp::esp_open),               // ESP packets, opened and admitted
+    ("crl", pki::crl),                 // certificate revocation lists
+    ("eap_inside", eap_tls::eap_inside), // what comes through tunnels of TTLS and PEAP
+    ("eap_packet", eap::eap_packet),   // both ends of an EAP conversation
+    ("eap_tls", eap_tls::eap_tls),     // both ends of methods with TLS
+    ("esp_open", esp::esp_open),       // ESP packets, opened and admitted
     ("ike_message", ike_message::ike_message), // the decoder of IKE messages
+    ("ocsp_response", pki::ocsp_response), // what OCSP responders answer
     ("radius_packet", radius_packet::radius_packet), // RADIUS packets and the keys in them
-    ("session", session::session),             // a gateway past IKE_SA_INIT
-    ("signature", signature::signature),       // AUTH data with signatures, and keys
+    ("session", session::session),     // a gateway past IKE_SA_INIT
+    ("signature", signature::signature), // AUTH data with signatures, and keys
     ("vici_message", vici_message::vici_message), // messages, packets and frames
     ("xfrm_message", xfrm_message::xfrm_message), // what the kernel tells of SAs and policies
 ];

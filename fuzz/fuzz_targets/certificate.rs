@@ -1,0 +1,4 @@
+//! Certificates of peers, under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ferry_fuzz::pki::certificate(data));
