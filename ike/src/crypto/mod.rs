@@ -10,6 +10,8 @@
 //! octets, which is what the simulator and the fuzz targets build on.
 
 mod aead;
+#[cfg(test)]
+mod cavp;
 mod cbc;
 pub mod cipher;
 mod ecp;
@@ -22,6 +24,8 @@ pub mod schedule;
 pub mod secret;
 pub mod signature;
 pub mod suite;
+#[cfg(test)]
+mod wycheproof;
 mod x25519;
 mod xcbc;
 

@@ -10,6 +10,8 @@
 //! verifies PKCS#1 v1.5 signatures, and whoever calls says whether that is good enough.
 
 mod ecdsa;
+#[cfg(test)]
+mod forgery;
 mod private;
 mod public;
 mod scheme;

