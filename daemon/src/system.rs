@@ -15,20 +15,36 @@ const DATABASE_LEN: usize = 16 * 1024;
 /// A time of day in the local zone, rendered by a `strftime` format in the C locale. Empty where the format
 /// gives nothing or more than 256 octets.
 pub(crate) fn local_time(time: SystemTime, format: &CStr) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let seconds = libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX);
-    let mut parts = MaybeUninit::<libc::tm>::uninit();
+    let (seconds, mut parts) = (seconds(time), MaybeUninit::<libc::tm>::uninit());
     // SAFETY: both pointers are valid for the call; nothing in this process changes the environment that
     // `localtime_r` reads the zone from.
     if unsafe { libc::localtime_r(&raw const seconds, parts.as_mut_ptr()) }.is_null() {
         return String::new();
     }
     // SAFETY: `localtime_r` did not fail, so it has filled the structure.
-    let parts = unsafe { parts.assume_init() };
+    render(&unsafe { parts.assume_init() }, format)
+}
+
+/// The same in UTC.
+pub(crate) fn utc_time(time: SystemTime, format: &CStr) -> String {
+    let (seconds, mut parts) = (seconds(time), MaybeUninit::<libc::tm>::uninit());
+    // SAFETY: both pointers are valid for the call.
+    if unsafe { libc::gmtime_r(&raw const seconds, parts.as_mut_ptr()) }.is_null() {
+        return String::new();
+    }
+    // SAFETY: `gmtime_r` did not fail, so it has filled the structure.
+    render(&unsafe { parts.assume_init() }, format)
+}
+
+fn seconds(time: SystemTime) -> libc::time_t {
+    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX)
+}
+
+fn render(parts: &libc::tm, format: &CStr) -> String {
     let mut text = [0_u8; TIME_LEN];
     // SAFETY: the buffer is as long as is said, the format ends with a nul, the structure is initialized.
-    let length =
-        unsafe { libc::strftime(text.as_mut_ptr().cast(), TIME_LEN, format.as_ptr(), &raw const parts) };
+    let length = unsafe { libc::strftime(text.as_mut_ptr().cast(), TIME_LEN, format.as_ptr(), parts) };
     String::from_utf8_lossy(text.get(..length).unwrap_or_default()).into_owned()
 }
 
@@ -116,6 +132,7 @@ mod tests {
     fn a_time_is_rendered_by_its_format() {
         let time = UNIX_EPOCH + Duration::from_secs(86_400 * 400);
         assert_eq!(local_time(time, c"%Y"), "1971");
+        assert_eq!(utc_time(time, c"%b %d %H:%M:%S %Y"), "Feb 05 00:00:00 1971");
         assert_eq!(local_time(time, c""), "");
         let long = CString::new("%Y".repeat(200)).unwrap();
         assert_eq!(local_time(time, &long), "", "more than fits");

@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use ferry_vici::settings::{NoFiles, Settings};
-use ferry_vici::swanctl::{self, Step};
+use ferry_vici::swanctl::{self, Opened, Opener, Step};
 use ferry_vici::{dump, message::Message};
+use zeroize::Zeroizing;
 
 fn settings(text: &str) -> Settings {
     Settings::parse(text, "swanctl.conf", &NoFiles).unwrap()
@@ -31,19 +32,41 @@ fn directory() -> tempfile::TempDir {
         ("x509crl/a.crl", "crl"),
         ("pubkey/p.pem", "pub"),
         ("private/k.pem", "-----BEGIN PRIVATE KEY-----"),
-        ("private/locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----"),
-        ("rsa/old.pem", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED"),
+        ("private/locked.pem", "locked one"),
+        ("rsa/old.pem", "locked two"),
         ("rsa/r.der", "key"),
-        ("pkcs8/locked.der", "0\u{1}0\u{2}\u{6}\u{9}"),
+        ("pkcs8/locked.der", "locked three"),
         ("pkcs12/box.p12", "box"),
     ] {
         let path = directory.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, contents).unwrap();
     }
-    let pbes2 = b"\x30\x20\x30\x10\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d\x30";
-    std::fs::write(directory.path().join("pkcs8/locked.der"), pbes2).unwrap();
     directory
+}
+
+/// Opens what begins with "locked" with the passphrase that follows, and containers with "pass".
+struct Lock;
+
+impl Opener for Lock {
+    fn key(&self, file: &[u8], passphrases: &[Zeroizing<Vec<u8>>]) -> Result<Option<Opened>, String> {
+        let Some(wanted) = file.strip_prefix(b"locked ") else { return Ok(None) };
+        match passphrases.iter().any(|passphrase| **passphrase == wanted) {
+            true => Ok(Some(Opened::Key { kind: "ecdsa", der: Zeroizing::new(b"open".to_vec()) })),
+            false => Err(format!("{} passphrases do not fit", passphrases.len())),
+        }
+    }
+
+    fn container(&self, _: &[u8], passphrases: &[Zeroizing<Vec<u8>>]) -> Result<Vec<Opened>, String> {
+        match passphrases.iter().any(|passphrase| **passphrase == b"pass") {
+            true => Ok(vec![
+                Opened::Certificate { der: b"ee".to_vec(), is_ca: false },
+                Opened::Certificate { der: b"ca".to_vec(), is_ca: true },
+                Opened::Key { kind: "rsa", der: Zeroizing::new(b"key".to_vec()) },
+            ]),
+            false => Err("no passphrase fits".to_owned()),
+        }
+    }
 }
 
 #[test]
@@ -157,7 +180,7 @@ private-1 { file = k.pem
 token-1 { handle = ab
   pin = 1234 }
 }"#;
-    let steps = swanctl::credentials(&settings(text), Path::new("/nonexistent"));
+    let steps = swanctl::credentials(&settings(text), Path::new("/nonexistent"), &Lock);
     assert_eq!(
         show(&steps),
         [
@@ -180,7 +203,11 @@ token-1 { handle = ab
 fn credential_files() {
     let directory = directory();
     let path = directory.path().display();
-    let steps = swanctl::credentials(&settings(""), directory.path());
+    let text = "secrets { private-a { file = locked.pem\n secret = x\n secret-2 = one\n }
+        rsa-a { file = locked.pem\n secret = two\n }
+        pkcs8 { file = locked.der\n secret = three\n }
+        pkcs12-b { file = box.p12\n secret = pass\n } }";
+    let steps = swanctl::credentials(&settings(text), directory.path(), &Lock);
     let lines: Vec<_> = show(&steps).into_iter().map(|line| line.replace(&path.to_string(), "DIR")).collect();
     assert_eq!(
         lines,
@@ -191,16 +218,48 @@ fn credential_files() {
             "load-cert {type=X509_CRL data=crl}",
             "load-cert {type=PUBKEY data=pub}",
             "load-key {type=any data=-----BEGIN PRIVATE KEY-----}",
-            "loading private key from 'DIR/private/locked.pem' failed: \
-             the key is encrypted; expected one that needs no passphrase",
-            "loading rsa key from 'DIR/rsa/old.pem' failed: the key is encrypted; expected one that needs no passphrase",
+            "load-key {type=ecdsa data=open}",
+            "loading rsa key from 'DIR/rsa/old.pem' failed: 0 passphrases do not fit",
             "load-key {type=rsa data=key}",
-            "loading pkcs8 key from 'DIR/pkcs8/locked.der' failed: \
-             the key is encrypted; expected one that needs no passphrase",
-            "loading PKCS#12 container 'DIR/pkcs12/box.p12' failed: PKCS#12 is not read; \
-             expected certificate and key in files of their own",
+            "load-key {type=ecdsa data=open}",
+            "load-cert {type=X509 flag=NONE data=ee}",
+            "load-cert {type=X509 flag=CA data=ca}",
+            "load-key {type=rsa data=key}",
         ]
     );
+    let steps = swanctl::credentials(&settings(""), directory.path(), &Lock);
+    assert_eq!(
+        show(&steps).last().unwrap().replace(&path.to_string(), "DIR"),
+        "loading PKCS#12 container 'DIR/pkcs12/box.p12' failed: no passphrase fits"
+    );
+}
+
+#[test]
+fn files_of_secrets_that_others_can_read_are_named() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = directory();
+    let set = |name: &str, mode| {
+        let path = directory.path().join(name);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (name, mode) in [
+        ("private/k.pem", 0o600),
+        ("private/locked.pem", 0o640),
+        ("rsa/old.pem", 0o604),
+        ("rsa/r.der", 0o400),
+        ("pkcs8/locked.der", 0o600),
+        ("pkcs12/box.p12", 0o644),
+        ("x509/ee.der", 0o644),
+    ] {
+        set(name, mode);
+    }
+    let path = directory.path().join("swanctl.conf");
+    std::fs::write(&path, "secrets { ike { secret = x\n } }").unwrap();
+    set("swanctl.conf", 0o640);
+    let exposed = swanctl::exposed(&Settings::read(&path).unwrap(), directory.path());
+    let names: Vec<_> = exposed.iter().map(|path| path.strip_prefix(directory.path()).unwrap()).collect();
+    assert_eq!(names, ["pkcs12/box.p12", "private/locked.pem", "rsa/old.pem", "swanctl.conf"].map(Path::new));
 }
 
 #[test]
@@ -209,7 +268,7 @@ fn nothing_is_there_to_load() {
     let nowhere = Path::new("/nonexistent");
     assert!(swanctl::connections(&settings, nowhere).is_empty());
     assert!(swanctl::authorities(&settings, nowhere).is_empty());
-    assert!(swanctl::credentials(&settings, nowhere).is_empty());
+    assert!(swanctl::credentials(&settings, nowhere, &Lock).is_empty());
     assert!(swanctl::pools(&settings).is_empty());
     assert_eq!(Message::new(), Message::default());
 }

@@ -16,6 +16,7 @@ use ferry_vici::{Element, Message, Section};
 use super::finding::Finding;
 use super::{keys, place};
 use crate::connections::{self, ConfigError, Defaults, certificate};
+use crate::ferryctl::files::Files;
 use crate::pools::Leases;
 
 /// The most that is said about one connection.
@@ -51,7 +52,7 @@ pub(super) fn load(
             ));
         }
     }
-    for request in requests(swanctl::credentials(settings, directory), findings) {
+    for request in requests(swanctl::credentials(settings, directory, &Files), findings) {
         loaded.credential(&request, settings, findings);
     }
     for request in requests(swanctl::authorities(settings, directory), findings) {

@@ -13,6 +13,7 @@ use ferry_vici::swanctl::{self, Object, Step};
 use ferry_vici::{ClientError, Message, Settings};
 
 use crate::ferryctl::exit::{INVALID, NOT_CLEARED};
+use crate::ferryctl::files::Files;
 use crate::ferryctl::options::{Load, Shared};
 use crate::ferryctl::output::{Format, print};
 use crate::ferryctl::session::{Session, Status};
@@ -39,6 +40,12 @@ pub(crate) fn load(phases: &[Phase], options: &Load, clear: bool, shared: &Share
         eprintln!("ferryctl: warning: {warning}");
     }
     let directory = path.parent().unwrap_or(Path::new(""));
+    if phases.contains(&Phase::Credentials) {
+        for file in swanctl::exposed(&settings, directory) {
+            let file = file.display();
+            eprintln!("ferryctl: warning: others than the owner of '{file}' can read the secrets in it");
+        }
+    }
     let plan: Vec<_> = phases.iter().map(|phase| (*phase, phase.steps(&settings, directory))).collect();
 
     let code = Loading { session: Session::open(shared)? }.phases(&plan, clear)?;
@@ -53,7 +60,7 @@ pub(crate) fn default_file() -> PathBuf {
 impl Phase {
     fn steps(self, settings: &Settings, directory: &Path) -> Vec<Step> {
         match self {
-            Self::Credentials => swanctl::credentials(settings, directory),
+            Self::Credentials => swanctl::credentials(settings, directory, &Files),
             Self::Authorities => swanctl::authorities(settings, directory),
             Self::Pools => swanctl::pools(settings),
             Self::Connections => swanctl::connections(settings, directory),
@@ -331,7 +338,8 @@ mod tests {
 
     #[test]
     fn no_key_is_unloaded_while_one_is_unknown() {
-        for contents in ["damaged", "-----BEGIN ENCRYPTED PRIVATE KEY-----"] {
+        let locked = include_str!("../../../ike/src/pki/files/samples/pkcs8-aes256.pem");
+        for contents in ["damaged", locked] {
             let (code, requests) = load_text("", key_directory(contents).path(), false);
             assert_eq!(code, 0, "credentials never fail");
             assert!(!requests.iter().any(|line| line.starts_with("unload-key")), "{requests:?}");

@@ -13,6 +13,7 @@
 mod check;
 mod control;
 mod exit;
+pub(crate) mod files;
 mod listing;
 mod load;
 mod monitor;
@@ -63,6 +64,7 @@ fn run(options: &Options) -> Result<ExitCode> {
         Command::ListPols(options) => listing::pols::list(&mut open()?, options),
         Command::ListPools(options) => listing::pools::list(&mut open()?, options),
         Command::ListAuthorities(options) => listing::authorities::list(&mut open()?, options),
+        Command::ListCerts(options) => listing::certs::list(&mut open()?, options),
         Command::ListAlgs(_) => listing::algs::list(&mut open()?),
         Command::Stats(_) => status::stats(&mut open()?),
         Command::Counters(options) => status::counters(&mut open()?, options),

@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// List loaded certification authorities
     #[command(long_flag = "list-authorities", short_flag = 'B')]
     ListAuthorities(ListAuthorities),
+    /// List certificates, revocation lists and public keys
+    #[command(long_flag = "list-certs", short_flag = 'x')]
+    ListCerts(ListCerts),
     /// List loaded connections
     #[command(long_flag = "list-conns", short_flag = 'L')]
     ListConns(Common),
@@ -288,6 +291,30 @@ pub(crate) struct ListPools {
 }
 
 #[derive(Args)]
+pub(crate) struct ListCerts {
+    /// Those whose subject, or another name of theirs, is or matches this
+    #[arg(long, short, value_name = "DN/SAN", allow_hyphen_values = true)]
+    pub(crate) subject: Option<String>,
+    /// Those of this type: x509, x509_ac, x509_crl, ocsp_response, pubkey
+    #[arg(long = "type", short = 't', value_name = "TYPE", allow_hyphen_values = true)]
+    pub(crate) kind: Option<String>,
+    /// X.509 certificates with this flag: none, ca, aa, ocsp, any
+    #[arg(long, short, value_name = "FLAG", allow_hyphen_values = true)]
+    pub(crate) flag: Option<String>,
+    /// In PEM
+    #[arg(long, short)]
+    pub(crate) pem: bool,
+    /// With fewer details
+    #[arg(long, short = 'S')]
+    pub(crate) short: bool,
+    /// With times in UTC
+    #[arg(long, short = 'U')]
+    pub(crate) utc: bool,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Args)]
 pub(crate) struct FlushCerts {
     /// Certificates of this type: X509, X509_CRL, OCSP_RESPONSE ...
     #[arg(long = "type", short = 't', value_name = "TYPE", allow_hyphen_values = true)]
@@ -378,6 +405,7 @@ impl Command {
             Self::ListPols(options) => &options.common,
             Self::ListAuthorities(options) => &options.common,
             Self::ListPools(options) => &options.common,
+            Self::ListCerts(options) => &options.common,
             Self::FlushCerts(options) => &options.common,
             Self::Check(options) => &options.common,
             Self::LoadAll(options) | Self::LoadCreds(options) => &options.load.common,

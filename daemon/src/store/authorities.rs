@@ -13,6 +13,8 @@ use crate::control::Tunnels;
 pub(super) struct Keychain {
     /// In load order.
     certificates: Vec<Certificate>,
+    /// Public keys without a certificate, in load order.
+    public_keys: Vec<Arc<PublicKey>>,
     /// In load order.
     keys: Vec<Arc<PrivateKey>>,
     /// In load order.
@@ -64,6 +66,22 @@ impl<T: Tunnels> Store<T> {
             }
         }
         self.publish(&loaded).await;
+    }
+
+    /// Keeps a public key that has no certificate, to be listed: only a connection that names it trusts it.
+    pub(crate) async fn load_public_key(&self, key: PublicKey) {
+        let mut loaded = self.shared.loaded.lock().await;
+        tracing::info!(target: "cfg", "loaded {} public key {}", key.key_type(), key_id(&key));
+        loaded.keychain.public_keys.retain(|old| old.info_id() != key.info_id());
+        loaded.keychain.public_keys.push(Arc::new(key));
+    }
+
+    /// Public keys without a certificate, each with whether its private key is here.
+    pub(crate) async fn public_keys(&self) -> Vec<(Arc<PublicKey>, bool)> {
+        let loaded = self.shared.loaded.lock().await;
+        let Keychain { public_keys, keys, .. } = &loaded.keychain;
+        let has_key = |key: &PublicKey| keys.iter().any(|own| own.public().info_id() == key.info_id());
+        public_keys.iter().map(|key| (Arc::clone(key), has_key(key))).collect()
     }
 
     /// Loads a private key, and returns its ID. One that is there already is replaced.
@@ -145,6 +163,7 @@ impl<T: Tunnels> Store<T> {
     pub(crate) async fn clear_certificates(&self) {
         let mut loaded = self.shared.loaded.lock().await;
         loaded.keychain.certificates.clear();
+        loaded.keychain.public_keys.clear();
         loaded.keychain.keys.clear();
         self.publish(&loaded).await;
     }

@@ -1,6 +1,9 @@
 //! Files of certificates and keys beside swanctl.conf into `load-cert` and `load-key`, with the secrets in it.
+//!
+//! What needs a passphrase is opened here and not by the daemon: passphrases do not travel.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -26,33 +29,110 @@ const KEYS: [(&str, &str); 4] = [("private", "any"), ("rsa", "rsa"), ("ecdsa", "
 /// Directory of PKCS#12 containers.
 const CONTAINERS: &str = "pkcs12";
 
+/// Opens what needs a passphrase. How keys are encrypted is not for this crate to know.
+pub trait Opener {
+    /// The private key in an encrypted file, opened with the first of `passphrases` that fits; `None` if the file needs
+    /// no passphrase, or is for the daemon to judge.
+    ///
+    /// # Errors
+    /// If it cannot be opened: why.
+    fn key(&self, file: &[u8], passphrases: &[Zeroizing<Vec<u8>>]) -> Result<Option<Opened>, String>;
+
+    /// What is in a PKCS#12 container: certificates and keys.
+    ///
+    /// # Errors
+    /// If it cannot be opened: why.
+    fn container(&self, file: &[u8], passphrases: &[Zeroizing<Vec<u8>>]) -> Result<Vec<Opened>, String>;
+}
+
+/// Something that was in an encrypted file, in DER.
+pub enum Opened {
+    /// A certificate, and whether it is an authority's.
+    Certificate {
+        /// The certificate.
+        der: Vec<u8>,
+        /// Whether it is an authority's.
+        is_ca: bool,
+    },
+    /// A private key.
+    Key {
+        /// Its type, as `load-key` has it.
+        kind: &'static str,
+        /// The key.
+        der: Zeroizing<Vec<u8>>,
+    },
+}
+
 /// All credentials: certificates, private keys, keys on tokens, shared secrets.
 ///
 /// Every regular file in the credential directories below `directory` is taken, by name; a directory that does not
-/// exist is empty. A key that needs a passphrase and a PKCS#12 container are [`Problem`]s: a key has to be stored
-/// unencrypted.
-pub fn credentials(settings: &Settings, directory: &Path) -> Vec<Step> {
+/// exist is empty. Keys that need a passphrase and PKCS#12 containers are opened by `opener` with what `secrets` has for
+/// their files; nobody is asked for a passphrase.
+pub fn credentials(settings: &Settings, directory: &Path, opener: &dyn Opener) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, kind, flag) in CERTIFICATES {
-        each_file(&directory.join(name), Object::Certificate, &mut steps, |octets| {
+        each_file(&directory.join(name), Object::Certificate, &mut steps, |_, octets| {
             Ok(Message::new().with("type", kind).with_some("flag", flag).with("data", octets))
         });
     }
     for (name, kind) in KEYS {
         let object = |path| Object::Key { kind: name, path };
-        each_file(&directory.join(name), object, &mut steps, |octets| {
-            if is_encrypted(&octets) {
-                return Err("the key is encrypted; expected one that needs no passphrase".into());
-            }
-            Ok(Message::new().with("type", kind).with("data", octets))
+        each_file(&directory.join(name), object, &mut steps, |path, octets| {
+            let opened = opener.key(&octets, &secret::passphrases(settings, name, path))?;
+            Ok(match opened {
+                Some(Opened::Key { kind, der }) => Message::new().with("type", kind).with("data", der),
+                Some(Opened::Certificate { .. }) | None => {
+                    Message::new().with("type", kind).with("data", octets)
+                }
+            })
         });
     }
-    each_file(&directory.join(CONTAINERS), Object::Container, &mut steps, |_| {
-        Err("PKCS#12 is not read; expected certificate and key in files of their own".into())
-    });
+    containers(settings, &directory.join(CONTAINERS), opener, &mut steps);
     steps.extend(secret::tokens(settings));
     steps.extend(secret::shared(settings));
     steps
+}
+
+/// Makes steps of what is in PKCS#12 containers.
+fn containers(settings: &Settings, directory: &Path, opener: &dyn Opener, steps: &mut Vec<Step>) {
+    let problem =
+        |path: &Path, reason| Problem { object: Object::Container(path.to_owned()), position: None, reason };
+    let files = match regular_files(directory) {
+        Ok(files) => files,
+        Err(error) => {
+            steps.push(Err(problem(directory, format!("cannot list the directory: {error}"))));
+            return;
+        }
+    };
+    for path in files {
+        let opened = read(&path)
+            .and_then(|octets| opener.container(&octets, &secret::passphrases(settings, CONTAINERS, &path)));
+        match opened {
+            Ok(all) => steps.extend(all.into_iter().map(|opened| Ok(contained(&path, opened)))),
+            Err(reason) => steps.push(Err(problem(&path, reason))),
+        }
+    }
+}
+
+/// Something out of the container at `path`.
+fn contained(path: &Path, opened: Opened) -> Request {
+    match opened {
+        Opened::Certificate { der, is_ca } => Request {
+            object: Object::Certificate(path.to_owned()),
+            message: Message::new()
+                .with("type", "X509")
+                .with("flag", if is_ca { "CA" } else { "NONE" })
+                .with("data", der),
+        },
+        Opened::Key { kind, der } => Request {
+            object: Object::Key { kind: CONTAINERS, path: path.to_owned() },
+            message: Message::new().with("type", kind).with("data", der),
+        },
+    }
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    std::fs::read(path).map(Zeroizing::new).map_err(|error| format!("cannot read: {error}"))
 }
 
 /// Makes a step of each regular file in a directory, in the order of their names.
@@ -60,7 +140,7 @@ fn each_file(
     directory: &Path,
     object: impl Fn(PathBuf) -> Object,
     steps: &mut Vec<Step>,
-    message: impl Fn(Zeroizing<Vec<u8>>) -> Result<Message, String>,
+    message: impl Fn(&Path, Zeroizing<Vec<u8>>) -> Result<Message, String>,
 ) {
     let problem = |path: &Path, reason| Problem { object: object(path.to_owned()), position: None, reason };
     let files = match regular_files(directory) {
@@ -71,14 +151,26 @@ fn each_file(
         }
     };
     for path in files {
-        let octets =
-            std::fs::read(&path).map(Zeroizing::new).map_err(|error| format!("cannot read: {error}"));
-        let step = match octets.and_then(&message) {
+        let step = match read(&path).and_then(|octets| message(&path, octets)) {
             Ok(message) => Ok(Request { object: object(path), message }),
             Err(reason) => Err(problem(&path, reason)),
         };
         steps.push(step);
     }
+}
+
+/// Files of secrets that others than their owner may read: private keys, containers, and the texts that `secrets` are
+/// written in.
+pub fn exposed(settings: &Settings, directory: &Path) -> Vec<PathBuf> {
+    let folders = KEYS.iter().map(|(name, _)| *name).chain([CONTAINERS]);
+    let keys = folders.flat_map(|name| regular_files(&directory.join(name)).unwrap_or_default());
+    let mut files: Vec<PathBuf> = secret::texts(settings).into_iter().chain(keys).collect();
+    files.sort();
+    files.dedup();
+    files.retain(|path| {
+        std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+    });
+    files
 }
 
 fn regular_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
@@ -97,16 +189,4 @@ fn regular_files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Whether a private key needs a passphrase: in PEM either form says so in its head, in DER the encryption scheme PBES2
-/// (RFC 8018 §A.4) is named within the first octets.
-fn is_encrypted(key: &[u8]) -> bool {
-    const PBES2: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d";
-    let contains = |octets: &[u8], wanted: &[u8]| octets.windows(wanted.len()).any(|window| window == wanted);
-    if contains(key, b"-----BEGIN ") {
-        contains(key, b"BEGIN ENCRYPTED PRIVATE KEY") || contains(key, b"Proc-Type: 4,ENCRYPTED")
-    } else {
-        contains(key.get(..32).unwrap_or(key), PBES2)
-    }
 }

@@ -46,7 +46,7 @@ use crate::settings::Position;
 
 pub use authority::authorities;
 pub use connection::connections;
-pub use credential::credentials;
+pub use credential::{Opened, Opener, credentials, exposed};
 pub use pool::pools;
 
 /// A request for one object, or the problem with it.

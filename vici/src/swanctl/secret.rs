@@ -1,5 +1,8 @@
 //! `secrets` into `load-shared` and `load-token`.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
 use zeroize::Zeroizing;
 
 use super::value::encoded;
@@ -65,6 +68,36 @@ pub(super) fn shared(settings: &Settings) -> Vec<Step> {
         }
     }
     steps
+}
+
+/// What may open the file at `path` in the directory `folder`: the values of all keys that start with `secret`, in
+/// sections for this directory that name the file.
+pub(super) fn passphrases(settings: &Settings, folder: &str, path: &Path) -> Vec<Zeroizing<Vec<u8>>> {
+    let is_its = |section: &Section<'_>| {
+        let is_for_folder = purpose(section.name())
+            .is_some_and(|(kind, purpose)| matches!(purpose, Purpose::Decryption) && kind == folder);
+        let file = section.setting("file");
+        is_for_folder
+            && file.is_some_and(|file| path.file_name().is_some_and(|name| name.as_bytes() == file.bytes()))
+    };
+    let mut passphrases = Vec::new();
+    for section in sections(settings).iter().filter(|section| is_its(section)) {
+        let secrets = section.settings();
+        let secrets = secrets.iter().filter(|setting| setting.name().starts_with("secret"));
+        passphrases.extend(secrets.map(|secret| Zeroizing::new(secret.bytes().to_vec())));
+    }
+    passphrases
+}
+
+/// The files in which secrets are written.
+pub(super) fn texts(settings: &Settings) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for section in sections(settings) {
+        let secrets = section.settings();
+        let secrets = secrets.iter().filter(|setting| setting.name().starts_with("secret"));
+        files.extend(secrets.map(|secret| secret.position().file.to_path_buf()));
+    }
+    files
 }
 
 fn sections(settings: &Settings) -> Vec<Section<'_>> {

@@ -5,6 +5,7 @@
 
 pub(crate) mod algs;
 pub(crate) mod authorities;
+pub(crate) mod certs;
 pub(crate) mod conns;
 #[cfg(test)]
 pub(crate) mod golden;

@@ -19,12 +19,14 @@ enum Kind {
     Any,
     X509(Flag),
     Crl,
-    /// Those that there are none of: attribute certificates, raw keys and others.
+    OcspResponse,
+    PublicKey,
+    /// Those that there are none of: attribute certificates and others.
     Other(&'static str),
 }
 
-/// What an X.509 certificate is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What an X.509 certificate is for, in the order of lists.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Flag {
     Any,
     None,
@@ -57,8 +59,9 @@ impl Kind {
             "X509AA" => Self::X509(Flag::Aa),
             "X509_CRL" | "X509CRL" => Self::Crl,
             "X509_AC" | "X509AC" => Self::Other("attribute certificates"),
-            "PUBKEY" => Self::Other("raw public keys"),
-            "OCSP_RESPONSE" | "OCSP_REQUEST" | "PKCS10_REQUEST" | "PGP" => Self::Other("these"),
+            "PUBKEY" => Self::PublicKey,
+            "OCSP_RESPONSE" => Self::OcspResponse,
+            "OCSP_REQUEST" | "PKCS10_REQUEST" | "PGP" => Self::Other("these"),
             _ => return Err(format!("type = {text}: expected X509, X509_CRL, X509_AC or PUBKEY")),
         })
     }
@@ -98,6 +101,12 @@ pub(super) async fn load_cert<T: Tunnels>(arguments: &Arguments, control: &Contr
             control.store.revocations().load(list);
             return Ok(());
         }
+        Kind::PublicKey => {
+            let key = files::public_key(data).map_err(|error| error.to_string())?;
+            control.store.load_public_key(key).await;
+            return Ok(());
+        }
+        Kind::OcspResponse => return Err("OCSP responses are not supported".to_owned()),
         Kind::Other(what) => return Err(format!("{what} are not supported")),
     };
     let certificates = files::certificates(data).map_err(|error| error.to_string())?;
@@ -142,17 +151,30 @@ pub(super) async fn key_ids<T: Tunnels>(control: &Control<T>) -> Message {
     Message::new().with_list("keys", control.store.key_ids().await)
 }
 
-/// Lists certificates: those of end entities first, then those of authorities.
+/// Lists everything: public keys, certificates of end entities, of authorities and of OCSP responders, revocation lists,
+/// responses; of each kind the newest first.
 pub(super) async fn list<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
     let filters = (Kind::of(message, Some(Kind::Any)), message.str("subject").map(Identity::parse));
     // Filters that mean nothing let nothing through.
     let (Ok(kind), Ok(subject)) = (filters.0, filters.1.transpose()) else { return Message::new() };
-    for (certificate, has_key) in control.store.certificates().await {
+    if matches!(kind, Kind::Any | Kind::PublicKey) && subject.is_none() {
+        for (key, has_key) in control.store.public_keys().await.into_iter().rev() {
+            let event = Message::new()
+                .with("type", "PUBKEY")
+                .with_some("has_privkey", has_key.then_some("yes"))
+                .with("data", key.spki_der());
+            client.emit(EventName::ListCert, &event).await;
+        }
+    }
+    let mut certificates = control.store.certificates().await;
+    certificates.reverse();
+    certificates.sort_by_key(|(certificate, _)| Flag::of(certificate)); // swanctl has a caption for each
+    for (certificate, has_key) in certificates {
         let flag = Flag::of(&certificate);
         let is_wanted = match kind {
             Kind::Any | Kind::X509(Flag::Any) => true,
             Kind::X509(wanted) => wanted == flag,
-            Kind::Crl | Kind::Other(_) => false,
+            Kind::Crl | Kind::OcspResponse | Kind::PublicKey | Kind::Other(_) => false,
         };
         let is_subject = subject.as_ref().is_none_or(|wanted| {
             certificate.carries(wanted)
@@ -171,6 +193,12 @@ pub(super) async fn list<T: Tunnels>(message: &Message, client: &Client, control
             }
         }
     }
+    if matches!(kind, Kind::Any | Kind::OcspResponse) && subject.is_none() {
+        for response in control.store.revocations().responses() {
+            let event = Message::new().with("type", "OCSP_RESPONSE").with("data", response);
+            client.emit(EventName::ListCert, &event).await;
+        }
+    }
     Message::new()
 }
 
@@ -184,11 +212,14 @@ fn list_cert(certificate: &Certificate, has_key: bool) -> Message {
 
 /// Forgets what was fetched.
 pub(super) fn flush<T: Tunnels>(message: &Message, control: &Control<T>) -> Result<(), String> {
-    match Kind::of(message, Some(Kind::Any))? {
-        Kind::Any | Kind::Crl | Kind::Other(_) => control.store.revocations().flush(false),
-        Kind::X509(_) => {} // of these, none is fetched
+    let kind = Kind::of(message, Some(Kind::Any))?;
+    if matches!(kind, Kind::Any | Kind::Crl) {
+        control.store.revocations().flush_lists();
     }
-    Ok(())
+    if matches!(kind, Kind::Any | Kind::OcspResponse) {
+        control.store.revocations().flush_responses();
+    }
+    Ok(()) // of the others, none is fetched
 }
 
 pub(super) async fn load_authority<T: Tunnels>(

@@ -2,13 +2,16 @@
 //!
 //! PEM may have several parts and text between them. A private key is PKCS#8 (RFC 5958), plain or encrypted, PKCS#1 (RFC
 //! 8017) or SEC 1 (RFC 5915); the latter two may be encrypted the way OpenSSL did it before PKCS#8 ([`traditional`]).
+//! PKCS#12 has certificates and keys in one file.
 
+mod pkcs12;
 mod traditional;
 
 use der::Decode as _;
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use zeroize::Zeroizing;
 
+pub use self::pkcs12::{Container, container};
 use super::{Certificate, CertificateError};
 use crate::crypto::signature::{KeyError, PublicKey};
 
@@ -47,12 +50,23 @@ pub enum FileError {
     /// It is not that passphrase.
     #[error("the key cannot be decrypted: the passphrase is wrong, or the file damaged")]
     WrongPassphrase,
+    /// It is no PKCS#12, or damaged.
+    #[error("this is no PKCS#12 container in DER: {0}")]
+    Container(String),
+    /// A container that is protected in a way that is not read.
+    #[error(
+        "the container is protected with {0}, which is not read; `openssl pkcs12 -export` of version 3 makes one that is"
+    )]
+    ContainerProtection(String),
     /// It is encrypted in a way that is not read.
     #[error(
         "the key is encrypted with {0}, which is not read; `openssl pkcs8 -topk8 -v2 aes256` makes one that is"
     )]
     Encryption(String),
 }
+
+/// How PEM calls private keys.
+const KEY_LABELS: &[&str] = &["PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
 
 /// One part of a file.
 struct Part {
@@ -129,6 +143,13 @@ pub fn revocation_list(octets: &[u8]) -> Result<Vec<u8>, FileError> {
     Ok(std::mem::take(&mut *part.der))
 }
 
+/// Something in DER as PEM.
+#[must_use]
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new(label, der), config)
+}
+
 /// The DER of the private key in a file, decrypted if need be with the first of `passphrases` that fits.
 ///
 /// # Errors
@@ -138,8 +159,7 @@ pub fn private_key(
     octets: &[u8],
     passphrases: &[Zeroizing<Vec<u8>>],
 ) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    const LABELS: [&str; 4] = ["PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
-    let part = of_kind(octets, &LABELS, "a private key")?.swap_remove(0);
+    let part = of_kind(octets, KEY_LABELS, "a private key")?.swap_remove(0);
     let decrypt: &dyn Fn(&[u8]) -> Decrypted = match &part.encryption {
         Some(encryption) => &|passphrase| traditional::decrypt(&part.der, encryption, passphrase),
         None if is_encrypted_pkcs8(&part) => &|passphrase| pkcs8(&part.der, passphrase),
@@ -155,6 +175,15 @@ pub fn private_key(
         }
     }
     Err(FileError::WrongPassphrase)
+}
+
+/// Whether the private key in a file needs a passphrase.
+///
+/// # Errors
+/// If there is none.
+pub fn is_encrypted(octets: &[u8]) -> Result<bool, FileError> {
+    let part = of_kind(octets, KEY_LABELS, "a private key")?.swap_remove(0);
+    Ok(part.encryption.is_some() || is_encrypted_pkcs8(&part))
 }
 
 /// A key in DER.
