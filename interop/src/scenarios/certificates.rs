@@ -332,3 +332,48 @@ pub(super) fn with_eap(lab: &Lab, roles: Roles) -> Result<()> {
     }
     Ok(())
 }
+
+/// New certificates and keys are loaded under a standing tunnel, which is left alone; the next one is made with them.
+pub(super) fn renewed(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let (client_host, gateway_host) = (road.client()?, &road.gateway);
+    let authority = Authority::root(gateway_host.directory(), "CA")?;
+    for (host, name) in [(client_host, "pc.test"), (gateway_host, "gw.test")] {
+        authority.present(host)?;
+        authority.certify(name, P256)?;
+        authority.equip(host, name)?;
+    }
+    let confs = [gateway("pubkey"), client("pubkey")];
+    let gateway = lab.peer(gateway_host, roles.responder, &confs[0])?;
+    let client = lab.peer(client_host, roles.initiator, &confs[1])?;
+    client.initiate("net")?;
+    let (ours, conf, theirs, name) = match roles.responder == Daemon::Ferryd {
+        true => (&gateway, &confs[0], &client, "gw.test"),
+        false => (&client, &confs[1], &gateway, "pc.test"),
+    };
+
+    let identities = |sa: &crate::peer::IkeSa| {
+        let children: Vec<_> =
+            sa.children.iter().map(|child| (child.unique_id, child.inbound.spi.clone())).collect();
+        (sa.unique_id, sa.spis.clone(), children)
+    };
+    let before = [identities(&client.sa()?), identities(&gateway.sa()?)];
+    let mark = theirs.log().mark();
+    authority.certify(name, P384)?;
+    authority.equip(ours.host(), name)?;
+    ours.swanctl(&["--load-creds", "--clear"])?.success()?;
+    ours.load(conf)?.success()?;
+    client_host.ping(ADDRESS, Road::SERVER, 2)?;
+    let after = [identities(&client.sa()?), identities(&gateway.sa()?)];
+    ensure!(before == after, "the tunnel is another: {before:?}, {after:?}");
+    theirs.log().refute(mark, &["parsed"]).context("something was said to the peer")?;
+
+    client.terminate("home")?;
+    client.initiate("net").context("with the new certificate")?;
+    // SHA2-384 goes with the new key's curve.
+    theirs
+        .log()
+        .expect(mark, &[&format!("authentication of '{name}' with ECDSA_WITH_SHA384_DER successful")])?;
+    client_host.ping(ADDRESS, Road::SERVER, 1)?;
+    Ok(())
+}

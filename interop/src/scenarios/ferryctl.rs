@@ -89,7 +89,7 @@ fn heard(manager: &UnixDatagram) -> Result<String> {
     Ok(String::from_utf8_lossy(octets.get(..length).unwrap_or_default()).into_owned())
 }
 
-fn ferryctl(peer: &Peer, lab: &Lab, arguments: &[&str]) -> Result<Output> {
+pub(super) fn ferryctl(peer: &Peer, lab: &Lab, arguments: &[&str]) -> Result<Output> {
     let program = lab.ferryd().with_file_name("ferryctl");
     let program = program.to_str().context("the target directory's name is not UTF-8")?;
     peer.host().output(&[&[program], arguments].concat())

@@ -13,6 +13,7 @@ mod ferryctl;
 mod flood;
 mod fragmentation;
 mod handshake;
+mod judged;
 mod kernel;
 mod libreswan;
 mod lifecycle;
@@ -181,6 +182,11 @@ const ONCE: &[Entry<WithOurs>] = &[
     ),
     ("keepalive", "A client behind a NAT sends keepalives while nothing else is sent.", loss::keepalive),
     (
+        "swanctl-credentials",
+        "swanctl loads certificates and keys from every folder, with their passphrases, and lists them in charon's words.",
+        swanctl::credentials,
+    ),
+    (
         "swanctl-load-all",
         "swanctl --load-all prints and returns what it does with charon.",
         swanctl::load_all,
@@ -344,6 +350,12 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         certificates::intermediate,
     ),
     (
+        "certificates-renewed",
+        "A renewed certificate with another key is loaded under a standing tunnel, which nothing happens to; the next \
+         authentication is made with it.",
+        certificates::renewed,
+    ),
+    (
         "certificates-refused",
         "Certificates that have expired, that another authority has signed, or that are for somebody else, set nothing up.",
         certificates::refusals,
@@ -352,6 +364,12 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         "revocation",
         "Whom a list fetched over HTTP calls revoked is refused; with revocation = strict, so is whoever no list is about.",
         revocation::by_list,
+    ),
+    (
+        "revocation-ocsp",
+        "Whom OpenSSL's OCSP responder calls revoked is refused; with the responder down, revocation = strict and ifuri refuse \
+         and relaxed lets in.",
+        revocation::by_ocsp,
     ),
     (
         "certificates-eap",
@@ -513,6 +531,11 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         "A client of ours proves itself by TTLS and PEAP to hostapd's RADIUS server through our gateway, which has a \
          certificate; with a wrong password, or another server, nothing is set up.",
         tunnels::before_hostapd,
+    ),
+    (
+        "certificates-openssl",
+        "OpenSSL and we believe the same chains of certificates; where we do not, there is a reason.",
+        judged::chains,
     ),
     (
         "service-manager",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use super::ferryctl::ferryctl;
 use super::topology::Sites;
 use super::{Roles, site};
 use crate::lab::{Deadline, Lab, until};
@@ -64,6 +65,125 @@ pub(super) fn load_all(lab: &Lab, ours: Daemon) -> Result<()> {
         // The reason is each daemon's own; that there is one, and for what, is not.
         let [theirs, ours] = [reasons(&theirs.stderr), reasons(&ours.stderr)];
         ensure!(theirs == ours, "loading {what} fails differently:\n{theirs:?}\n{ours:?}");
+    }
+    Ok(())
+}
+
+/// Certificates and keys of every folder, in every form, with and without passphrases.
+pub(super) fn credentials(lab: &Lab, ours: Daemon) -> Result<()> {
+    let (charon, other) = side_by_side(lab, ours)?;
+    let bench = lab.host("authority")?;
+    let openssl = |line: &str| -> Result<()> {
+        let mut command = Command::new("openssl");
+        let output = command.args(line.split_whitespace()).current_dir(bench.directory()).output()?;
+        ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    let extension = "-addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign";
+    openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ca.key")?;
+    openssl(&format!("req -x509 -key ca.key -out ca.pem -days 30 -subj /O=Lab/CN=CA {extension}"))?;
+    fs::write(
+        bench.directory().join("index.txt"),
+        "R\t360101000000Z\t260101000000Z,superseded\t0F\tunknown\t/CN=x\n",
+    )?;
+    fs::write(bench.directory().join("number"), "0A\n")?;
+    let text = "[ca]\ndefault_ca = lab\n[lab]\ndatabase = index.txt\ndefault_md = sha256\ndefault_crl_days = 30\n\
+                crlnumber = number\n";
+    fs::write(bench.directory().join("ca.cnf"), text)?;
+    openssl("ca -config ca.cnf -gencrl -cert ca.pem -keyfile ca.key -out ca.crl")?;
+    let addresses = "-addext subjectAltName=DNS:gw.test,email:gw@lab.test,IP:192.0.2.1";
+    for (name, algorithm, extension) in [
+        ("plain", "EC -pkeyopt ec_paramgen_curve:P-384", addresses),
+        ("rsa", "RSA -pkeyopt rsa_keygen_bits:2048", "-addext extendedKeyUsage=serverAuth,clientAuth"),
+        ("boxed", "EC -pkeyopt ec_paramgen_curve:P-521", "-addext subjectAltName=DNS:boxed.test"),
+        ("locked", "RSA -pkeyopt rsa_keygen_bits:2048", "-addext subjectAltName=DNS:locked.test"),
+        ("responder", "EC -pkeyopt ec_paramgen_curve:P-256", "-addext extendedKeyUsage=OCSPSigning"),
+    ] {
+        openssl(&format!("genpkey -algorithm {algorithm} -out {name}.key"))?;
+        openssl(&format!("req -new -key {name}.key -out {name}.csr -subj /O=Lab/CN={name} {extension}"))?;
+        openssl(&format!(
+            "x509 -req -in {name}.csr -out {name}.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 20 -copy_extensions \
+             copyall"
+        ))?;
+    }
+    openssl("rsa -in rsa.key -traditional -out rsa.pkcs1")?;
+    openssl("x509 -in rsa.pem -outform DER -out rsa.der")?;
+    openssl("pkcs8 -topk8 -v2 aes256 -in locked.key -passout pass:open -out locked.p8")?;
+    openssl(
+        "pkcs12 -export -inkey boxed.key -in boxed.pem -certfile ca.pem -passout pass:unpack -out boxed.p12",
+    )?;
+    openssl("pkey -in plain.key -pubout -out plain.pub")?;
+    for host in [charon.host(), other.host()] {
+        for (file, folder) in [
+            ("plain.pem", "x509"),
+            ("rsa.der", "x509"),
+            ("locked.pem", "x509"),
+            ("ca.pem", "x509ca"),
+            ("responder.pem", "x509ocsp"),
+            ("ca.crl", "x509crl"),
+            ("plain.pub", "pubkey"),
+            ("plain.key", "private"),
+            ("rsa.pkcs1", "rsa"),
+            ("locked.p8", "pkcs8"),
+            ("boxed.p12", "pkcs12"),
+        ] {
+            let folder = host.directory().join("swanctl").join(folder);
+            fs::create_dir_all(&folder)?;
+            fs::copy(bench.directory().join(file), folder.join(file))?;
+        }
+    }
+    let text = everything().to_string()
+        + "secrets {\n  pkcs8-a {\n    file = locked.p8\n    secret = open\n  }\n  pkcs12-b {\n    file = boxed.p12\n    \
+           secret = unpack\n  }\n}\nauthorities {\n  lab {\n    cacert = ca.pem\n    crl_uris = http://192.0.2.77/ca.crl\n  \
+           }\n}\n";
+    // Files are taken in no order, and lie elsewhere.
+    let lines = |text: &str, peer: &Peer| -> Vec<String> {
+        let here = peer.host().directory().display().to_string();
+        let mut lines: Vec<String> = text.lines().map(|line| line.replace(&here, "HERE")).collect();
+        lines.sort();
+        lines
+    };
+    let alike = |arguments: &[&str]| -> Result<()> {
+        let [theirs, ours] = [charon.swanctl(arguments)?, other.swanctl(arguments)?];
+        let same =
+            lines(&theirs.stdout, &charon) == lines(&ours.stdout, &other) && theirs.code() == ours.code();
+        ensure!(same, "{arguments:?}:\n{theirs}\n{ours}");
+        Ok(())
+    };
+    let [theirs, loaded] = [charon.load_text(&text)?.success()?, other.load_text(&text)?.success()?];
+    ensure!(
+        lines(&theirs.stdout, &charon) == lines(&loaded.stdout, &other),
+        "--load-all:\n{theirs}\n{loaded}"
+    );
+    let listed = other.swanctl(&["--list-certs"])?.success()?;
+    for words in ["RSA 2048 bits, has private key", "ECDSA 521 bits, has private key", "List of X.509 CRLs"] {
+        ensure!(listed.stdout.contains(words), "no {words:?}: {listed}");
+    }
+    for arguments in [
+        &["--list-certs"][..],
+        &["--list-certs", "--type", "x509", "--flag", "none"],
+        &["--list-certs", "--type", "x509", "--flag", "ca", "--short"],
+        &["--list-certs", "--type", "x509_crl", "--utc"],
+        &["--list-certs", "--type", "pubkey"],
+        &["--list-certs", "--subject", "gw.test"],
+        &["--list-authorities"],
+        &["--load-creds"],
+        &["--load-creds", "--clear"],
+        &["--list-certs"],
+        &["--load-all"],
+    ] {
+        alike(arguments)?;
+    }
+    // ferryctl reads the same files and shows the same.
+    if ours == Daemon::Ferryd {
+        ferryctl(&other, lab, &["--load-creds", "--clear"])?.success()?;
+        for arguments in [&["--list-certs"][..], &["--list-certs", "--short"], &["--list-certs", "--utc"]] {
+            let [theirs, ours] = [charon.swanctl(arguments)?, ferryctl(&other, lab, arguments)?];
+            ensure!(
+                lines(&theirs.stdout, &charon) == lines(&ours.stdout, &other),
+                "ferryctl {arguments:?}:\n{theirs}\n{ours}"
+            );
+        }
     }
     Ok(())
 }
