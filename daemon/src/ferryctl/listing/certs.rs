@@ -280,7 +280,7 @@ mod tests {
         let key = Certificate::from_der(GATEWAY).unwrap().public_key_info().to_vec();
         let key = show(&event("PUBKEY", None, &key));
         assert!(
-            key.starts_with("\nList of Raw Public Keys\n\n  pubkey:    ECDSA 256 bits\n  keyid:     "),
+            key.starts_with("\nList of Raw Public Keys\n\n  pubkey:    ECDSA 384 bits\n  keyid:     "),
             "{key}"
         );
         assert!(show(&event("X509", Some("NONE"), b"x")).contains("parsing failed"));
