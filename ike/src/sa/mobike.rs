@@ -32,6 +32,8 @@ pub(crate) struct Mobility {
     pub(in crate::sa) decides: bool,
     /// Where else the peer can be reached, as it says.
     pub(in crate::sa) peer_addresses: Vec<IpAddr>,
+    /// Where the peer last answered, while we wait for an answer from elsewhere.
+    pub(in crate::sa) heard_at: Option<IpAddr>,
     /// Where else we can be reached, as the peer knows it.
     pub(in crate::sa) told: Vec<IpAddr>,
     /// The look for paths that is under way.
@@ -98,6 +100,7 @@ impl Mobility {
         Self {
             decides: self.decides,
             peer_addresses: self.peer_addresses.clone(),
+            heard_at: self.heard_at,
             told: self.told.clone(),
             refused: self.refused.clone(),
             left: self.left.clone(),
@@ -115,6 +118,16 @@ impl Mobility {
     /// A packet that comes from `place` may have been sent before the peer left it.
     pub(in crate::sa) fn may_be_late(&self, place: SocketAddr, now: Instant) -> bool {
         self.left.iter().any(|(left, until)| *left == place && now < *until)
+    }
+
+    /// We look for the peer `elsewhere` than `here`, where it has not said that it is no more.
+    pub(in crate::sa) fn leave_for(&mut self, elsewhere: IpAddr, here: IpAddr) {
+        if elsewhere != here {
+            self.heard_at.get_or_insert(here);
+            if !self.peer_addresses.contains(&here) {
+                self.peer_addresses.insert(0, here);
+            }
+        }
     }
 
     /// Everywhere the peer can be, where it is now first.

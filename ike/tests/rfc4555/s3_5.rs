@@ -5,7 +5,7 @@ use ferry_ike::sim::{ActionKind, Datagram, Manner, PSK, Puppet, World, client, g
 use ferry_ike::wire::PayloadWriter;
 use ferry_ike::wire::registry::{ExchangeType, IkeSpi, NotifyType};
 
-use crate::{CAFE, GATEWAY, HOME, TRAIN, assert_met, connected, mobile_with, said, seconds};
+use crate::{CAFE, GATEWAY, HOME, TRAIN, assert_met, connected, mobile, mobile_with, said, seconds};
 
 #[test]
 fn a_client_that_moves_is_followed_within_a_round_trip() {
@@ -311,4 +311,21 @@ fn a_refused_path_is_left_for_another() {
     let update = world.mail(there).unwrap();
     assert_eq!(update.from.ip().to_string(), TRAIN);
     assert_eq!(world.ike_sa(rw).local.ip().to_string(), TRAIN);
+}
+
+/// An uplink comes back with IPv6 first: the client tries the gateway's other address, and returns to the one where the
+/// gateway was when IPv4 is there again, rather than wait for an answer from an address that leads nowhere.
+#[test]
+fn the_peer_is_sought_where_it_was_when_the_way_there_is_back() {
+    let (mut world, rw, gw) = mobile();
+    world.move_to(gw, &[GATEWAY, "2001:db8::1"]);
+    world.connect(rw, gw, "net");
+    world.block("2001:db8::1", true);
+    world.move_to(rw, &["2001:db8:5::7"]);
+    assert_eq!(world.ike_sa(rw).remote.ip().to_string(), "2001:db8::1");
+    world.wait(seconds(1));
+    world.move_to(rw, &["2001:db8:5::7", CAFE]);
+    assert_eq!(world.ike_sa(rw).remote.ip().to_string(), GATEWAY);
+    world.run();
+    assert_met(&mut world, rw, gw, CAFE);
 }

@@ -131,7 +131,7 @@ impl Established {
             return;
         };
         let decides = mobility.decides;
-        let paths = pairs.into_iter().take(MOST_PATHS).map(|(local, remote)| {
+        let mut paths = pairs.into_iter().take(MOST_PATHS).map(|(local, remote)| {
             let port = if remote == core.path.remote.ip() || decides {
                 core.path.remote.port()
             } else if core.path.local.port() == cx.ports.nat_t {
@@ -149,15 +149,27 @@ impl Established {
             }
             Purpose::Roam if is_current_usable => {
                 mobility.refused.clear(); // what was no good may be good now
+                // Routes come back one after the other. The peer is sooner found where it was than where it says it may
+                // be too.
+                let heard_at = mobility.heard_at.filter(|heard_at| *heard_at != core.path.remote.ip());
+                if let Some(path) = heard_at.and_then(|at| paths.find(|path| path.remote.ip() == at)) {
+                    return self.relocate(path, core, cx);
+                }
                 if cx.settings.check_current_path && decides {
                     self.ask_for_life();
                 }
                 self.tell_addresses(core, cx);
             }
-            Purpose::Roam | Purpose::Leave => {
+            purpose @ (Purpose::Roam | Purpose::Leave) => {
                 let mut others = paths.filter(|path| *path != core.path && !mobility.refused.contains(path));
                 match others.next() {
-                    Some(path) => self.relocate(path, core, cx),
+                    Some(path) => {
+                        match purpose {
+                            Purpose::Leave => mobility.heard_at = None,
+                            _ => mobility.leave_for(path.remote.ip(), core.path.remote.ip()),
+                        }
+                        self.relocate(path, core, cx);
+                    }
                     None => {
                         info!(target: "ike", "no other way to reach {}, MOBIKE update deferred", core.path.remote.ip());
                     }
@@ -379,6 +391,7 @@ impl Established {
             return self.look(Purpose::Leave, core, cx);
         }
         mobility.refused.clear();
+        mobility.heard_at = None;
         mobility.seen_as = mobike::seen_as(payloads);
         if let Some(nat) = Whereabouts::of(payloads, path, core).nat {
             self.take_nat(nat, core, cx);
