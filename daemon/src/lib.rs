@@ -5,7 +5,7 @@
 //! clients control it all. What clients load goes through [`connections`] and [`pools`] into the [`store`],
 //! which gives it to the shards. Those ask [`radius`] about peers where connections say so.
 //!
-//! [`startup`] puts the parts together, and takes them apart again. [`ferryctl`] is a client of the VICI server; with it
+//! [`startup`] puts the parts together, and takes them apart again. [`mod@ferryctl`] is a client of the VICI server; with it
 //! [`check`] looks at configurations without a daemon.
 
 mod check;

@@ -1,11 +1,9 @@
 //! Shared secrets: who needs one, and who has one.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-
 use ferry_ike::config::{AddressPattern, AuthClass, Connection, EapMethods, SecretKind, SharedSecret};
 use ferry_ike::eap::{Method, Passwords as _};
 use ferry_ike::identity::Identity;
+use ferry_vici::swanctl;
 
 use super::finding::Finding;
 use super::{Subject, keys};
@@ -164,29 +162,9 @@ fn unused(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
 
 /// Secrets that others than their owner can read.
 fn readable(subject: &Subject<'_>, findings: &mut Vec<Finding>) {
-    let sections = subject.settings.section("secrets").map(|secrets| secrets.sections()).unwrap_or_default();
-    let mut files: Vec<&Path> = Vec::new();
-    for section in &sections {
-        for setting in section.settings().iter().filter(|setting| setting.name() == "secret") {
-            let file = &*setting.position().file;
-            if !files.contains(&file) {
-                files.push(file);
-            }
-        }
-    }
-    let keys = subject.loaded.key_files.iter().map(|(path, _)| path.as_path());
-    for file in files.into_iter().chain(keys) {
-        let Ok(metadata) = std::fs::metadata(file) else { continue };
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o044 != 0 {
-            findings.push(
-                Finding::warning(
-                    None,
-                    format!("others than its owner can read the secrets in it (mode {mode:03o})"),
-                    format!("Run chmod 600 {}.", file.display()),
-                )
-                .of_file(file),
-            );
-        }
+    for file in swanctl::exposed(subject.settings, subject.directory) {
+        let cause = "others than its owner can read the secrets in it";
+        let remedy = format!("Run chmod 600 {}.", file.display());
+        findings.push(Finding::warning(None, cause, remedy).of_file(&file));
     }
 }

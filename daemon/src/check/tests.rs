@@ -83,7 +83,7 @@ fn files_with_secrets_that_others_can_read_are_told_of() {
     open("swanctl.conf", 0o644); // holds no secret
     open("private/gw.pem", 0o640);
     let expected = concat!(
-        "private/gw.pem: warning: others than its owner can read the secrets in it (mode 640)\n",
+        "private/gw.pem: warning: others than its owner can read the secrets in it\n",
         "    Run chmod 600 private/gw.pem.\n"
     );
     assert_eq!(said(copy.path()), expected);
