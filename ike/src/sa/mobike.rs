@@ -120,9 +120,10 @@ impl Mobility {
         self.left.iter().any(|(left, until)| *left == place && now < *until)
     }
 
-    /// We look for the peer `elsewhere` than `here`, where it has not said that it is no more.
+    /// We look for the peer `elsewhere` than `here`, where it has not said that it is no more. Who does not decide goes
+    /// where the peer's next update says, and has nowhere to come back to.
     pub(in crate::sa) fn leave_for(&mut self, elsewhere: IpAddr, here: IpAddr) {
-        if elsewhere != here {
+        if self.decides && elsewhere != here {
             self.heard_at.get_or_insert(here);
             if !self.peer_addresses.contains(&here) {
                 self.peer_addresses.insert(0, here);
@@ -310,6 +311,19 @@ mod tests {
             payloads.notify(NotifyType::ADDITIONAL_IP4_ADDRESS, &[192, 0, 2, last]);
         }
         assert_eq!(read(&payloads, additional_addresses).unwrap().len(), MOST_ADDRESSES);
+    }
+
+    #[test]
+    fn where_the_peer_was_is_remembered_by_who_decides() {
+        let [here, elsewhere] = ["192.0.2.1", "192.0.2.99"].map(|text| text.parse::<IpAddr>().unwrap());
+        for decides in [true, false] {
+            let mut mobility = Mobility { decides, peer_addresses: vec![elsewhere], ..Mobility::default() };
+            mobility.leave_for(here, here);
+            assert_eq!(mobility.heard_at, None);
+            mobility.leave_for(elsewhere, here);
+            assert_eq!(mobility.heard_at, decides.then_some(here));
+            assert_eq!(mobility.peer_addresses.contains(&here), decides);
+        }
     }
 
     /// RFC 4555 §4.2.6: 12 octets for IPv4, 36 for IPv6.
