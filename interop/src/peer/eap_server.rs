@@ -132,8 +132,17 @@ impl EapServer {
             let mut buffer = vec![0; 4096];
             while !until.load(Ordering::Relaxed) {
                 let Ok((length, from)) = serving.socket.recv_from(&mut buffer) else { continue };
-                let said = serving.serve(buffer.get(..length).unwrap_or_default(), from);
-                tell.lock().unwrap_or_else(PoisonError::into_inner).push(said);
+                let say = |said| tell.lock().unwrap_or_else(PoisonError::into_inner).push(said);
+                match serving.answer(buffer.get(..length).unwrap_or_default()) {
+                    Ok((answer, said)) => {
+                        // Whoever has the answer may ask at once what was said of it.
+                        say(said);
+                        if let Err(error) = serving.socket.send_to(&answer, from) {
+                            say(format!("answering {from} failed: {error}"));
+                        }
+                    }
+                    Err(error) => say(format!("not answering {from}: {error:#}")),
+                }
             }
         })?;
         Ok(Self { is_over, told, thread: Some(thread) })
@@ -155,16 +164,6 @@ impl Drop for EapServer {
 }
 
 impl Serving {
-    fn serve(&mut self, datagram: &[u8], from: SocketAddr) -> String {
-        match self.answer(datagram) {
-            Ok((answer, said)) => match self.socket.send_to(&answer, from) {
-                Ok(_) => said,
-                Err(error) => format!("answering {from} failed: {error}"),
-            },
-            Err(error) => format!("not answering {from}: {error:#}"),
-        }
-    }
-
     fn answer(&mut self, datagram: &[u8]) -> Result<(Vec<u8>, String)> {
         let request = Packet::decode(datagram)?;
         authenticator::verify_access_request(&request, &self.secret)?;
