@@ -244,21 +244,20 @@ impl<I: Fn(IkeDatagram<'_>), E: Fn(Event)> Worker<I, E> {
         let socket = self.sockets.get(outbound.socket).ok_or(DropReason::OutboundSendFailed)?;
         // The outer DF bit is not ours to set: it is an option of the whole socket, not of a datagram, and IKE's
         // large messages share the socket. Outer packets may be fragmented, whatever `outer.dont_fragment` says.
+        // Counted first, as in the kernel: whoever has the peer's answer finds it counted.
+        let bytes = header.len as u64;
+        outbound.usage.count(bytes, self.now);
         let sent = socket.send(sealed.octets(), &outbound.path, outer.traffic_class);
 
         if outbound.sa.is_nearly_exhausted() {
             tell_sequence(outbound, SequenceTold::NearlyExhausted, &self.events);
         }
-        let bytes = header.len as u64;
         if let Some(limit) = outbound.watch.count(bytes) {
             let (child, spi) = (outbound.child, outbound.sa.spi());
             (self.events)(Event::LimitReached { child, spi, direction: Direction::Outbound, limit });
         }
         match sent {
-            Ok(()) => {
-                outbound.usage.count(bytes, self.now);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(DropReason::OutboundQueueFull),
             Err(_) => Err(DropReason::OutboundSendFailed),
         }
