@@ -43,36 +43,55 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let pid_file = PidFile::create(&settings.pid_file)?;
     let logger = Logger::default();
     tracing_subscriber::registry().with(logger.clone()).init();
-    logger.configure(&settings.logging)?;
+    logger.open(&settings.logging)?;
     info!(target: "dmn", "starting ferryd {}", env!("CARGO_PKG_VERSION"));
     for remark in remarks {
         warn!(target: "cfg", "{remark}");
     }
-    // What needs root is done while there is one thread: the next ones inherit what is left.
-    let user = privileges::wanted(&settings)?;
-    let vici = Bound::open(&settings.vici_socket, user.map(|user| (user.uid, user.gid)))?;
-    let metrics =
-        settings.metrics.as_ref().map(|uri| Bound::open(uri, user.map(|user| (user.uid, user.gid))));
-    let metrics = metrics.transpose()?;
-    if let Some(user) = user {
-        privileges::drop_to(user)?;
-    }
+    let doors = open_doors(&settings);
+    // From here on there are threads.
+    logger.start().context("cannot start threads")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| anyhow::anyhow!("cannot start threads: {error}"))?;
-    let result = runtime.block_on(serve(settings, logger.clone(), (vici, metrics), started));
-    drop(pid_file);
-    logger.flush();
+    let result = runtime.block_on(async {
+        let result = match doors {
+            Ok(doors) => serve(settings, logger.clone(), doors, started).await,
+            Err(error) => Err(error),
+        };
+        drop(pid_file);
+        logger.flush().await;
+        result
+    });
     // Lookups of names that hang are not waited for.
     runtime.shutdown_background();
     result
 }
 
+/// Where others come to us.
+struct Doors {
+    vici: Bound,
+    metrics: Option<Bound>,
+}
+
+/// Does what needs root, and drops what is not needed any more. There must be one thread: the next ones inherit what is
+/// left.
+fn open_doors(settings: &Settings) -> anyhow::Result<Doors> {
+    let user = privileges::wanted(settings)?;
+    let open = |uri| Bound::open(uri, user.map(|user| (user.uid, user.gid)));
+    let vici = open(&settings.vici_socket)?;
+    let metrics = settings.metrics.as_ref().map(open).transpose()?;
+    if let Some(user) = user {
+        privileges::drop_to(user)?;
+    }
+    Ok(Doors { vici, metrics })
+}
+
 async fn serve(
     settings: Settings,
     logger: Logger,
-    (vici, metrics): (Bound, Option<Bound>),
+    Doors { vici, metrics }: Doors,
     started: Started,
 ) -> anyhow::Result<()> {
     // From here on a signal is an orderly end, even of the start.

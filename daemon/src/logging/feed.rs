@@ -101,11 +101,9 @@ impl Feeds {
     }
 
     /// Gives a line to all who want it.
-    pub(super) fn deliver(&self, line: &Line) {
+    pub(super) fn deliver(&self, line: &Arc<Line>) {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut shared: Option<Arc<Line>> = None;
         for entry in entries.iter().filter(|entry| line.level <= entry.highest && entry.filter.passes(line)) {
-            let line = shared.get_or_insert_with(|| Arc::new(line.clone()));
             if entry.queue.try_send(Arc::clone(line)).is_err() {
                 entry.lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -120,8 +118,8 @@ mod tests {
     use super::*;
     use crate::logging::Group;
 
-    fn line(connection: Option<&str>, ike_sa: Option<u64>, level: Level) -> Line {
-        Line {
+    fn line(connection: Option<&str>, ike_sa: Option<u64>, level: Level) -> Arc<Line> {
+        Arc::new(Line {
             time: SystemTime::UNIX_EPOCH,
             group: Group::Ike,
             level,
@@ -129,7 +127,7 @@ mod tests {
             connection: connection.map(str::to_owned),
             ike_sa,
             text: "said".to_owned(),
-        }
+        })
     }
 
     #[test]

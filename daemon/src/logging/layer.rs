@@ -50,13 +50,31 @@ impl Logger {
     /// Opens what the settings name and writes there from now on, where it is all open. Files are opened anew
     /// even if they stay the same, as log rotation wants it. Where one cannot be opened, nothing changes.
     pub(crate) fn configure(&self, settings: &LogSettings) -> io::Result<()> {
-        let outputs = Arc::new(Outputs::open(settings)?);
+        let outputs = Outputs::open(settings)?;
+        outputs.start()?;
+        self.use_outputs(outputs);
+        Ok(())
+    }
+
+    /// The same for a daemon with one thread, whose privileges are still to be dropped: nothing is written before
+    /// [`Self::start`].
+    pub(crate) fn open(&self, settings: &LogSettings) -> io::Result<()> {
+        self.use_outputs(Outputs::open(settings)?);
+        Ok(())
+    }
+
+    /// Writes what was logged since [`Self::open`], and what will be.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        self.shared.outputs.load().start()
+    }
+
+    fn use_outputs(&self, outputs: Outputs) {
+        let outputs = Arc::new(outputs);
         self.shared.outputs.store(Arc::clone(&outputs));
         self.shared.adjust();
         if let Some(error) = outputs.no_journal() {
             tracing::warn!(target: "dmn", "{error}; logging to standard error instead");
         }
-        Ok(())
     }
 
     /// A queue of the lines that pass a filter, up to a level.
@@ -72,9 +90,10 @@ impl Logger {
         feed
     }
 
-    /// Writes out what files have in their buffers.
-    pub(crate) fn flush(&self) {
-        self.shared.outputs.load().flush();
+    /// Waits until files have what was logged so far.
+    pub(crate) async fn flush(&self) {
+        let outputs = self.shared.outputs.load_full();
+        outputs.flush().await;
     }
 }
 
@@ -95,7 +114,7 @@ impl Shared {
         ceiling.is_some_and(|ceiling| level.number() <= ceiling)
     }
 
-    fn deliver(&self, line: &Line) {
+    fn deliver(&self, line: &Arc<Line>) {
         self.outputs.load().write(line);
         self.feeds.deliver(line);
     }
@@ -171,7 +190,7 @@ where
                 break;
             }
         }
-        self.shared.deliver(&line);
+        self.shared.deliver(&Arc::new(line));
     }
 }
 

@@ -22,6 +22,12 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// What the log has to say of itself.
+    pub(crate) fn about_log(text: String) -> Self {
+        let (time, group, level) = (SystemTime::now(), Group::Dmn, Level::CONTROL);
+        Self { time, group, level, thread: 0, connection: None, ike_sa: None, text }
+    }
+
     /// The connection's name as clients and files show it: charon's word where an IKE_SA has none yet.
     pub(crate) fn connection_name(&self) -> Option<&str> {
         self.connection.as_deref().or_else(|| self.ike_sa.map(|_| "(unnamed)"))

@@ -5,9 +5,10 @@
 //! `ike_sa` with the fields `conn` and `id` says which SA the events inside are about.
 //!
 //! Read [`mod@line`] for what a line is, [`layer`] for how events become lines, then where they go: [`output`] to
-//! files and the journal, [`feed`] to VICI clients.
+//! files ([`mod@file`]) and the journal, [`feed`] to VICI clients.
 
 mod feed;
+mod file;
 mod journal;
 mod layer;
 mod line;

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::wait::{Deadline, until_changed};
+
+/// So long may a daemon take to write what it has to say.
+const SOON: Duration = Duration::from_secs(5);
 
 /// A log file.
 #[derive(Debug)]
@@ -50,11 +54,11 @@ impl Log {
         })
     }
 
-    /// Wants a line with all of `words` in it, logged after `mark`, and gives it.
+    /// Wants a line with all of `words` in it, logged after `mark`, and gives it. What has happened is written soon.
     pub fn expect(&self, mark: Mark, words: &[&str]) -> Result<String> {
-        let text = self.since(mark);
-        let line = text.lines().find(|line| has(line, words)).map(str::to_owned);
-        line.with_context(|| format!("no line with {words:?} in {}:\n{text}", self.0.display()))
+        let found = self.wait_for(mark, words, Deadline::after(SOON));
+        found
+            .with_context(|| format!("no line with {words:?} in {}:\n{}", self.0.display(), self.since(mark)))
     }
 
     /// Wants no line with all of `words` in it after `mark`.

@@ -491,6 +491,11 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         operator::check,
     ),
     (
+        "unread-log",
+        "A gateway whose log goes to a full pipe that nobody reads serves a client, and what was logged is not lost.",
+        operator::unread_log,
+    ),
+    (
         "eap-psk-only",
         "Client and gateway prove themselves by EAP-PSK alone, and traffic flows; with another key nothing is set up.",
         eap::psk_only,

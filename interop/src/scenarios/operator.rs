@@ -1,11 +1,13 @@
-//! What only ferryd tells an operator: metrics, and what is wrong with a configuration.
+//! What ferryd tells an operator: metrics, what is wrong with a configuration, and logs that may be slow.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 
 use super::roadwarrior;
 use super::topology::Road;
@@ -72,6 +74,37 @@ pub(super) fn check(lab: &Lab) -> Result<()> {
     for words in ["broken.conf:", "there is no pool 'raod'", "Write 'road'."] {
         ensure!(said.stdout.contains(words), "no {words:?} in {said}");
     }
+    Ok(())
+}
+
+/// A gateway's log goes to a pipe that is full and that nobody reads. Clients come and go all the same, and whoever reads
+/// it after all finds what was to be said.
+pub(super) fn unread_log(lab: &Lab) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let path = road.gateway.directory().join("pipe");
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR)?;
+    // Whoever reads and writes need not wait for another end.
+    let open = |flags: OFlags| {
+        let flags = i32::try_from(flags.bits()).unwrap_or_default();
+        fs::OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path)
+    };
+    let kept = open(OFlags::empty())?;
+    let mut filled = open(OFlags::NONBLOCK)?;
+    let full = io::copy(&mut io::repeat(b'\n'), &mut filled).err().context("a pipe without an end")?;
+    ensure!(full.kind() == io::ErrorKind::WouldBlock, "the pipe cannot be filled: {full}");
+    let settings = Settings::new()
+        .set("charon.filelog.unread.path", path.display())
+        .set("charon.filelog.unread.flush_line", "yes");
+    let gateway = lab.peer_with(&road.gateway, Daemon::Ferryd, &roadwarrior::gateway(), &settings)?;
+    let client = lab.peer(road.client()?, Daemon::Charon, &roadwarrior::client("alice"))?;
+    client.initiate("net")?;
+    let address = client.sa()?.local.virtual_ips.first().context("no virtual address")?.clone();
+    road.client()?.ping(&address, Road::SERVER, 3)?;
+    gateway.swanctl(&["--reload-settings"])?.success()?;
+    client.terminate("home")?;
+
+    let said = BufReader::new(kept).lines().map_while(Result::ok).find(|line| line.contains("established"));
+    ensure!(said.is_some_and(|line| line.contains("IKE_SA road[1]")), "the log does not tell of the client");
     Ok(())
 }
 
