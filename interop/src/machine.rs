@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs of the lab and the packages they come in.
-const PACKAGES: [(&str, &str); 20] = [
+const PACKAGES: [(&str, &str); 21] = [
     ("/usr/sbin/charon-systemd", "charon-systemd"),
     ("/usr/sbin/swanctl", "strongswan-swanctl"),
     ("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so", "libcharon-extra-plugins"),
@@ -27,6 +27,7 @@ const PACKAGES: [(&str, &str); 20] = [
     ("/usr/sbin/hostapd", "hostapd"),
     ("/usr/bin/eapol_test", "eapoltest"),
     ("/usr/sbin/bird", "bird2"),
+    ("/usr/bin/qemu-system-x86_64", "qemu-system-x86"),
 ];
 
 /// The units that Debian's packages start on a machine with systemd.

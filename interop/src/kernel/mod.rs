@@ -1,10 +1,13 @@
-//! A guest with a kernel of its own, for what this machine's kernel may lack: user-mode Linux, which has ESP and runs as
-//! an ordinary process.
+//! A guest with a kernel of its own, for what this machine's kernel may lack.
 //!
-//! Its root is this machine's, read only, so that it has the same programs. What it runs, it runs as root and alone; the
-//! console is what it says, and one directory what it leaves.
+//! That is user-mode Linux, which has ESP, runs as an ordinary process and is quick; or, for what that lacks in turn (XFRM
+//! interfaces, firewall rules about IPsec, several processors), a virtual machine with Debian's own kernel, whose
+//! processors are emulated and slow. Its root is this machine's, read only, so that it has the same programs. What it runs,
+//! it runs as root and alone; the console is what it says, and one directory what it leaves.
 
 mod package;
+mod qemu;
+mod uml;
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,8 +20,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::{cargo, rootfs};
 
-/// Makes the mounts and boots.
-const ENTER: &str = include_str!("enter.sh");
+/// Mounts the guest's root.
+const ROOT: &str = include_str!("root.sh");
+/// Boots user-mode Linux.
+const UML: &str = include_str!("uml.sh");
+/// Boots a virtual machine.
+const QEMU: &str = include_str!("qemu.sh");
 /// The guest's first process.
 const INIT: &str = include_str!("init.sh");
 
@@ -32,17 +39,32 @@ const LONGEST: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug)]
 pub struct Guest {
     kernel: PathBuf,
-    root: PathBuf,
+    machine: Machine,
+}
+
+#[derive(Clone, Debug)]
+enum Machine {
+    /// A process that runs in this root file system.
+    UserMode(PathBuf),
+    Virtual,
 }
 
 impl Guest {
-    /// Has what is needed downloaded and made, unless it is there. What it does it tells with `tell`.
+    /// User-mode Linux. Has what is needed downloaded and made, unless it is there. What it does it tells with `tell`.
     ///
     /// # Errors
-    /// When one of the two cannot be had.
+    /// When the kernel, or the root file system it runs in, cannot be had.
     pub fn provide(tell: impl Fn(&str)) -> Result<Self> {
         let root = rootfs::DEBIAN_13.provide(&tell)?;
-        Ok(Self { kernel: package::provide(&tell)?, root })
+        Ok(Self { kernel: uml::provide(&tell)?, machine: Machine::UserMode(root) })
+    }
+
+    /// A virtual machine with two processors, had in the same way.
+    ///
+    /// # Errors
+    /// When the kernel cannot be had.
+    pub fn provide_virtual_machine(tell: impl Fn(&str)) -> Result<Self> {
+        Ok(Self { kernel: qemu::provide(&tell)?, machine: Machine::Virtual })
     }
 
     /// Boots, runs a program of this machine in the guest, and shows each line of the console to `read` as it comes. What
@@ -61,14 +83,18 @@ impl Guest {
         let target = cargo::target_directory()?;
         let directory = tempfile::tempdir_in(&target)?;
         let (enter, place) = (directory.path().join("enter"), directory.path().join("place"));
-        fs::write(&enter, ENTER)?;
+        let (boot, libraries) = match &self.machine {
+            Machine::UserMode(root) => (UML, root.as_path()),
+            Machine::Virtual => (QEMU, Path::new("/")),
+        };
+        fs::write(&enter, [ROOT, boot].concat())?;
         fs::write(directory.path().join("init"), INIT)?;
         fs::create_dir(&place)?;
         let mut command = Command::new("timeout");
         command.arg("--kill-after=5").arg(longest.as_secs().to_string());
         command.args(["unshare", "--mount", "--propagation", "private"]);
         command.args(["--pid", "--fork", "--kill-child", "sh"]).arg(&enter);
-        command.args([&self.kernel, &self.root, &place, &target]).arg(results).arg(program).args(arguments);
+        command.args([self.kernel.as_path(), libraries, &place, &target, results, program]).args(arguments);
         let (console, input) = std::io::pipe()?;
         command.stdin(Stdio::null()).stdout(input.try_clone()?).stderr(input);
         let mut child = command.spawn().context("cannot run unshare")?;
@@ -80,6 +106,8 @@ impl Guest {
             let line = line.trim_end_matches('\r');
             match line.strip_prefix(ENDED) {
                 Some(status) => ended = status.parse().ok(),
+                // What the kernel has to say of its end.
+                None if ended.is_some() => {}
                 None => read(line),
             }
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::process::{Captured, Output, Process};
-use super::wait::{Deadline, until_changed};
+use super::wait::{Deadline, patience_here, until_changed};
 use super::{link, sys};
 
 /// The directories `swanctl` expects below `/etc/swanctl`.
@@ -199,7 +199,8 @@ impl Host {
         // ping takes its time between two.
         let patience = echoes.every * echoes.count * 2 + LATEST_ECHO;
         let (count, bytes) = (echoes.count.to_string(), echoes.bytes.to_string());
-        let (every, deadline) = (echoes.every.as_secs_f64().to_string(), patience.as_secs().to_string());
+        let every = echoes.every.as_secs_f64().to_string();
+        let deadline = patience_here(patience).as_secs().to_string();
         // Without a deadline (-w) ping waits for the last echo only twice as long as the others took. With one it goes
         // on until it has `count` echoes, of which none may be missing.
         let ping = ["ping", "-c", &count, "-s", &bytes, "-i", &every, "-w", &deadline, "-I", source, target];

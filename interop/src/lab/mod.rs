@@ -38,7 +38,7 @@ pub use stream::{Report, Stream};
 pub(crate) use sys::enter_root;
 pub use transfer::round_trip;
 pub(crate) use wait::readable;
-pub use wait::{Deadline, until};
+pub use wait::{Deadline, be_patient, until};
 pub use wire::{Carried, Passed, Seen, only_ipsec, passed};
 
 use capture::Capture;

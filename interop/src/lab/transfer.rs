@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use super::host::Host;
+use super::wait::patience_here;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -19,7 +20,7 @@ pub fn round_trip(client: &Host, server: &Host, address: IpAddr, bytes: usize) -
     let echo: JoinHandle<io::Result<()>> = std::thread::spawn(move || {
         let (stream, _) = listener.accept()?;
         for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
-            set(&stream, Some(PATIENCE))?;
+            set(&stream, Some(patience_here(PATIENCE)))?;
         }
         io::copy(&mut &stream, &mut &stream)?;
         stream.shutdown(Shutdown::Write)
@@ -31,9 +32,9 @@ pub fn round_trip(client: &Host, server: &Host, address: IpAddr, bytes: usize) -
 }
 
 fn connect(target: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&target, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let stream = TcpStream::connect_timeout(&target, patience_here(PATIENCE))?;
+    stream.set_read_timeout(Some(patience_here(PATIENCE)))?;
+    stream.set_write_timeout(Some(patience_here(PATIENCE)))?;
     Ok(stream)
 }
 

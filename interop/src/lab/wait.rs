@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -17,10 +18,23 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
 
+/// How many times longer than elsewhere everything may take.
+static SLOWNESS: AtomicU32 = AtomicU32::new(1);
+
+/// Gives everything in this process so many times its time, from now on: its machine is slow.
+pub fn be_patient(times: u32) {
+    SLOWNESS.store(times, Ordering::Relaxed);
+}
+
+/// How long something may take here that may take `patience` elsewhere.
+pub(super) fn patience_here(patience: Duration) -> Duration {
+    patience * SLOWNESS.load(Ordering::Relaxed)
+}
+
 impl Deadline {
-    /// The deadline that lies `patience` from now.
+    /// The deadline that lies `patience` from now; further off on a slow machine.
     pub fn after(patience: Duration) -> Self {
-        Self(Instant::now() + patience)
+        Self(Instant::now() + patience_here(patience))
     }
 
     /// What is left, nothing once the deadline has passed.

@@ -18,6 +18,7 @@ mod kernel;
 mod libreswan;
 mod lifecycle;
 mod loss;
+mod machine;
 mod mobility;
 mod openiked;
 mod operator;
@@ -42,7 +43,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use crate::lab::{Lab, Plane};
+use crate::lab::Lab;
 use crate::peer::Daemon;
 
 /// Something that must come true in the lab.
@@ -710,12 +711,26 @@ pub fn in_kernel() -> Vec<Scenario> {
     all().into_iter().filter(wanted).chain(of_kernel).chain(alone).chain(strangers).collect()
 }
 
-/// Every scenario that is played on this data plane.
-pub fn on(plane: Plane) -> Vec<Scenario> {
-    match plane {
-        Plane::Userspace => all(),
-        Plane::Kernel => in_kernel(),
-    }
+/// Scenarios that take a kernel's XFRM interfaces, or its firewall's rules about IPsec.
+const OF_MACHINE: &[Entry<WithRoles>] = &[
+    (
+        "firewall",
+        "Rules about packets that came by IPsec, and by this SA, count exactly those that were decrypted, and no others.",
+        machine::counted_by_firewall,
+    ),
+    (
+        "route-based",
+        "Through an XFRM interface, a tunnel for any traffic carries what is routed there and nothing else.",
+        machine::route_based,
+    ),
+];
+
+/// Every scenario that is played in a virtual machine. Each is played once: who begins is proved where that is quicker.
+pub fn in_machine() -> Vec<Scenario> {
+    let scenarios = OF_MACHINE.iter().zip([Run::Initiating, Run::Responding].into_iter().cycle());
+    let scenarios = scenarios
+        .map(|(&(name, claim, run), role)| Scenario::new(name.to_owned(), claim, role(run, Daemon::Charon)));
+    scenarios.collect()
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -5,34 +5,41 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{Tally, lab, logs_on};
+use super::{Part, Tally, lab, logs_of};
 use crate::kernel::Guest;
-use crate::lab::Plane;
 use crate::rootfs;
 use crate::scenarios::Scenario;
-
-/// How many scenarios are played at a time: the guest has one processor, and they mostly wait.
-const JOBS: &str = "3";
 
 /// How long all of them may take.
 const LONGEST: Duration = Duration::from_secs(900);
 
-/// Builds the daemon, boots a guest, and plays the scenarios in it.
-pub(super) fn run(scenarios: &[Scenario], after_tests: bool) -> Result<Tally> {
-    let guest = Guest::provide(|what| println!("  {what}"))?;
+/// Builds the daemon, boots the guest of this part, and plays the scenarios in it. What is worth telling it tells with
+/// `tell`.
+pub(super) fn run(
+    part: Part,
+    scenarios: &[Scenario],
+    after_tests: bool,
+    tell: impl Fn(&str),
+) -> Result<Tally> {
+    let telling = |what: &str| tell(&format!("  {what}"));
+    // How many are played at a time: they mostly wait, even where there is one processor.
+    let (guest, jobs) = match part {
+        Part::QemuLab => (Guest::provide_virtual_machine(telling)?, "2"),
+        _ => (Guest::provide(telling)?, "3"),
+    };
     if scenarios.iter().any(Scenario::needs_strangers) {
-        rootfs::STRANGERS.provide(|what| println!("  {what}"))?;
+        rootfs::STRANGERS.provide(telling)?;
     }
     lab::build(after_tests)?;
-    let mut arguments: Vec<OsString> = ["--inside", "--jobs", JOBS].map(OsString::from).to_vec();
+    let mut arguments: Vec<OsString> = ["--inside", part.name(), "--jobs", jobs].map(OsString::from).to_vec();
     for scenario in scenarios {
         arguments.extend([OsString::from("--only"), OsString::from(&scenario.name)]);
     }
     let mut tally = None;
     let program = std::env::current_exe()?;
-    guest.run(&program, &arguments, &logs_on(Plane::Kernel)?, LONGEST, |line| match Tally::parse(line) {
+    guest.run(&program, &arguments, &logs_of(part)?, LONGEST, |line| match Tally::parse(line) {
         Some(count) => tally = Some(count),
-        None => println!("{line}"),
+        None => tell(line),
     })?;
     tally.context("the guest did not count what it played")
 }

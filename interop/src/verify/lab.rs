@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::{Tally, logs_on, seconds, tail};
+use super::{Part, Tally, logs_of, seconds, tail};
 use crate::janitor::Janitor;
 use crate::lab::{Deadline, Lab, Length, Lifetime, Plane, Process};
 use crate::leftovers::{self, NAME};
 use crate::peer::Daemon;
-use crate::scenarios::{self, Company, Scenario};
+use crate::scenarios::{Company, Scenario};
 use crate::{cargo, rootfs};
 
 /// How much longer a scenario may take in a long run.
@@ -28,8 +28,8 @@ pub(super) struct Plan {
     /// The daemon under test.
     pub(super) daemon: Daemon,
     pub(super) length: Length,
-    /// The data plane all daemons use.
-    pub(super) plane: Plane,
+    /// Which scenarios they are, and with that, the data plane of all daemons.
+    pub(super) part: Part,
     /// How many of those that keep the machine busy are played at a time.
     pub(super) jobs: usize,
 }
@@ -40,7 +40,7 @@ pub(super) fn run(scenarios: &[Scenario], plan: Plan, after_tests: bool) -> Resu
         println!("  cleared away {namespace}, left by a run that was ended");
     }
     // A guest has no cargo; its host has built what is played with.
-    if plan.plane == Plane::Userspace
+    if plan.part.plane() == Plane::Userspace
         && let Err(error) = build(after_tests)
     {
         println!("  no scenario can be played: {error:#}");
@@ -129,11 +129,11 @@ fn play_and_tell(scenario: &Scenario, plan: Plan, all: &Mutex<Tally>) {
 
 /// Plays a scenario in this process. `Ok(false)` when it failed, with the reason on standard error.
 pub(super) fn play(name: &str, plan: Plan) -> Result<bool> {
-    let scenario = scenarios::on(plan.plane).into_iter().find(|scenario| scenario.name == name);
+    let scenario = plan.part.scenarios().into_iter().find(|scenario| scenario.name == name);
     let scenario = scenario.with_context(|| format!("no scenario is called {name}"))?;
     let ferryd = std::env::current_exe()?.with_file_name("ferryd");
-    let lab = Lab::new(NAME, &logs_on(plan.plane)?.join(name), &ferryd, Lifetime::Scoped)?;
-    let lab = lab.at_length(plan.length).on(plan.plane);
+    let lab = Lab::new(NAME, &logs_of(plan.part)?.join(name), &ferryd, Lifetime::Scoped)?;
+    let lab = lab.at_length(plan.length).on(plan.part.plane());
     let result = scenario.play(lab, plan.daemon);
     if let Err(error) = &result {
         eprintln!("{error:#}");
@@ -143,7 +143,7 @@ pub(super) fn play(name: &str, plan: Plan) -> Result<bool> {
 
 /// Starts this program again for one scenario and waits for it.
 fn play_apart(scenario: &Scenario, plan: Plan) -> Result<()> {
-    let logs = logs_on(plan.plane)?;
+    let logs = logs_of(plan.part)?;
     let said = logs.join(format!("{}.log", scenario.name));
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--play", &scenario.name, "--daemon"]);
@@ -155,8 +155,8 @@ fn play_apart(scenario: &Scenario, plan: Plan) -> Result<()> {
             MORE_TIME
         }
     };
-    if plan.plane == Plane::Kernel {
-        command.arg("--inside");
+    if plan.part.plane() == Plane::Kernel {
+        command.args(["--inside", plan.part.name()]);
     }
     command.env(leftovers::MARK, std::process::id().to_string());
     command.stdout(File::create(&said)?).stderr(File::options().append(true).open(&said)?);

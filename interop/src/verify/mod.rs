@@ -9,18 +9,23 @@ mod kernel_lab;
 mod lab;
 mod tests;
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use clap::Parser;
+use anyhow::{Result, anyhow, ensure};
+use clap::{Parser, ValueEnum};
 
 use crate::janitor::Janitor;
-use crate::lab::{Length, Plane};
+use crate::lab::{Length, Plane, be_patient};
 use crate::peer::Daemon;
-use crate::{cargo, leftovers, machine, scenarios};
+use crate::scenarios::{self, Scenario};
+use crate::{cargo, leftovers, machine};
+
+/// How many times more time there is where processors are emulated.
+const EMULATED: u32 = 5;
 
 /// Runs everything that proves the project and counts it.
 #[derive(Debug, Parser)]
@@ -47,16 +52,16 @@ pub struct Options {
     /// Tidy up after the process with this id, once it has ended (what each run starts for its own end)
     #[arg(long, hide = true, value_name = "PROCESS")]
     tidy: Option<u32>,
-    /// Play scenarios on the kernel's ESP (what is run in a guest)
-    #[arg(long, hide = true)]
-    inside: bool,
+    /// Play scenarios of this part, which takes a kernel's ESP, here (what is run in a guest)
+    #[arg(long, hide = true, value_name = "PART")]
+    inside: Option<Part>,
     /// Run a program in a guest with a kernel of its own (what cargo starts for each of a guest's tests)
     #[arg(long, hide = true, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true)]
     guest: Vec<OsString>,
 }
 
 /// The parts, in the order they run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     Format,
     Lint,
@@ -64,12 +69,22 @@ enum Part {
     Docs,
     Kernel,
     KernelLab,
+    /// It mostly waits for emulated processors, and so runs beside the part before it.
+    QemuLab,
     Lab,
 }
 
 impl Part {
-    const ALL: [Self; 7] =
-        [Self::Format, Self::Lint, Self::Tests, Self::Docs, Self::Kernel, Self::KernelLab, Self::Lab];
+    const ALL: [Self; 8] = [
+        Self::Format,
+        Self::Lint,
+        Self::Tests,
+        Self::Docs,
+        Self::Kernel,
+        Self::KernelLab,
+        Self::QemuLab,
+        Self::Lab,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -79,7 +94,23 @@ impl Part {
             Self::Docs => "docs",
             Self::Kernel => "kernel",
             Self::KernelLab => "kernel-lab",
+            Self::QemuLab => "qemu-lab",
             Self::Lab => "lab",
+        }
+    }
+
+    /// The data plane of daemons in its scenarios.
+    fn plane(self) -> Plane {
+        if matches!(self, Self::KernelLab | Self::QemuLab) { Plane::Kernel } else { Plane::Userspace }
+    }
+
+    /// Its scenarios, if it has any.
+    fn scenarios(self) -> Vec<Scenario> {
+        match self {
+            Self::KernelLab => scenarios::in_kernel(),
+            Self::QemuLab => scenarios::in_machine(),
+            Self::Lab => scenarios::all(),
+            Self::Format | Self::Lint | Self::Tests | Self::Docs | Self::Kernel => Vec::new(),
         }
     }
 
@@ -92,6 +123,9 @@ impl Part {
             Self::Kernel => "SAs and policies in a kernel with ESP (user-mode Linux)",
             Self::KernelLab => {
                 "ferryd against real peers, all of them with the ESP of a kernel (user-mode Linux)"
+            }
+            Self::QemuLab => {
+                "the same for what that kernel lacks, with Debian's own on two processors (qemu)"
             }
             Self::Lab => "ferryd against real peers in network namespaces",
         }
@@ -144,13 +178,16 @@ pub fn run(options: &Options) -> Result<bool> {
         leftovers::tidy(runner)?;
         return Ok(true);
     }
-    if options.inside && options.play.is_none() {
-        let tally = lab::run(&options.scenarios(), options.plan(), false)?;
+    if options.inside == Some(Part::QemuLab) {
+        be_patient(EMULATED);
+    }
+    if let Some(part) = options.inside.filter(|_| options.play.is_none()) {
+        let tally = lab::run(&options.scenarios(part), options.plan(part), false)?;
         println!("{tally}");
         return Ok(tally.failed == 0);
     }
     if let Some(name) = &options.play {
-        return lab::play(name, options.plan());
+        return lab::play(name, options.plan(options.inside.unwrap_or(Part::Lab)));
     }
     if !options.guest.is_empty() {
         return crate::kernel::stand_in(&options.guest);
@@ -158,68 +195,103 @@ pub fn run(options: &Options) -> Result<bool> {
     let parts: Vec<Part> = Part::ALL.into_iter().filter(|part| options.wants(*part)).collect();
     ensure!(!parts.is_empty(), "no part or scenario is called {}; see --list", options.only.join(" or "));
     machine::prepare("cargo verify", |what| println!("{what}"))?;
-    let mut all = Tally::default();
-    for part in parts {
-        println!("{}: {}", part.name(), part.claim());
-        let begun = Instant::now();
-        let tally = match part {
-            Part::Format => checks::format(),
-            Part::Lint => checks::lint(),
-            Part::Tests => tests::run(options.plan().length),
-            Part::Docs => checks::docs(),
-            Part::Kernel => kernel::run(),
-            Part::KernelLab => kernel_lab::run(&options.kernel_scenarios(), options.wants(Part::Tests)),
-            Part::Lab => lab::run(&options.scenarios(), options.plan(), options.wants(Part::Tests)),
-        };
-        let tally = tally.unwrap_or_else(|error| {
-            println!("  {error:#}");
-            Tally::FAILED
-        });
-        println!("{}: {tally}, {}\n", part.name(), seconds(begun.elapsed()));
-        all.add(tally);
+    let tally = std::thread::scope(|scope| {
+        let mut all = Tally::default();
+        let mut beside = None;
+        for part in &parts {
+            if *part == Part::KernelLab && parts.contains(&Part::QemuLab) {
+                beside = Some(scope.spawn(|| run_unheard(Part::QemuLab, options)));
+            }
+            println!("{}: {}", part.name(), part.claim());
+            let ended = match beside.take_if(|_| *part == Part::QemuLab) {
+                Some(thread) => {
+                    let (said, ended) = thread.join().unwrap_or_else(|_| (Vec::new(), Ended::panicked()));
+                    said.iter().for_each(|line| println!("{line}"));
+                    ended
+                }
+                None => run_part(*part, options, |line| println!("{line}")),
+            };
+            let tally = ended.tally.unwrap_or_else(|error| {
+                println!("  {error:#}");
+                Tally::FAILED
+            });
+            println!("{}: {tally}, {}\n", part.name(), seconds(ended.took));
+            all.add(tally);
+        }
+        all
+    });
+    println!("{tally}");
+    Ok(tally.failed == 0)
+}
+
+/// How a part ended.
+struct Ended {
+    tally: Result<Tally>,
+    took: Duration,
+}
+
+impl Ended {
+    fn panicked() -> Self {
+        Self { tally: Err(anyhow!("it panicked")), took: Duration::ZERO }
     }
-    println!("{all}");
-    Ok(all.failed == 0)
+}
+
+/// Runs a part beside another one, whose lines it is not to mix with. Gives what it has said.
+fn run_unheard(part: Part, options: &Options) -> (Vec<String>, Ended) {
+    let said = RefCell::new(Vec::new());
+    let ended = run_part(part, options, |line| said.borrow_mut().push(line.to_owned()));
+    (said.into_inner(), ended)
+}
+
+/// Runs a part; those that may run beside others say by `tell` what they have to say.
+fn run_part(part: Part, options: &Options, tell: impl Fn(&str)) -> Ended {
+    let begun = Instant::now();
+    let (scenarios, after_tests) = (options.scenarios(part), options.wants(Part::Tests));
+    let tally = match part {
+        Part::Format => checks::format(),
+        Part::Lint => checks::lint(),
+        Part::Tests => tests::run(options.length()),
+        Part::Docs => checks::docs(),
+        Part::Kernel => kernel::run(),
+        Part::KernelLab | Part::QemuLab => kernel_lab::run(part, &scenarios, after_tests, tell),
+        Part::Lab => lab::run(&scenarios, options.plan(part), after_tests),
+    };
+    Ended { tally, took: begun.elapsed() }
 }
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
         let named = |only: &String| only == part.name();
-        self.only.is_empty()
-            || self.only.iter().any(named)
-            || part == Part::Lab && !self.scenarios().is_empty()
-            || part == Part::KernelLab && !self.kernel_scenarios().is_empty()
+        self.only.is_empty() || self.only.iter().any(named) || !self.scenarios(part).is_empty()
     }
 
-    fn plan(&self) -> lab::Plan {
-        let length = if self.long { Length::Long } else { Length::Usual };
-        lab::Plan { daemon: self.daemon, length, plane: self.plane(), jobs: usize::from(self.jobs) }
+    fn length(&self) -> Length {
+        if self.long { Length::Long } else { Length::Usual }
     }
 
-    /// The scenarios asked for: all, unless some are named.
-    fn scenarios(&self) -> Vec<scenarios::Scenario> {
-        let all = self.only.is_empty() || self.only.iter().any(|only| only == Part::Lab.name());
-        let named = |name: &str| match self.inside {
-            true => self.only.iter().any(|only| only == name),
-            false => self.only.iter().any(|only| name.starts_with(only.as_str())),
+    /// How the scenarios of a part are played.
+    fn plan(&self, part: Part) -> lab::Plan {
+        lab::Plan { daemon: self.daemon, length: self.length(), part, jobs: usize::from(self.jobs) }
+    }
+
+    /// The scenarios of a part that are asked for: all, unless some are named; those that are played in a guest, with the
+    /// part's name before theirs. In the guest, they are named in full.
+    fn scenarios(&self, part: Part) -> Vec<Scenario> {
+        let all = self.only.is_empty() || self.only.iter().any(|only| only == part.name());
+        let named = |name: &str| {
+            let is_of = |only: &str| match part.plane() {
+                Plane::Userspace => name.starts_with(only),
+                Plane::Kernel => {
+                    let prefix = only.strip_prefix(part.name()).and_then(|rest| rest.strip_prefix('/'));
+                    prefix.is_some_and(|prefix| name.starts_with(prefix))
+                }
+            };
+            match self.inside {
+                Some(_) => self.only.iter().any(|only| only == name),
+                None => self.only.iter().any(|only| is_of(only)),
+            }
         };
-        let scenarios = scenarios::on(self.plane()).into_iter();
-        scenarios.filter(|scenario| all || named(&scenario.name)).collect()
-    }
-
-    fn plane(&self) -> Plane {
-        if self.inside { Plane::Kernel } else { Plane::Userspace }
-    }
-
-    /// The scenarios asked for of those that are played in a guest: all, unless some are named, with the part's name
-    /// before theirs.
-    fn kernel_scenarios(&self) -> Vec<scenarios::Scenario> {
-        let part = Part::KernelLab.name();
-        let all = self.only.is_empty() || self.only.iter().any(|only| only == part);
-        let prefix = |only: &str| only.strip_prefix(part)?.strip_prefix('/').map(str::to_owned);
-        let prefixes: Vec<String> = self.only.iter().filter_map(|only| prefix(only)).collect();
-        let named = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
-        scenarios::in_kernel().into_iter().filter(|scenario| all || named(&scenario.name)).collect()
+        part.scenarios().into_iter().filter(|scenario| all || named(&scenario.name)).collect()
     }
 }
 
@@ -227,26 +299,22 @@ fn list() {
     for part in Part::ALL {
         println!("{:35} {}", part.name(), part.claim());
     }
-    for scenario in scenarios::all() {
-        println!("  {:33} {}", scenario.name, scenario.claim);
-    }
-    for scenario in scenarios::in_kernel() {
-        println!("  {:33} {}", format!("{}/{}", Part::KernelLab.name(), scenario.name), scenario.claim);
+    for part in [Part::Lab, Part::KernelLab, Part::QemuLab] {
+        let of = if part == Part::Lab { String::new() } else { format!("{}/", part.name()) };
+        for scenario in part.scenarios() {
+            println!("  {:33} {}", format!("{of}{}", scenario.name), scenario.claim);
+        }
     }
 }
 
-/// Where logs of parts and scenarios lie.
+/// Where logs of parts, and of scenarios on this machine, lie.
 fn logs() -> Result<PathBuf> {
-    logs_on(Plane::Userspace)
+    logs_of(Part::Lab)
 }
 
-/// Where logs of scenarios on a data plane lie.
-fn logs_on(plane: Plane) -> Result<PathBuf> {
-    let name = match plane {
-        Plane::Userspace => "lab",
-        Plane::Kernel => "kernel-lab",
-    };
-    let logs = cargo::target_directory()?.join(name);
+/// Where logs of a part's scenarios lie.
+fn logs_of(part: Part) -> Result<PathBuf> {
+    let logs = cargo::target_directory()?.join(part.name());
     std::fs::create_dir_all(&logs)?;
     Ok(logs)
 }
@@ -278,19 +346,19 @@ mod self_tests {
         assert_eq!(wanted(&options(&["lint", "docs"])), [Part::Lint, Part::Docs]);
         let suites = options(&["suites"]);
         assert_eq!(wanted(&suites), [Part::Lab]);
-        assert_eq!(suites.scenarios().len(), 2);
-        assert_eq!(options(&["lab"]).scenarios().len(), scenarios::all().len());
+        assert_eq!(suites.scenarios(Part::Lab).len(), 2);
+        assert_eq!(options(&["lab"]).scenarios(Part::Lab).len(), scenarios::all().len());
         let inside = options(&["kernel-lab/site-i"]);
-        assert_eq!((wanted(&inside), inside.kernel_scenarios().len()), (vec![Part::KernelLab], 1));
-        assert!(options(&["kernel-lab"]).kernel_scenarios().len() > 1);
+        assert_eq!((wanted(&inside), inside.scenarios(Part::KernelLab).len()), (vec![Part::KernelLab], 1));
+        assert!(options(&["kernel-lab"]).scenarios(Part::KernelLab).len() > 1);
+        assert_eq!(wanted(&options(&["qemu-lab/"])), [Part::QemuLab]);
         assert!(wanted(&options(&["no such thing"])).is_empty());
     }
 
     #[test]
     fn scenarios_have_names_of_their_own() {
-        for plane in [Plane::Userspace, Plane::Kernel] {
-            let mut names: Vec<String> =
-                scenarios::on(plane).into_iter().map(|scenario| scenario.name).collect();
+        for part in [Part::Lab, Part::KernelLab, Part::QemuLab] {
+            let mut names: Vec<String> = part.scenarios().into_iter().map(|scenario| scenario.name).collect();
             let number = names.len();
             names.sort();
             names.dedup();
@@ -298,6 +366,13 @@ mod self_tests {
         }
         let names: Vec<String> = scenarios::all().into_iter().map(|scenario| scenario.name).collect();
         assert!(Part::ALL.iter().all(|part| !names.iter().any(|name| name == part.name())));
+    }
+
+    #[test]
+    fn parts_are_called_alike_by_all() {
+        for part in Part::ALL {
+            assert_eq!(Part::from_str(part.name(), false), Ok(part));
+        }
     }
 
     #[test]
