@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::attempt::Attempt;
 use crate::config::{Configuration, EndpointConfig, Ports, Settings, SpiPrefix, UniqueIds};
 use crate::crypto::CryptoProvider;
 use crate::identity::Identity;
@@ -132,6 +133,13 @@ impl Cx<'_> {
     /// Tells what happened.
     pub(crate) fn tell(&mut self, event: Event) {
         self.outputs.tell(event);
+    }
+
+    /// Tells of an attempt that has failed.
+    pub(crate) fn tell_attempt(&mut self, attempt: Option<Attempt>) {
+        if let Some(attempt) = attempt {
+            self.tell(Event::Failed(Box::new(attempt)));
+        }
     }
 
     /// Ends the commands that waited for this.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use ring::digest;
 use tracing::{debug, info, info_span};
 
+use crate::attempt::Attempt;
 use crate::command::{Command, CommandError};
 use crate::config::{AddressPattern, Connection, EndpointConfig, IkeSaTotal, Unique};
 use crate::context::{Cx, House, draw_ike_spi};
@@ -403,7 +404,10 @@ impl Endpoint {
                 self.with_sa(spi_r, now, |_, _| {});
             }
             Err(failure) => {
-                cx.counters.handshakes.fail(&failure);
+                if let Some(cause) = failure.cause() {
+                    cx.counters.handshakes.fail(cause);
+                }
+                cx.tell_attempt(Attempt::at(id, Role::Responder, cleartext.path, &failure));
                 info!(target: "ike", "IKE_SA_INIT of {source} refused: {failure}");
                 if let Some((kind, data)) = failure.notify() {
                     sa::reject_init(cleartext, kind, &data, &mut cx);

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::attempt::{Cause, Evidence};
 use crate::crypto::KeError;
 use crate::wire::PayloadWriter;
 use crate::wire::codec::DecodeError;
@@ -29,16 +30,19 @@ pub(crate) enum Failure {
     },
     /// No proposal suits both.
     #[error("no acceptable proposal found: {0}")]
-    NoProposal(String),
+    NoProposal(Box<Evidence>),
     /// No traffic selectors suit both.
     #[error("no acceptable traffic selectors found: {0}")]
     NoSelectors(String),
     /// The peer asked for a virtual IP, and there is none for it.
     #[error("no virtual IP found for the peer: {0}")]
     NoAddress(String),
-    /// No connection is for these addresses, or for these identities.
+    /// No connection is for these addresses.
     #[error("{0}")]
-    NoConnection(String),
+    NoConnection(Box<Evidence>),
+    /// No connection is for these identities, or for how the peer proves its own.
+    #[error("authentication failed: {0}")]
+    NoCandidate(Box<Evidence>),
     /// The peer, or we, did not prove who it is.
     #[error("authentication failed: {0}")]
     Authentication(String),
@@ -87,6 +91,47 @@ impl Failure {
         };
     }
 
+    /// Nobody allows any of what was offered.
+    pub(crate) fn no_proposal(evidence: impl Into<Evidence>) -> Self {
+        Self::NoProposal(Box::new(evidence.into()))
+    }
+
+    /// What was found on the way.
+    pub(crate) fn evidence(&self) -> Option<&Evidence> {
+        match self {
+            Self::NoProposal(evidence) | Self::NoConnection(evidence) | Self::NoCandidate(evidence) => {
+                Some(evidence)
+            }
+            _ => None,
+        }
+    }
+
+    /// What kind of failure of an IKE SA it is. `None` where the peer is told what we want, and tries again.
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        Some(match self {
+            Self::NoConnection(_) => Cause::NoConnection,
+            Self::NoProposal(_) | Self::Refused(NotifyType::NO_PROPOSAL_CHOSEN) => Cause::NoProposal,
+            Self::NoCandidate(_) => Cause::NoCandidate,
+            Self::Authentication(_) | Self::Refused(NotifyType::AUTHENTICATION_FAILED) => {
+                Cause::Unauthenticated
+            }
+            Self::Refused(_) => Cause::Refused,
+            Self::Unanswered(_) | Self::HalfOpen => Cause::Unanswered,
+            Self::Malformed(_) | Self::Protocol(_) | Self::KeyExchange(_) => Cause::Malformed,
+            Self::WrongKeyExchange { .. } => return None,
+            Self::Ended(_) => Cause::Ended,
+            Self::NoSelectors(_)
+            | Self::NoAddress(_)
+            | Self::Crossing(_)
+            | Self::NoSuchChild(_)
+            | Self::TooManyChildren(_)
+            | Self::Outside(_)
+            | Self::TooLong(_)
+            | Self::Exhausted
+            | Self::UnexpectedNat => Cause::Other,
+        })
+    }
+
     /// The notify that tells the peer, and its data. `None` where the peer is told nothing.
     pub(crate) fn notify(&self) -> Option<(NotifyType, Vec<u8>)> {
         let (kind, data) = match self {
@@ -103,7 +148,7 @@ impl Failure {
             Self::NoSelectors(_) => (NotifyType::TS_UNACCEPTABLE, vec![]),
             Self::NoAddress(_) => (NotifyType::INTERNAL_ADDRESS_FAILURE, vec![]),
             // RFC 7296 §2.21.2: every failure of authentication looks the same to the peer.
-            Self::Authentication(_) => (NotifyType::AUTHENTICATION_FAILED, vec![]),
+            Self::Authentication(_) | Self::NoCandidate(_) => (NotifyType::AUTHENTICATION_FAILED, vec![]),
             // Before IDs are known it is the addresses that do not fit; charon answers the same.
             Self::NoConnection(_) => (NotifyType::NO_PROPOSAL_CHOSEN, vec![]),
             Self::UnexpectedNat => (NotifyType::UNEXPECTED_NAT_DETECTED, vec![]),

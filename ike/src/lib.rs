@@ -1,6 +1,7 @@
 //! IKEv2 (RFC 7296) as a pure state machine: no I/O, no clock, no globals, no unsafe.
 #![forbid(unsafe_code)]
 
+pub mod attempt;
 pub mod auth;
 pub mod command;
 pub mod config;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::attempt::Attempt;
 use crate::config::{Child, Connection, Lease, Mode};
 use crate::crypto::{ChildKeyMaterial, EspSuite};
 use crate::eap::Relayed;
@@ -394,6 +395,8 @@ pub enum Event {
         /// The names of the children that it had.
         children: Vec<String>,
     },
+    /// An attempt at an IKE SA has failed. Where it was the last one, [`Event::IkeSaDown`] follows.
+    Failed(Box<Attempt>),
     /// A command has come to its end.
     Completed {
         /// The command's number.

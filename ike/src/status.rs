@@ -5,13 +5,13 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::attempt::Cause;
 use crate::config::{Child, Mode};
 use crate::crypto::{EspSuite, IkeSuite};
-use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{ChildSaId, IkeSaId};
 use crate::selector::TrafficSelector;
-use crate::wire::registry::{ExchangeType, IkeSpi, NotifyType, Spi};
+use crate::wire::registry::{ExchangeType, IkeSpi, Spi};
 
 /// Where an IKE SA stands. The names are charon's, which scripts know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,21 +287,15 @@ impl AddAssign for Handshakes {
 
 impl Handshakes {
     /// One has failed.
-    pub(crate) fn fail(&mut self, failure: &Failure) {
-        let counter = match failure {
-            Failure::NoConnection(_) => &mut self.no_connection,
-            Failure::NoProposal(_) | Failure::Refused(NotifyType::NO_PROPOSAL_CHOSEN) => {
-                &mut self.no_proposal
-            }
-            Failure::Authentication(_) | Failure::Refused(NotifyType::AUTHENTICATION_FAILED) => {
-                &mut self.unauthenticated
-            }
-            Failure::Refused(_) => &mut self.refused,
-            Failure::Unanswered(_) | Failure::HalfOpen => &mut self.unanswered,
-            Failure::Malformed(_) | Failure::Protocol(_) | Failure::KeyExchange(_) => &mut self.malformed,
-            // The peer is told what we want and tries again: nothing has failed yet.
-            Failure::WrongKeyExchange { .. } => return,
-            _ => &mut self.other,
+    pub(crate) fn fail(&mut self, cause: Cause) {
+        let counter = match cause {
+            Cause::NoConnection => &mut self.no_connection,
+            Cause::NoProposal => &mut self.no_proposal,
+            Cause::NoCandidate | Cause::Unauthenticated => &mut self.unauthenticated,
+            Cause::Refused => &mut self.refused,
+            Cause::Unanswered => &mut self.unanswered,
+            Cause::Malformed => &mut self.malformed,
+            Cause::Other | Cause::Ended => &mut self.other,
         };
         *counter += 1;
     }

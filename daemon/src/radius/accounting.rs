@@ -140,7 +140,7 @@ impl Ledger {
                     let _ = account.send(Word::Over(terminate_cause(*cause)));
                 }
             }
-            Event::NotRenewed { .. } | Event::Completed { .. } => {}
+            Event::NotRenewed { .. } | Event::Failed(_) | Event::Completed { .. } => {}
         }
     }
 

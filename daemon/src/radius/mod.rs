@@ -120,6 +120,7 @@ impl Radius {
             | Event::ChildSaDown { .. }
             | Event::ChildRekeyed { .. }
             | Event::NotRenewed { .. }
+            | Event::Failed(_)
             | Event::Completed { .. } => None,
         };
         if let Some(records) = inner.records.get() {

@@ -235,6 +235,7 @@ impl Outside {
             }
             Event::IkeSaMoved { status, path } => self.registry.move_to(status.id, path.remote.ip()),
             Event::NotRenewed { .. }
+            | Event::Failed(_)
             | Event::ChildSaUp { .. }
             | Event::ChildSaDown { .. }
             | Event::ChildRekeyed { .. } => {}

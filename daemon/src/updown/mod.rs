@@ -56,6 +56,7 @@ impl Updown {
             | Event::IkeSaDown { .. }
             | Event::IkeSaMoved { .. }
             | Event::NotRenewed { .. }
+            | Event::Failed(_)
             | Event::Completed { .. } => false,
         };
         if concerns {
@@ -128,6 +129,7 @@ impl Keeper {
             | Event::IkeSaDown { .. }
             | Event::IkeSaMoved { .. }
             | Event::NotRenewed { .. }
+            | Event::Failed(_)
             | Event::Completed { .. } => {}
         }
     }

@@ -48,7 +48,7 @@ fn announce(event: &Event, hub: &Hub) {
             hub.raise(EventName::ChildRekey, || sas::child_rekey(ike_sa, old, new, now));
         }
         // Whoever gave the command knows; that the old and the new one are down has been told.
-        Event::Completed { .. } | Event::NotRenewed { .. } => {}
+        Event::Completed { .. } | Event::NotRenewed { .. } | Event::Failed(_) => {}
     }
 }
 

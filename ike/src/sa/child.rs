@@ -222,14 +222,14 @@ impl Agreed {
             tracing::info!(target: "cfg", "received proposals: {}", list(&request.proposals));
             tracing::info!(target: "cfg", "configured proposals: {}", list(&child.esp_proposals));
             let why = proposal::explain(&child.esp_proposals, &request.proposals, context);
-            return Err(Failure::NoProposal(why.to_string()));
+            return Err(Failure::no_proposal(why.to_string()));
         };
         tracing::debug!(target: "cfg", "selected proposal: {proposal}");
         let theirs = request.proposals.iter().find(|theirs| theirs.number == proposal.number);
         let spi_out = theirs
             .and_then(esp_spi)
             .ok_or(Failure::Protocol("its ESP proposal has no SPI of four octets"))?;
-        let suite = EspSuite::from_proposal(&proposal).map_err(|e| Failure::NoProposal(e.to_string()))?;
+        let suite = EspSuite::from_proposal(&proposal).map_err(|e| Failure::no_proposal(e.to_string()))?;
         Ok(Self { child: child.clone(), mode, proposal, suite, spi_out, local_ts, remote_ts })
     }
 
@@ -272,7 +272,7 @@ impl Agreed {
         }
         let spi_out =
             esp_spi(answer).ok_or(Failure::Protocol("its ESP proposal has no SPI of four octets"))?;
-        let suite = EspSuite::from_proposal(answer).map_err(|e| Failure::NoProposal(e.to_string()))?;
+        let suite = EspSuite::from_proposal(answer).map_err(|e| Failure::no_proposal(e.to_string()))?;
         Ok(Self { child, mode, proposal: answer.clone(), suite, spi_out, local_ts, remote_ts })
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct Core {
     pub(crate) protection: Option<Protection>,
     pub(crate) local_id: Option<Identity>,
     pub(crate) remote_id: Option<Identity>,
+    /// Who the peer says it is, before it has proven it.
+    pub(crate) claimed: Option<Identity>,
     /// Who the peer has proven to be by EAP.
     pub(crate) remote_eap_id: Option<Identity>,
     /// How long who has authenticated the peer lets it stay without doing so again; taken when the SA stands.
@@ -137,6 +139,7 @@ impl Core {
             local_id: None,
             remote_id: None,
             remote_eap_id: None,
+            claimed: None,
             granted_lifetime: None,
             window: Window::new(),
             reassembly: Reassembly::default(),

@@ -24,6 +24,7 @@ use super::opened::{Cleartext, Plaintext};
 use super::renewal::Word;
 use super::window::Standing;
 use super::{Core, Wanted, Whereabouts};
+use crate::attempt::Attempt;
 use crate::config::Connection;
 use crate::context::Cx;
 use crate::crypto::Role;
@@ -547,7 +548,10 @@ impl IkeSa {
     /// An IKE SA that was not established has failed.
     fn report(&mut self, failure: &Failure, cx: &mut Cx<'_>) {
         self.core.timers.clear();
-        cx.counters.handshakes.fail(failure);
+        if let Some(cause) = failure.cause() {
+            cx.counters.handshakes.fail(cause);
+        }
+        cx.tell_attempt(Attempt::of(&self.core, failure));
         info!(target: "ike", "establishing IKE_SA {}[{}] failed: {failure}", self.core.name(), self.core.id);
         let mut requests = mem::take(&mut self.core.requests);
         requests.extend(self.core.wanted.drain(..).filter_map(|wanted| wanted.request));

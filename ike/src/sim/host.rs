@@ -9,6 +9,7 @@ use super::aaa::Aaa;
 use super::nat::NatId;
 use super::outside::{ActionKind, Manner, Outside};
 use super::setup::Setup;
+use crate::attempt::Attempt;
 use crate::command::Command;
 use crate::config::{Connection, EndpointConfig, Ports, Unique};
 use crate::crypto::CryptoProvider;
@@ -34,6 +35,8 @@ pub struct Host {
     pub(super) is_cut_off: bool,
     pub(super) connections: Vec<Arc<Connection>>,
     pub(super) events: Vec<String>,
+    /// Attempts that have failed.
+    pub(super) attempts: Vec<Attempt>,
     /// What it has told to be up, and not yet to be down.
     up: BTreeSet<Up>,
     /// Outcomes of actions that are dealt with late, by when they are told.
@@ -82,6 +85,7 @@ impl Host {
             is_cut_off: false,
             connections: configuration.connections.clone(),
             events: Vec::new(),
+            attempts: Vec::new(),
             up: BTreeSet::new(),
             late: Vec::new(),
             overdue: Vec::new(),
@@ -110,6 +114,10 @@ impl Host {
 
     pub(super) fn tell(&mut self, event: &Event) -> String {
         let line = describe(event);
+        if let Event::Failed(attempt) = event {
+            self.attempts.push((**attempt).clone());
+            return line;
+        }
         let makes_sense = match event {
             Event::IkeSaUp(sa) => self.up.insert(Up::IkeSa(sa.id)),
             Event::ChildSaUp { child_sa, .. } => self.up.insert(Up::ChildSa(child_sa.id)),
@@ -122,7 +130,7 @@ impl Host {
             Event::IkeSaMoved { status, .. } => self.up.contains(&Up::IkeSa(status.id)),
             Event::ChildRekeyed { old, new, .. } => self.replace(Up::ChildSa(old.id), Up::ChildSa(new.id)),
             Event::IkeSaRekeyed { old, new } => self.replace(Up::IkeSa(old.id), Up::IkeSa(new.id)),
-            Event::NotRenewed { .. } | Event::Completed { .. } => true,
+            Event::NotRenewed { .. } | Event::Failed(_) | Event::Completed { .. } => true,
         };
         if !makes_sense {
             self.outside.fault(format!("told out of turn: {line}"));
@@ -267,6 +275,7 @@ fn describe(event: &Event) -> String {
         Event::IkeSaRekeyed { old, new } => {
             format!("IKE_SA {} rekeyed: #{} is #{}", name(&new.connection), old.id, new.id)
         }
+        Event::Failed(attempt) => format!("an attempt failed: {}", attempt.reason),
         Event::NotRenewed { connection, children } => {
             format!("IKE_SA {connection} was not made anew with {}", children.join(", "))
         }

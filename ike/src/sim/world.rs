@@ -12,6 +12,7 @@ use super::network::{Air, Datagram, Fate, Flight, Weather};
 use super::outside::{ActionKind, Manner};
 use super::random::{Dice, provider, provider_that_knows};
 use super::setup::{Setup, address};
+use crate::attempt::Attempt;
 use crate::command::{Command, CommandError, Trigger};
 use crate::config::{AddressPattern, Configuration, Connection};
 use crate::crypto::KnownAgreements;
@@ -237,6 +238,11 @@ impl World {
     /// What a host has told since this was last asked.
     pub fn events(&mut self, host: HostId) -> Vec<String> {
         std::mem::take(&mut self.host_mut(host).events)
+    }
+
+    /// The attempts at IKE SAs that have failed on a host since this was last asked.
+    pub fn attempts(&mut self, host: HostId) -> Vec<Attempt> {
+        std::mem::take(&mut self.host_mut(host).attempts)
     }
 
     /// Deals with actions of a host in another way from now on; `None` is done and told at once.

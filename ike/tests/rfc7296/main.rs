@@ -4,6 +4,7 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a story that is not as told fails")]
 
 mod attacks;
+mod attempts;
 #[path = "../model/claims.rs"]
 mod claims;
 mod crossing;

@@ -6,6 +6,7 @@
 //!                          or   <--  HDR, N(COOKIE) | N(INVALID_KE_PAYLOAD) | N(error)
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,9 @@ use tracing::{debug, info};
 
 use super::auth::certificates;
 use super::{auth, redirect};
+use crate::attempt::{Attempt, Evidence, PassedOver, Rule};
 use crate::auth::signature;
-use crate::config::{Childless, Connection, Fragmentation, any_address};
+use crate::config::{AddressPattern, Childless, Connection, Fragmentation, any_address};
 use crate::context::{Cx, draw_ike_spi};
 use crate::crypto::signature::KeyId;
 use crate::crypto::{IkeKeys, IkeSuite, KeyExchangeInProgress, Role, SkD, SkPi, SkPr};
@@ -370,7 +372,7 @@ impl Sent {
         if !answer.is_answer_to(&self.offer) {
             return Err(Failure::Protocol("it chose a proposal that we did not offer"));
         }
-        let suite = IkeSuite::from_proposal(answer).map_err(|e| Failure::NoProposal(e.to_string()))?;
+        let suite = IkeSuite::from_proposal(answer).map_err(|e| Failure::no_proposal(e.to_string()))?;
         if ke.method != suite.ke() || ke.method != self.ke.method() {
             return Err(Failure::Protocol("its key exchange is not the one it chose"));
         }
@@ -422,6 +424,7 @@ pub(crate) fn try_again(
         give_back(planned, core, cx);
         return Err(failure);
     }
+    cx.tell_attempt(Attempt::of(core, &failure));
     info!(target: "ike", "{failure}; trying again, attempt {}", attempt.saturating_add(1));
     start_over(core, cx);
     reset_ports(&mut core.path, &connection, cx);
@@ -485,7 +488,7 @@ pub(crate) fn answer(
     notices::log_ignored(payloads);
     let (chosen, connection) = choose(&sa.proposals, cleartext.path, cx)?;
     let fake = connection.encap || cx.settings.force_encapsulation;
-    let suite = IkeSuite::from_proposal(&chosen).map_err(|e| Failure::NoProposal(e.to_string()))?;
+    let suite = IkeSuite::from_proposal(&chosen).map_err(|e| Failure::no_proposal(e.to_string()))?;
     debug!(target: "cfg", "selected proposal: {chosen}");
     if ke.method != suite.ke() {
         return Err(Failure::WrongKeyExchange { used: ke.method, wanted: suite.ke() });
@@ -553,15 +556,24 @@ pub(crate) fn answer(
 /// Tries the connections for these addresses, the closest first, until one has a proposal in common.
 fn choose<'a>(theirs: &[Proposal], path: Path, cx: &Cx<'a>) -> Result<(Proposal, &'a Connection), Failure> {
     let (local, remote) = (path.local.ip(), path.remote.ip());
-    let mut candidates: Vec<_> = cx
-        .configuration
-        .connections
+    let connections = &cx.configuration.connections;
+    let mut candidates: Vec<_> = connections
         .iter()
         .filter_map(|connection| Some((connection.matches(local, remote)?, connection)))
         .collect();
     candidates.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     let Some((_, closest)) = candidates.first() else {
-        return Err(Failure::NoConnection(format!("no IKE config found for {local}...{remote}")));
+        let sentence = format!("no IKE config found for {local}...{remote}");
+        let mut passed_over: Vec<_> = connections
+            .iter()
+            .filter_map(|connection| {
+                let rule = misplaced(connection, local, remote)?;
+                Some(PassedOver { connection: connection.clone(), rule })
+            })
+            .collect();
+        passed_over.sort_by_key(|passed| passed.rule != Rule::LocalAddress); // for the peer, but not by this way
+        let evidence = Evidence::from(sentence).with_offer(theirs).with_passed_over(passed_over);
+        return Err(Failure::NoConnection(Box::new(evidence)));
     };
     let context =
         SelectContext { allow_private: cx.settings.accept_private_algorithms, ..Default::default() };
@@ -575,8 +587,28 @@ fn choose<'a>(theirs: &[Proposal], path: Path, cx: &Cx<'a>) -> Result<(Proposal,
         .ok_or_else(|| {
             info!(target: "cfg", "received proposals: {}", list(theirs));
             info!(target: "cfg", "configured proposals: {}", list(&closest.proposals));
-            Failure::NoProposal(proposal::explain(&closest.proposals, theirs, context).to_string())
+            let explain = |connection: &Connection| proposal::explain(&connection.proposals, theirs, context);
+            let passed_over = candidates.iter().map(|(_, connection)| PassedOver {
+                connection: (*connection).clone(),
+                rule: Rule::Proposals(explain(connection)),
+            });
+            let evidence = Evidence::from(explain(closest).to_string());
+            Failure::no_proposal(evidence.with_offer(theirs).with_passed_over(passed_over))
         })
+}
+
+/// Which of a connection's addresses are not these.
+pub(super) fn misplaced(connection: &Connection, local: IpAddr, remote: IpAddr) -> Option<Rule> {
+    let is_among = |patterns: &[AddressPattern], address| {
+        patterns.iter().any(|pattern| pattern.matches(address).is_some())
+    };
+    if !is_among(&connection.remote_addrs, remote) {
+        Some(Rule::RemoteAddress)
+    } else if !is_among(&connection.local_addrs, local) {
+        Some(Rule::LocalAddress)
+    } else {
+        None
+    }
 }
 
 pub(crate) fn list(proposals: &[Proposal]) -> String {

@@ -124,7 +124,7 @@ pub(crate) fn answer(
         info!(target: "cfg", "received proposals: {}", list(&sa.proposals));
         info!(target: "cfg", "configured proposals: {}", list(ours));
         let why = proposal::explain(ours, &sa.proposals, context);
-        return Err(Failure::NoProposal(why.to_string()));
+        return Err(Failure::no_proposal(why.to_string()));
     };
     let spi_i = sa
         .proposals
@@ -132,7 +132,7 @@ pub(crate) fn answer(
         .find(|theirs| theirs.number == chosen.number)
         .and_then(ike_spi)
         .ok_or(Failure::Protocol("its IKE proposal has no SPI of eight octets"))?;
-    let suite = IkeSuite::from_proposal(&chosen).map_err(|e| Failure::NoProposal(e.to_string()))?;
+    let suite = IkeSuite::from_proposal(&chosen).map_err(|e| Failure::no_proposal(e.to_string()))?;
     let key_share = KeyShare::answer(suite.ke(), payloads, cx)?;
     let nonce_r: [u8; NONCE_LEN] = cx.random();
     let spi_r = draw_ike_spi(cx.crypto, cx.spi_prefix);
@@ -253,7 +253,7 @@ impl Asking {
         }
         let spi_r =
             ike_spi(answer).ok_or(Failure::Protocol("its IKE proposal has no SPI of eight octets"))?;
-        let suite = IkeSuite::from_proposal(answer).map_err(|e| Failure::NoProposal(e.to_string()))?;
+        let suite = IkeSuite::from_proposal(answer).map_err(|e| Failure::no_proposal(e.to_string()))?;
         let ke = payloads
             .ke()
             .filter(|ke| ke.method == suite.ke() && ke.method == self.ke.method())

@@ -112,34 +112,52 @@ impl Admission {
         cx: &Cx<'_>,
     ) -> Result<Self, Failure> {
         let id_i = payloads.id_i().ok_or(Failure::Protocol("its IKE_AUTH request lacks IDi"))?;
+        core.claimed = Some(id_i.clone());
         let speaks_rounds =
             handshake.speaks_rounds && payloads.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED).is_some();
         let method = Method::of(payloads);
         let more = another_follows(payloads, speaks_rounds)?;
         let may_be_eap_only = payloads.notify(NotifyType::EAP_ONLY_AUTHENTICATION).is_some();
         let suits = |connection: &Connection| {
-            let Some(first) = connection.remote.first() else { return false };
-            let is_one_of_ours = if method == Method::Eap {
-                may_be_eap_only || !is_eap_only(connection)
-            } else {
-                !is_eap_only(connection)
-            };
-            is_one_of_ours
-                && method.is_allowed(first)
-                && (speaks_rounds || connection.remote.len() == 1)
-                // In EAP, it turns out with AUTH.
-                && (method == Method::Eap || more == (connection.remote.len() > 1))
+            let first = connection.remote.first().ok_or("it asks for no proof")?;
+            match (method, is_eap_only(connection)) {
+                (Method::Eap, true) if !may_be_eap_only => {
+                    return Err("it is for EAP alone, which the peer does not take for enough");
+                }
+                (Method::SharedKey | Method::Signature, true) => return Err("it is for EAP alone"),
+                _ => {}
+            }
+            if !method.is_allowed(first) {
+                return Err(match method {
+                    Method::SharedKey => "the peer proves itself by a pre-shared key",
+                    Method::Signature => "the peer proves itself by a signature",
+                    Method::Eap => "the peer asks for EAP",
+                });
+            }
+            if !speaks_rounds && connection.remote.len() > 1 {
+                return Err("it has several rounds of authentication, which the peer does not do");
+            }
+            // In EAP, it turns out with AUTH.
+            if method != Method::Eap && more != (connection.remote.len() > 1) {
+                return Err(if more {
+                    "the peer goes through several rounds of authentication"
+                } else {
+                    "the peer goes through one round of authentication"
+                });
+            }
+            Ok(())
         };
-        let found = candidates(core, id_i, payloads.id_r(), &suits, cx);
-        let mut found = found
-            .map_err(|failure| match failure {
-                Failure::Authentication(why) if method == Method::Eap => {
-                    Failure::Authentication(format!("{why} that has EAP"))
+        let mut found = candidates(core, id_i, payloads.id_r(), &suits, cx)
+            .map_err(|mut failure| {
+                if let Failure::NoCandidate(evidence) = &mut failure {
+                    let what = match method {
+                        Method::Eap => " that has EAP",
+                        _ if more => " that has several rounds of authentication",
+                        _ => "",
+                    };
+                    evidence.sentence.push_str(what);
                 }
-                Failure::Authentication(why) if more => {
-                    Failure::Authentication(format!("{why} that has several rounds of authentication"))
-                }
-                failure => failure,
+                failure
             })?
             .into_iter();
         let (connection, local_id) = found.next().ok_or(Failure::Protocol("nobody it could be"))?;

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::admission::{Admission, Candidate, OwnRound};
 use super::certificates::{Asker, Claim};
 use super::{allows_psk, allows_signature, eap, reply_attributes, requested_addresses, shared_key};
+use crate::attempt::{Evidence, PassedOver, Rule};
 use crate::auth::signature;
 use crate::config::{AuthClass, Childless, Connection, Lease, LocalAuth, RemoteAuth};
 use crate::context::Cx;
@@ -25,7 +26,7 @@ use crate::output::{Action, ActionId, ChildSaId, Outbound, Outcome, Path};
 use crate::proposal::Proposal;
 use crate::sa::child::{self, Agreed, ChildRequest, ChildSa, Ingredients};
 use crate::sa::established::Established;
-use crate::sa::exchange::init::Handshake;
+use crate::sa::exchange::init::{self, Handshake};
 use crate::sa::mobike::{self, Mobility};
 use crate::sa::opened::{Opened, Plaintext};
 use crate::sa::{Core, HeldLease, State};
@@ -366,7 +367,7 @@ pub(super) fn candidates(
     core: &Core,
     id_i: &Identity,
     id_r: Option<&Identity>,
-    allows: &dyn Fn(&Connection) -> bool,
+    allows: &dyn Fn(&Connection) -> Result<(), &'static str>,
     cx: &Cx<'_>,
 ) -> Result<Vec<Candidate>, Failure> {
     let (local, remote) = (core.path.local.ip(), core.path.remote.ip());
@@ -375,29 +376,43 @@ pub(super) fn candidates(
         // Without an id of its own, a connection goes by what the peer asked for, or by our address.
         configured.unwrap_or_else(|| id_r.cloned().unwrap_or_else(|| Identity::from_addr(local)))
     };
-    let mut found: Vec<_> = cx
-        .configuration
-        .connections
-        .iter()
-        .filter_map(|connection| {
-            let ours = own(connection);
-            let auth = connection.remote.first()?;
-            let score = connection.matches(local, remote)?;
-            let remote_quality = id_i.matches(&auth.id)?;
-            let local_quality = id_r.map_or(Some(Identity::PERFECT), |id_r| ours.matches(id_r))?;
-            // IKE_SA_INIT was negotiated by addresses alone, perhaps with another connection's proposals.
-            let suits = core.suite.is_some_and(|suite| suite.is_among(&connection.proposals));
-            (allows(connection) && suits).then_some(())?;
-            Some(((score, u32::from(remote_quality) + u32::from(local_quality)), connection, ours))
-        })
-        .collect();
+    // What excludes a connection, and how near it was.
+    let examine = |connection: &Connection| {
+        let score = connection
+            .matches(local, remote)
+            .ok_or_else(|| (0, init::misplaced(connection, local, remote).unwrap_or(Rule::RemoteAddress)))?;
+        // IKE_SA_INIT was negotiated by addresses alone, perhaps with another connection's proposals.
+        if !core.suite.is_some_and(|suite| suite.is_among(&connection.proposals)) {
+            return Err((1, Rule::Suite));
+        }
+        let remote_quality = connection.remote.first().and_then(|auth| id_i.matches(&auth.id));
+        let remote_quality = remote_quality.ok_or((2, Rule::RemoteId))?;
+        let ours = own(connection);
+        let local_quality = match id_r {
+            Some(id_r) => ours.matches(id_r).ok_or_else(|| (3, Rule::LocalId(id_r.clone())))?,
+            None => Identity::PERFECT,
+        };
+        allows(connection).map_err(|why| (4, Rule::Authentication(why)))?;
+        Ok(((score, u32::from(remote_quality) + u32::from(local_quality)), ours))
+    };
+    let (mut found, mut excluded) = (Vec::new(), Vec::new());
+    for connection in &cx.configuration.connections {
+        match examine(connection) {
+            Ok((score, ours)) => found.push((score, connection, ours)),
+            Err((nearness, rule)) => excluded.push((nearness, connection, rule)),
+        }
+    }
     found.sort_by_key(|(score, ..)| Reverse(*score)); // of equals, the first in load order stays first
     if found.is_empty() {
         let wanted = id_r.map_or_else(|| "%any".to_owned(), ToString::to_string);
         info!(target: "cfg", "looking for peer configs matching {local}[{wanted}]...{remote}[{id_i}]");
-        return Err(Failure::Authentication(format!(
-            "no matching peer config found for {local}[{wanted}]...{remote}[{id_i}]"
-        )));
+        excluded.sort_by_key(|(nearness, ..)| Reverse(*nearness));
+        let passed_over = excluded
+            .into_iter()
+            .map(|(_, connection, rule)| PassedOver { connection: connection.clone(), rule });
+        let sentence = format!("no matching peer config found for {local}[{wanted}]...{remote}[{id_i}]");
+        let evidence = Evidence::from(sentence).with_passed_over(passed_over);
+        return Err(Failure::NoCandidate(Box::new(evidence)));
     }
     Ok(found.into_iter().map(|(_, connection, ours)| (connection.clone(), ours)).collect())
 }
