@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::attempts::Attempts;
 use crate::connections::Defaults;
 use crate::dataplane::{self, DataPlaneHandle, PlaneConfig, PlaneEvent};
 use crate::logging::Logger;
@@ -120,6 +121,7 @@ async fn serve(
     let mut ike = settings.ike.clone();
     ike.force_encapsulation |= plane.needs_encapsulation;
     let revocations = Revocations::default();
+    let attempts = Attempts::default();
     let updown = Updown::start(plane.handle.clone());
     let shards = Shards::start(ShardConfig {
         revocations: revocations.clone(),
@@ -130,6 +132,7 @@ async fn serve(
         leases: leases.clone(),
         radius: radius.clone(),
         updown: updown.clone(),
+        attempts: attempts.clone(),
     });
     let accounts = radius.start(&shards, &plane.handle).await;
     let _first = deliver_to.set(shards.clone());
@@ -158,6 +161,7 @@ async fn serve(
         store,
         tunnels: shards.clone(),
         leases,
+        attempts,
         logger,
         reload: reload.clone(),
         started,

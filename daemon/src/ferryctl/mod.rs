@@ -4,7 +4,7 @@
 //! On purpose different: a configuration that cannot be read or understood is an error that changes nothing, where
 //! swanctl takes it for empty and unloads everything; a word on the command line that means nothing is refused.
 //!
-//! Beside them stands `check`, which swanctl has not.
+//! Beside them stand `check` and `explain`, which swanctl has not.
 //!
 //! `options` is the command line, `session` the connection, `load` what `--load-*` do, `control` what changes SAs,
 //! `monitor` what runs until it is stopped, `listing` and `status` what is shown. All rendering is pure functions from
@@ -13,6 +13,7 @@
 mod check;
 mod control;
 mod exit;
+mod explain;
 pub(crate) mod files;
 mod listing;
 mod load;
@@ -73,6 +74,7 @@ fn run(options: &Options) -> Result<ExitCode> {
         Command::MonitorSa(_) => monitor::sas(&mut open()?),
         Command::Log(_) => monitor::log(&mut open()?),
         Command::Check(options) => check::check(options),
+        Command::Explain(options) => explain::explain(&mut open()?, options),
         Command::LoadAll(options) => load::load(load::ALL, &options.load, options.clear, &shared),
         Command::LoadCreds(options) => {
             load::load(&[load::Phase::Credentials], &options.load, options.clear, &shared)

@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Stats(Common),
     /// Say what is wrong with a configuration, and what to do about it, without a daemon
     Check(Check),
+    /// Say why attempts to establish IKE_SAs have failed, and what to do about it
+    Explain(Explain),
     /// Have the daemon read strongswan.conf again
     #[command(long_flag = "reload-settings", short_flag = 'r')]
     ReloadSettings(Common),
@@ -117,6 +119,15 @@ pub(crate) struct Check {
     /// Read this file instead of swanctl.conf
     #[arg(long, short, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+#[derive(Args)]
+pub(crate) struct Explain {
+    /// A connection's name, or a peer's address or identity
+    #[arg(value_name = "CONNECTION|PEER")]
+    pub(crate) whom: Option<String>,
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -408,6 +419,7 @@ impl Command {
             Self::ListCerts(options) => &options.common,
             Self::FlushCerts(options) => &options.common,
             Self::Check(options) => &options.common,
+            Self::Explain(options) => &options.common,
             Self::LoadAll(options) | Self::LoadCreds(options) => &options.load.common,
             Self::LoadAuthorities(options) | Self::LoadConns(options) | Self::LoadPools(options) => {
                 &options.common

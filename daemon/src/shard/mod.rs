@@ -30,6 +30,7 @@ use ferry_ike::{ActionId, Command, CommandError, Endpoint, Event, Outcome, Path}
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::registry::Registry;
+use crate::attempts::Attempts;
 use crate::dataplane::DataPlaneHandle;
 use crate::net::{Sockets, Steering};
 use crate::pools::Leases;
@@ -106,13 +107,23 @@ pub(crate) struct ShardConfig {
     pub(crate) revocations: Revocations,
     pub(crate) radius: Radius,
     pub(crate) updown: Updown,
+    pub(crate) attempts: Attempts,
 }
 
 impl Shards {
     /// Starts the tasks. They end when the runtime does.
     pub(crate) fn start(config: ShardConfig) -> Self {
-        let ShardConfig { shards, settings, sockets, dataplane, leases, radius, updown, revocations } =
-            config;
+        let ShardConfig {
+            shards,
+            settings,
+            sockets,
+            dataplane,
+            leases,
+            radius,
+            updown,
+            revocations,
+            attempts,
+        } = config;
         let steering = Steering::new(shards);
         let crypto = Arc::new(CryptoProvider::system());
         let unique_ids = Arc::new(UniqueIds::default());
@@ -161,6 +172,7 @@ impl Shards {
                 registry: registry.clone(),
                 radius: radius.clone(),
                 updown: updown.clone(),
+                attempts: attempts.clone(),
             };
             tokio::spawn(task::run(endpoint, datagrams, inputs, outside));
         }

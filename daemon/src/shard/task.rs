@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ferry_ike::config::Lease;
 use ferry_ike::identity::Identity;
@@ -13,6 +13,7 @@ use tracing::debug;
 
 use super::registry::{Registry, Verdict};
 use super::{Inner, Input, Shards, initiate};
+use crate::attempts::Attempts;
 use crate::dataplane::{DataPlaneHandle, ReplyTo};
 use crate::net::Sockets;
 use crate::pools::Leases;
@@ -37,6 +38,7 @@ pub(super) struct Outside {
     pub(super) registry: Arc<Registry>,
     pub(super) radius: Radius,
     pub(super) updown: Updown,
+    pub(super) attempts: Attempts,
 }
 
 /// Runs one endpoint. It owns the endpoint and is the only caller of its outputs; it ends when all senders are
@@ -223,6 +225,11 @@ impl Outside {
 
     fn announce(&self, event: Event) {
         match &event {
+            // Strangers can cause as many as they like: nobody is kept busy with each.
+            Event::Failed(attempt) => {
+                self.attempts.keep((**attempt).clone(), SystemTime::now());
+                return;
+            }
             Event::Completed { request, result } => {
                 self.shards.inner.requests.complete(*request, result.clone());
                 return;
@@ -235,7 +242,6 @@ impl Outside {
             }
             Event::IkeSaMoved { status, path } => self.registry.move_to(status.id, path.remote.ip()),
             Event::NotRenewed { .. }
-            | Event::Failed(_)
             | Event::ChildSaUp { .. }
             | Event::ChildSaDown { .. }
             | Event::ChildRekeyed { .. } => {}

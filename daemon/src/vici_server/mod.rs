@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
 use self::events::Hub;
+use crate::attempts::Attempts;
 use crate::control::Tunnels;
 use crate::logging::Logger;
 use crate::net::Bound;
@@ -39,6 +40,8 @@ pub(crate) struct Control<T> {
     pub(crate) tunnels: T,
     /// Pools.
     pub(crate) leases: Leases,
+    /// What has failed.
+    pub(crate) attempts: Attempts,
     /// The log.
     pub(crate) logger: Logger,
     /// strongswan.conf.

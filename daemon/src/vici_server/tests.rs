@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, watch};
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
+use crate::attempts::Attempts;
 use crate::control::ChildUse;
 use crate::control::tests::{Fake, Told, child_sa, ike_sa};
 use crate::net::SocketUri;
@@ -45,6 +46,7 @@ impl Server {
             store,
             tunnels: fake.clone(),
             leases,
+            attempts: Attempts::default(),
             logger: logger.clone(),
             reload,
             started: Started::now(),

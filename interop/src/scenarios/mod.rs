@@ -492,6 +492,11 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         operator::check,
     ),
     (
+        "explain",
+        "ferryctl explain tells of a wrong secret, a wrong identity and a wrong proposal what to do about each.",
+        operator::explain,
+    ),
+    (
         "unread-log",
         "A gateway whose log goes to a full pipe that nobody reads serves a client, and what was logged is not lost.",
         operator::unread_log,

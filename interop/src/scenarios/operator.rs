@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
 
+use super::ferryctl::ferryctl;
 use super::roadwarrior;
 use super::topology::Road;
 use crate::lab::{Host, Lab};
@@ -74,6 +75,43 @@ pub(super) fn check(lab: &Lab) -> Result<()> {
     for words in ["broken.conf:", "there is no pool 'raod'", "Write 'road'."] {
         ensure!(said.stdout.contains(words), "no {words:?} in {said}");
     }
+    Ok(())
+}
+
+/// Clients that come to nothing one after the other, and what `ferryctl explain` tells of each.
+pub(super) fn explain(lab: &Lab) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let gateway = lab.peer(&road.gateway, Daemon::Ferryd, &roadwarrior::gateway())?;
+    let client = lab.peer(road.client()?, Daemon::Charon, &roadwarrior::client("alice"))?;
+    let right = roadwarrior::client("alice").to_string();
+    let proposal = "    remote_addrs = ";
+    let cases = [
+        (
+            right.replace(roadwarrior::SECRET, "wrong"),
+            "alice",
+            "Compare secrets, certificates and authorities of 'alice' and connections.road as the reason says.",
+        ),
+        (
+            right.replace("gw.test", "other.test"),
+            "road",
+            "Set the local id of connections.road to 'other.test', or what the peer expects to 'gw.test'.",
+        ),
+        (
+            right.replacen(proposal, &format!("    proposals = aes128-sha256-modp1024\n{proposal}"), 1),
+            Road::OUTSIDE,
+            "Add a proposal with MODP_1024 to connections.road.proposals",
+        ),
+    ];
+    for (conf, whom, remedy) in cases {
+        client.load_text(&conf)?.success()?;
+        let refused = client.try_initiate("net")?;
+        ensure!(refused.code() != 0, "{whom} was let in: {conf}");
+        let said = ferryctl(&gateway, lab, &["explain", whom])?.success()?;
+        let newest = said.stdout.split("to do: ").nth(1).and_then(|rest| rest.lines().next());
+        ensure!(newest.is_some_and(|told| told.starts_with(remedy)), "not {remedy:?} for {whom}: {said}");
+    }
+    let said = ferryctl(&gateway, lab, &["explain", "nobody"])?.success()?;
+    ensure!(said.stdout.starts_with("no attempt of 'nobody'"), "{said}");
     Ok(())
 }
 

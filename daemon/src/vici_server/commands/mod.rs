@@ -4,6 +4,7 @@ mod certificates;
 mod connections;
 mod control;
 mod credentials;
+mod explain;
 mod information;
 mod listing;
 mod pools;
@@ -56,6 +57,8 @@ pub(super) async fn run<T: Tunnels>(
         "get-algorithms" => super::render::algorithms::all(),
         "get-counters" => information::get_counters(message, control).await,
         "reset-counters" => information::reset_counters(message, control).await,
+
+        "explain" => explain::explain(message, control),
 
         "initiate" => control::initiate(message, client, control).await,
         "terminate" => control::terminate(message, client, control).await,
