@@ -16,8 +16,8 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
 use crate::attempts::Attempts;
-use crate::control::ChildUse;
 use crate::control::tests::{Fake, Told, child_sa, ike_sa};
+use crate::control::{ChildNumbers, ChildUse};
 use crate::net::SocketUri;
 use crate::revocation::Revocations;
 use crate::settings;
@@ -472,6 +472,45 @@ fn what_happens_is_told_to_those_who_asked() {
     assert!(matches!(client.register("ike-updowns"), Err(ClientError::UnknownEvent(_))));
     client.unregister("ike-updown").unwrap();
     assert!(matches!(client.unregister("ike-updown"), Err(ClientError::UnknownEvent(_))));
+}
+
+#[test]
+fn events_about_children_tell_their_numbers_in_the_kernel() {
+    let server = Server::start();
+    let mut client = server.client();
+    server.listens();
+    client.register("child-updown").unwrap();
+    client.register("child-rekey").unwrap();
+    let numbers = |reqid, interface_in| {
+        let numbers = ChildNumbers { reqid, mark_out: (7, 0xff), interface_in, ..ChildNumbers::default() };
+        ChildUse { numbers: Some(numbers), ..ChildUse::default() }
+    };
+    server.fake.set_use(50, numbers(3, 42));
+    server.fake.set_use(51, numbers(3, 43));
+    let ike = || Box::new(ike_sa(5, "gw", vec![]));
+    let [old, new] = [50, 51].map(|id| Box::new(child_sa(id, "lan")));
+    server.fake.raise(Event::ChildSaUp { ike_sa: ike(), child_sa: old.clone() });
+    server.fake.raise(Event::ChildRekeyed { ike_sa: ike(), old, new: new.clone() });
+    let reason = ferry_ike::output::ChildDown::Closed;
+    let up = client.next_event().unwrap().1;
+    let rekeyed = client.next_event().unwrap().1;
+    // It is gone from the kernel when it is told that it goes.
+    server.fake.set_use(51, ChildUse::default());
+    server.fake.raise(Event::ChildSaDown { ike_sa: ike(), child_sa: new, reason });
+    let down = client.next_event().unwrap().1;
+    let children = |event: &Message| event.section("gw").unwrap().section("child-sas").unwrap().clone();
+    let both = children(&rekeyed).section("lan").unwrap().clone();
+    for (child, interface) in [
+        (children(&up).section("lan-50"), "0000002a"),
+        (both.section("old"), "0000002a"),
+        (both.section("new"), "0000002b"),
+        (children(&down).section("lan-51"), "0000002b"),
+    ] {
+        let child = child.unwrap();
+        let told =
+            ["reqid", "mark-out", "mark-mask-out", "if-id-in"].map(|key| child.str(key).unwrap_or_default());
+        assert_eq!(told, ["3", "00000007", "000000ff", interface]);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use ferry_ike::status::{ChildSaState, ChildSaStatus, IkeSaState, IkeSaStatus};
 use ferry_ike::wire::registry::EncrId;
 use ferry_vici::{Message, Section};
 
-use crate::control::ChildUse;
+use crate::control::{ChildNumbers, ChildUse};
 
 /// The event for one IKE_SA with its children.
 pub(in crate::vici_server) fn list_sa(
@@ -31,15 +31,18 @@ pub(in crate::vici_server) fn ike_updown(status: &IkeSaStatus, is_up: bool, now:
     Message::new().with_flag("up", is_up).with_section(name(status), ike_sa(status, now))
 }
 
+/// A CHILD_SA with its numbers in the kernel.
+type Numbered<'a> = (&'a ChildSaStatus, Option<ChildNumbers>);
+
 /// `child-updown`: the IKE_SA with this child alone. It has carried nothing yet, or what it has is no longer
 /// known.
 pub(in crate::vici_server) fn child_updown(
     status: &IkeSaStatus,
-    child: &ChildSaStatus,
+    (child, numbers): Numbered<'_>,
     is_up: bool,
     now: Instant,
 ) -> Message {
-    let children = child_sas([(child, ChildUse::default())], now);
+    let children = child_sas([(child, ChildUse { numbers, ..ChildUse::default() })], now);
     Message::new()
         .with_flag("up", is_up)
         .with_section(name(status), ike_sa(status, now).with_section("child-sas", children))
@@ -64,13 +67,13 @@ pub(in crate::vici_server) fn ike_rekey(old: &IkeSaStatus, new: &IkeSaStatus, no
 /// `child-rekey`: the CHILD_SA that goes and the one that stays, under their name.
 pub(in crate::vici_server) fn child_rekey(
     status: &IkeSaStatus,
-    old: &ChildSaStatus,
-    new: &ChildSaStatus,
+    old: Numbered<'_>,
+    new: Numbered<'_>,
     now: Instant,
 ) -> Message {
-    let child = |child| child_sa(child, &ChildUse::default(), now);
+    let child = |(child, numbers)| child_sa(child, &ChildUse { numbers, ..ChildUse::default() }, now);
     let both = Section::new().with_section("old", child(old)).with_section("new", child(new));
-    let children = Section::new().with_section(&new.name, both);
+    let children = Section::new().with_section(&new.0.name, both);
     Message::new().with_section(name(status), ike_sa(status, now).with_section("child-sas", children))
 }
 
@@ -371,7 +374,7 @@ mod tests {
         assert_eq!(up, format!("ike-updown {{up=yes road {{{ROAD}}}}}"));
         let down = dump::raw("ike-updown", &ike_updown(&status, false, now));
         assert_eq!(down, format!("ike-updown {{road {{{ROAD}}}}}"));
-        let child = dump::raw("child-updown", &child_updown(&status, &status.children[0], true, now));
+        let child = dump::raw("child-updown", &child_updown(&status, (&status.children[0], None), true, now));
         let begin = format!("child-updown {{up=yes road {{{ROAD} child-sas {{lan-31 {{name=lan uniqueid=31 ");
         assert!(child.starts_with(&begin), "{child}");
         let path =
@@ -396,7 +399,8 @@ mod tests {
         let mut child = old.children[0].clone();
         child.id = ChildSaId(32);
         child.rekeys = Some(now + Duration::from_secs(3000));
-        let event = dump::raw("child-rekey", &child_rekey(&old, &old.children[0], &child, now));
+        let event =
+            dump::raw("child-rekey", &child_rekey(&old, (&old.children[0], None), (&child, None), now));
         let begin = format!("child-rekey {{road {{{ROAD} child-sas {{lan {{old {{name=lan uniqueid=31 ");
         assert!(event.starts_with(&begin), "{event}");
         assert!(
