@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ferry_ike::config::{Child, ChildAction, CopyDscp, Labels, Mode, PolicySettings, Processing, Volume};
+use ferry_ike::config::{
+    Child, ChildAction, CopyDscp, Labels, Mode, Offload, PolicySettings, Processing, Volume,
+};
 use ferry_ike::selector::{Ports, SelectorPattern};
 use ferry_ike::wire::registry::ProtocolId;
 
@@ -96,6 +98,7 @@ impl<'r> Draft<'r> {
             copy_df: true,
             copy_ecn: true,
             copy_dscp: CopyDscp::Out, // what is inside may choose its class; what is outside may not reach in
+            offload: Offload::No,
             labels: Labels::default(),
             policies: PolicySettings::default(),
             updown: None,
@@ -180,9 +183,23 @@ impl<'r> Draft<'r> {
                 remark(key.choice(&choices)?, "one SA serves all CPUs");
             }
             "hw_offload" => {
-                let choices =
-                    [("no", false), ("auto", false), ("yes", true), ("crypto", true), ("packet", true)];
-                remark(key.choice(&choices)?, "ESP is done in software");
+                let choices = [
+                    ("no", Some(Offload::No)),
+                    ("auto", Some(Offload::Auto)),
+                    ("yes", Some(Offload::Crypto)),
+                    ("crypto", Some(Offload::Crypto)),
+                    ("packet", None),
+                ];
+                match key.choice(&choices)? {
+                    wanted if !self.plane.offload => {
+                        remark(
+                            !matches!(wanted, Some(Offload::No | Offload::Auto)),
+                            "ESP is done in software",
+                        );
+                    }
+                    Some(wanted) => self.child.offload = wanted,
+                    None => return Err(key.unsupported("no policies are put on network cards; use crypto")),
+                }
             }
             "icmp" => remark(key.bool()?, "ICMP errors pass where a selector lets them"),
             _none_of_these => return Ok(false),
@@ -550,6 +567,31 @@ mod tests {
             remarks[0],
             "connections.gw.children.lan.ipcomp = yes has no effect yet: packets are not compressed"
         );
+    }
+
+    #[test]
+    fn network_cards_are_asked_where_the_plane_can() {
+        let read = |value, plane| {
+            let section = Section::new().with("hw_offload", value);
+            let inner =
+                Inner { name: "lan", path: "connections.gw.children.lan".to_owned(), section: &section };
+            let mut remarks = Vec::new();
+            let child = parse(&inner, &Defaults { plane, ..DEFAULTS }, &mut remarks);
+            child.map(|child| (child.offload, remarks.len())).map_err(|error| error.to_string())
+        };
+        for (value, kernels, ours) in [
+            ("no", Offload::No, 0),
+            ("auto", Offload::Auto, 0),
+            ("yes", Offload::Crypto, 1),
+            ("crypto", Offload::Crypto, 1),
+        ] {
+            assert_eq!(read(value, Abilities::KERNEL), Ok((kernels, 0)), "{value}");
+            assert_eq!(read(value, Abilities::USERSPACE), Ok((Offload::No, ours)), "{value}");
+        }
+        assert_eq!(read("packet", Abilities::USERSPACE), Ok((Offload::No, 1)));
+        let error = read("packet", Abilities::KERNEL).unwrap_err();
+        assert!(error.ends_with("no policies are put on network cards; use crypto"), "{error}");
+        assert!(read("hardware", Abilities::KERNEL).is_err());
     }
 
     #[test]

@@ -84,12 +84,19 @@ pub(crate) struct Abilities {
     pub(crate) passes_by_route: bool,
     /// Packets are told by marks and interfaces, too.
     pub(crate) labels: bool,
+    /// Network cards can be asked to do ciphers.
+    pub(crate) offload: bool,
 }
 
 impl Abilities {
     /// Our own plane's: it gives and takes whole IP packets, so only tunnels can be told from what is inside.
-    pub(crate) const USERSPACE: Self =
-        Self { name: "userspace", modes: &[Mode::Tunnel], passes_by_route: true, labels: false };
+    pub(crate) const USERSPACE: Self = Self {
+        name: "userspace",
+        modes: &[Mode::Tunnel],
+        passes_by_route: true,
+        labels: false,
+        offload: false,
+    };
 
     /// The kernel's.
     pub(crate) const KERNEL: Self = Self {
@@ -97,6 +104,7 @@ impl Abilities {
         modes: &[Mode::Tunnel, Mode::Transport, Mode::Beet],
         passes_by_route: false,
         labels: true,
+        offload: true,
     };
 }
 

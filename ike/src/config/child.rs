@@ -47,6 +47,8 @@ pub struct Child {
     pub copy_ecn: bool,
     /// Carry DSCP.
     pub copy_dscp: CopyDscp,
+    /// Whether network cards do its ciphers.
+    pub offload: Offload,
     /// Marks and interfaces of its packets.
     pub labels: Labels,
     /// How its policies are installed.
@@ -139,6 +141,17 @@ pub enum CopyDscp {
     Both,
     /// Neither.
     No,
+}
+
+/// Whether a network card does the ciphers of a CHILD_SA. It is the data plane's alone; peers do not know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offload {
+    /// They are done in software.
+    No,
+    /// It does where it can.
+    Auto,
+    /// It does, or there is no CHILD_SA.
+    Crypto,
 }
 
 /// A number by which a data plane tells the packets of one CHILD_SA from those of others.

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use self::auth::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
 pub use self::child::{
-    Child, ChildAction, CopyDscp, Label, Labels, Mark, Mode, PolicySettings, Processing, Volume,
+    Child, ChildAction, CopyDscp, Label, Labels, Mark, Mode, Offload, PolicySettings, Processing, Volume,
 };
 pub use self::connection::{AddressPattern, Childless, Connection, Fragmentation, SendCert, Unique, Version};
 pub use self::credentials::{Configuration, SecretKind, SharedSecret};

@@ -8,8 +8,8 @@ use super::aaa::Account;
 use crate::auth::rules::SignatureRules;
 use crate::config::{
     AddressPattern, AuthClass, Child, ChildAction, Childless, Configuration, Connection, CopyDscp,
-    EapMethods, Fragmentation, Labels, LocalAuth, Mode, PolicySettings, Processing, RemoteAuth, SecretKind,
-    SendCert, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
+    EapMethods, Fragmentation, Labels, LocalAuth, Mode, Offload, PolicySettings, Processing, RemoteAuth,
+    SecretKind, SendCert, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
 };
 use crate::crypto::Secret;
 use crate::crypto::signature::PrivateKey;
@@ -419,6 +419,7 @@ fn child() -> Child {
         copy_df: true,
         copy_ecn: true,
         copy_dscp: CopyDscp::Out,
+        offload: Offload::No,
         labels: Labels::default(),
         policies: PolicySettings::default(),
         updown: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::topology::{Family, Site, Sites};
 use super::{Roles, site};
@@ -145,6 +145,86 @@ pub(super) fn interfaces(lab: &Lab, roles: Roles) -> Result<()> {
         "there are routes:
 {routes}"
     );
+    // Events tell of them, even when the SAs are gone.
+    let mut events = peers.ours().watch("child-updown")?;
+    peers.left.terminate("site")?;
+    let down = events.wait_for(patience(), |event| event.section("site").is_some())?;
+    let children = down.section("site").and_then(|ike_sa| ike_sa.section("child-sas"));
+    let gone = children.and_then(|children| children.sections().next()).context("the event has no child")?.1;
+    let told = [gone.str("if-id-in"), gone.str("if-id-out")];
+    ensure!(told == [Some("0000002a"), Some("00000001")], "told as {told:?}");
+    Ok(())
+}
+
+/// No network card here does ESP: where it may be done in software, it is, and where it may not, there is no child.
+pub(super) fn offloaded(lab: &Lab, roles: Roles) -> Result<()> {
+    let sites = Sites::build(lab)?;
+    let conf = |near: &Site, far: &Site, daemon: Daemon| {
+        let plain = child(near.networks[0], far.networks[0]);
+        let connection = Connection::psk(near.id, far.id).between(near.outer[0], far.outer[0]);
+        site::conf(match daemon {
+            Daemon::Ferryd => connection
+                .child("net", plain.clone().set("hw_offload", "auto"))
+                .child("card", child(near.networks[1], far.networks[1]).set("hw_offload", "crypto")),
+            _ => connection.child("net", plain).child("card", child(near.networks[1], far.networks[1])),
+        })
+    };
+    let [near, far] = [&sites.left, &sites.right];
+    let left = lab.peer(&near.gateway, roles.initiator, &conf(near, far, roles.initiator))?;
+    let right = lab.peer(&far.gateway, roles.responder, &conf(far, near, roles.responder))?;
+    let peers = Peer2 { left, right };
+    let mark = peers.ours().log().mark();
+    peers.left.initiate("net")?;
+    peers.ours().log().wait_for(mark, &["is done in software, not by the network card"], patience())?;
+    near.host.ping(near.hosts[0], far.hosts[0], 2)?;
+    let refused = peers.left.try_initiate("card")?;
+    ensure!(refused.success().is_err(), "there is a child that no network card takes");
+    peers.ours().log().wait_for(mark, &["hw_offload = crypto, but the network card"], patience())?;
+    // The other is untouched, and of the one that is refused nothing is left.
+    site::agree(&peers.left, &peers.right)?;
+    let sas = peers.ours().host().succeed(&["ip", "xfrm", "state", "list", "nokeys"])?.stdout;
+    ensure!(sas.matches("proto esp").count() == 2, "the kernel has\n{sas}");
+    near.host.ping(near.hosts[0], far.hosts[0], 2).map(drop)
+}
+
+/// Two peers have the same network behind them: the one that came last has the traffic, and when it goes, the one before
+/// has it again.
+pub(super) fn same_traffic(lab: &Lab, ours: Daemon) -> Result<()> {
+    let switch = lab.host("switch")?;
+    let (gateway, first, second) = (lab.host("gateway")?, lab.host("first")?, lab.host("second")?);
+    lab.switch(&switch, "lan", &[(&gateway, "wan"), (&first, "wan"), (&second, "wan")])?;
+    let mut conf = SwanctlConf::new().secret("all", "all of us know", &[]);
+    gateway.address("lo", "10.2.0.1/24")?;
+    gateway.address("wan", "192.0.2.1/24")?;
+    let mut far = Vec::new();
+    for (host, address) in [(&first, "192.0.2.2"), (&second, "192.0.2.3")] {
+        host.address("wan", &format!("{address}/24"))?;
+        host.address("lo", "10.3.0.1/24")?;
+        let id = format!("{}.test", host.role());
+        let to = Connection::psk("gateway.test", &id).between("192.0.2.1", address);
+        conf = conf.connection(host.role(), to.child(host.role(), child("10.2.0.0/24", "10.3.0.0/24")));
+        let back = Connection::psk(&id, "gateway.test").between(address, "192.0.2.1");
+        let back = back.child("back", child("10.3.0.0/24", "10.2.0.0/24"));
+        let conf = SwanctlConf::new().connection("back", back).secret("all", "all of us know", &[]);
+        far.push(lab.peer(host, Daemon::Charon, &conf)?);
+    }
+    let near = lab.peer(&gateway, ours, &conf)?;
+    let received = || -> Result<Vec<u64>> {
+        let packets = |peer: &std::rc::Rc<Peer>| -> Result<u64> {
+            Ok(peer.sas()?.iter().flat_map(|sa| &sa.children).map(|child| child.inbound.packets).sum())
+        };
+        far.iter().map(packets).collect()
+    };
+    let ping = || gateway.ping("10.2.0.1", "10.3.0.1", 3);
+    near.initiate("first")?;
+    ping()?;
+    ensure!(received()? == [3, 0], "with one peer, the peers have received {:?}", received()?);
+    near.initiate("second")?;
+    ping()?;
+    ensure!(received()? == [3, 3], "with two peers, the peers have received {:?}", received()?);
+    near.terminate("second")?;
+    ping()?;
+    ensure!(received()? == [6, 0], "with the first peer again, the peers have received {:?}", received()?);
     Ok(())
 }
 

@@ -632,6 +632,11 @@ const OF_KERNEL: &[Entry<WithRoles>] = &[
         kernel::interfaces,
     ),
     (
+        "offload",
+        "With hw_offload = auto, ESP is done in software where no network card does it; with crypto there is no child.",
+        kernel::offloaded,
+    ),
+    (
         "limited-octets",
         "A child that has carried as many octets as it should has a successor; at its limit it ends.",
         kernel::limited_octets,
@@ -666,6 +671,13 @@ const OF_KERNEL: &[Entry<WithRoles>] = &[
 /// The same about ferryd alone.
 const OF_KERNEL_ALONE: &[Entry<Alone>] =
     &[("beet", "Two hosts protect what they say under their inner addresses in BEET mode.", kernel::beet)];
+
+/// The same with a part for the daemon under test.
+const OF_KERNEL_ONCE: &[Entry<WithOurs>] = &[(
+    "same-traffic",
+    "Of two peers with the same traffic the one that came last has it, and when that goes, the other one again.",
+    kernel::same_traffic,
+)];
 
 /// Scenarios with daemons that know no ESP but a kernel's.
 const WITH_STRANGERS: &[Entry<WithOurs>] = &[
@@ -708,12 +720,14 @@ pub fn in_kernel() -> Vec<Scenario> {
         IN_KERNEL.iter().any(|name| roles.iter().any(|role| scenario.name == format!("{name}{role}")))
     };
     let of_kernel = OF_KERNEL.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon));
+    let once = OF_KERNEL_ONCE.iter();
+    let once = once.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::Once(run)));
     let alone = OF_KERNEL_ALONE.iter();
     let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
     let strangers = WITH_STRANGERS.iter();
     let strangers =
         strangers.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::WithStranger(run)));
-    all().into_iter().filter(wanted).chain(of_kernel).chain(alone).chain(strangers).collect()
+    all().into_iter().filter(wanted).chain(of_kernel).chain(once).chain(alone).chain(strangers).collect()
 }
 
 /// Scenarios that take a kernel's XFRM interfaces, or its firewall's rules about IPsec.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use ferry_ike::config::Labels;
+use ferry_ike::config::{Labels, Offload};
 use ferry_ike::output::{ChildInstall, ChildSaId, Outbound, Path};
 use ferry_xfrm::algorithm::Protection;
 use ferry_xfrm::sa::{ReplayState, Usage};
@@ -11,10 +11,10 @@ use ferry_xfrm::{Error, IpsecProtocol, Meaning, Mode, Sa, SaEntry, SaId, Sad, Se
 use tracing::{debug, warn};
 
 use super::super::algorithms;
-use super::Selectors;
 use super::labels::Numbers;
 use super::policies::Placing;
 use super::sa::{self, Pair};
+use super::{Selectors, offload};
 use crate::control::ChildUse;
 
 /// Sequence numbers that are left out when an outbound SA moves: between the moment its state is read and the moment it
@@ -48,6 +48,7 @@ pub(super) struct ChildSas {
     pub(super) numbers: Numbers,
     /// As they were configured.
     pub(super) labels: Labels,
+    offload: Offload,
     pub(super) selectors: Vec<Selector>,
     pub(super) placing: Option<Placing>,
     pub(super) traffic: Option<Selectors>,
@@ -107,6 +108,9 @@ impl Children {
     pub(super) async fn install(&mut self, install: &ChildInstall, known: Known) -> Result<(), String> {
         let Known { reqid, numbers, selectors, placing, traffic, answers } = known;
         let mut pair = Pair::of(install, reqid, &numbers)?;
+        let offload = install.child.offload;
+        offload::place(&mut pair, offload, install.path.local.ip()).await?;
+        let is_needed = offload == Offload::Crypto;
         // The kernel would go on waiting for one with the reqid of the trap, and ask for no other.
         pair.outbound.acquire = answers.unwrap_or_default();
         let keys = |material| {
@@ -115,12 +119,13 @@ impl Children {
         };
         let (opening, sealing) = (keys(&install.inbound)?, keys(&install.outbound)?);
         // The peer may send as soon as it has our answer.
-        self.sad.install(&pair.inbound, &opening, None).await.map_err(|error| error.to_string())?;
+        offload::install(&self.sad, &mut pair.inbound, &opening, None, is_needed).await?;
         let held = match install.outbound_use {
             Outbound::Now => {
-                if let Err(error) = self.sad.install(&pair.outbound, &sealing, None).await {
+                let outbound = &mut pair.outbound;
+                if let Err(error) = offload::install(&self.sad, outbound, &sealing, None, is_needed).await {
                     remove(&self.sad, &pair.inbound.id).await;
-                    return Err(error.to_string());
+                    return Err(error);
                 }
                 None
             }
@@ -132,6 +137,7 @@ impl Children {
             reqid,
             numbers,
             labels: install.child.labels,
+            offload,
             selectors,
             placing,
             traffic,
@@ -150,7 +156,8 @@ impl Children {
     pub(super) async fn use_outbound(&mut self, child_sa: ChildSaId) -> Result<(), String> {
         let child = self.installed.get_mut(&child_sa).ok_or("the CHILD_SA is not installed")?;
         let sealing = child.held.take().ok_or("the CHILD_SA has no outbound SA that waits")?;
-        self.sad.install(&child.pair.outbound, &sealing, None).await.map_err(|error| error.to_string())
+        let is_needed = child.offload == Offload::Crypto;
+        offload::install(&self.sad, &mut child.pair.outbound, &sealing, None, is_needed).await
     }
 
     /// Has the kernel tell of the first packet received, by a limit that it reaches: the one after the first tells.
@@ -224,7 +231,10 @@ impl Children {
         is_encapsulated: bool,
     ) -> Result<(), String> {
         let child = self.installed.get_mut(&child_sa).ok_or("the CHILD_SA is not installed")?;
-        let moved = child.pair.at(path, is_encapsulated);
+        let mut moved = child.pair.at(path, is_encapsulated);
+        if let Err(error) = offload::place(&mut moved, child.offload, path.local.ip()).await {
+            warn!(target: "knl", "{error}");
+        }
         let before = std::mem::replace(&mut child.pair, moved);
         let result = async {
             relocate(&self.sad, &before.inbound, &mut child.pair.inbound, &mut child.inbound, 0).await?;
@@ -234,7 +244,7 @@ impl Children {
             }
             Ok(())
         };
-        result.await.map_err(|error: Error| error.to_string())
+        result.await
     }
 
     /// Removes both directions.
@@ -297,7 +307,10 @@ async fn remove(sad: &Sad, id: &SaId) {
 /// Changes limits or ports of an SA that is there; the kernel wants to be told the keys again.
 async fn change(sad: &Sad, to: &Sa) -> Result<(), Error> {
     match sad.find(&to.id).await? {
-        Some(SaEntry { protection: Some(protection), .. }) => sad.update(to, &protection, None).await,
+        // It stays where it is, on a card or not.
+        Some(SaEntry { protection: Some(protection), .. }) => {
+            sad.update(&Sa { offload: None, ..to.clone() }, &protection, None).await
+        }
         // Who else has removed it is told of elsewhere.
         _ => Ok(()),
     }
@@ -310,15 +323,16 @@ async fn relocate(
     to: &mut Sa,
     carried: &mut Carried,
     left_out: u64,
-) -> Result<(), Error> {
+) -> Result<(), String> {
     if from == to {
         return Ok(());
     }
     let stays = from.id == to.id && from.source == to.source;
     if stays && from.encapsulation.is_some() && to.encapsulation.is_some() {
-        return change(sad, to).await;
+        return change(sad, to).await.map_err(|error| error.to_string());
     }
-    let Some(entry) = sad.find(&from.id).await? else { return Ok(()) };
+    let found = sad.find(&from.id).await.map_err(|error| error.to_string())?;
+    let Some(entry) = found else { return Ok(()) };
     let Some(protection) = &entry.protection else { return Ok(()) };
     remove(sad, &from.id).await;
     let highest = if from.has_extended_sequence { u64::MAX } else { u32::MAX.into() };
@@ -329,7 +343,8 @@ async fn relocate(
     carried.counted = 0;
     // Its counters begin anew, its limits do not.
     to.limits = sa::what_is_left(to.limits, entry.usage.bytes, entry.usage.packets);
-    sad.install(to, protection, Some(&replay)).await
+    // What moved to another card goes on in software, rather than not at all.
+    offload::install(sad, to, protection, Some(&replay), false).await
 }
 
 /// Octets and packets of an SA, and how long ago the last was.

@@ -6,6 +6,7 @@
 mod children;
 mod labels;
 mod leftovers;
+mod offload;
 mod policies;
 mod reqids;
 mod sa;
