@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ferry_ike::config::{AddressPattern, AuthClass, Connection, LocalAuth};
+use ferry_ike::config::{AddressPattern, AuthClass, Connection, LocalAuth, RemoteAuth};
 use ferry_ike::identity::Identity;
 use ferry_ike::pki::Certificate;
 
@@ -112,6 +112,16 @@ fn own(connection: &Connection, auth: &LocalAuth, subject: &Subject<'_>, finding
         Some(id) => vec![id],
         None => own_addresses(connection, subject),
     };
+    if let (Some(key), true) = (auth.public_keys.first(), auth.certificates.is_empty()) {
+        if configuration.raw_key(auth).is_none() {
+            findings.push(Finding::error(
+                subject.place(&path),
+                format!("{path}: the private key of the raw public key {key} is missing"),
+                "Put the key in private, or name the public key whose private key is there.",
+            ));
+        }
+        return;
+    }
     let credential = ids.iter().find_map(|id| configuration.credential(auth, id, &[]));
     if let Some((certificate, _)) = credential {
         return chain(&certificate, &path, subject, findings);
@@ -192,10 +202,10 @@ fn chain(certificate: &Certificate, path: &str, subject: &Subject<'_>, findings:
 fn trust(connection: &Connection, subject: &Subject<'_>, findings: &mut Vec<Finding>) {
     let trust = &subject.loaded.configuration.trust;
     let path = format!("connections.{}.remote", connection.name);
-    let of_connection = connection
-        .remote
-        .iter()
-        .any(|auth| !auth.trust.certificates.is_empty() || !auth.trust.authorities.is_empty());
+    let of_connection = connection.remote.iter().any(|auth| {
+        let RemoteAuth { trust, public_keys, .. } = auth;
+        !trust.certificates.is_empty() || !trust.authorities.is_empty() || !public_keys.is_empty()
+    });
     let is_others =
         |certificate: &&Certificate| subject.loaded.configuration.private_key(certificate).is_none();
     let knows_somebody = trust.end_entities().iter().any(|certificate| is_others(&certificate));

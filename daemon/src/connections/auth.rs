@@ -2,9 +2,10 @@
 
 use ferry_ike::auth::rules::{ParsedRules, SignatureRules};
 use ferry_ike::config::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
+use ferry_ike::crypto::signature::PublicKey;
 use ferry_ike::eap::Method;
 use ferry_ike::identity::Identity;
-use ferry_ike::pki::{Certificate, Constraints, Oid, Revocation};
+use ferry_ike::pki::{Certificate, Constraints, Oid, Revocation, files};
 
 use super::certificate::certificate;
 use super::error::ConfigError;
@@ -23,6 +24,7 @@ struct Round {
     groups: Vec<Identity>,
     certificates: Vec<Certificate>,
     authorities: Vec<Certificate>,
+    public_keys: Vec<PublicKey>,
     authority_id: Option<Identity>,
     policies: Vec<Oid>,
     revocation: Revocation,
@@ -67,6 +69,7 @@ fn one_local(round: Round, path: &str, remarks: &mut Vec<String>) -> Result<Loca
     Ok(LocalAuth {
         class,
         certificates: round.certificates,
+        public_keys: round.public_keys,
         rules,
         id,
         eap_id: round.eap_id.filter(|id| !id.is_any()),
@@ -89,6 +92,14 @@ pub(super) fn remote(
             ));
         }
     }
+    for (section, round) in &rounds {
+        let has_pattern = round.id.as_ref().is_some_and(|id| !id.is_exact());
+        if has_pattern && !round.public_keys.is_empty() {
+            return Err(section.problem(
+                "id is a pattern, and a raw public key proves one identity: name it, or leave id out for the key itself",
+            ));
+        }
+    }
     if rounds.is_empty() {
         return Ok(vec![one_remote(Round::default())]);
     }
@@ -108,8 +119,12 @@ fn one_remote(round: Round) -> RemoteAuth {
         ecdsa_bits: chain.ecdsa_bits,
         revocation: round.revocation,
     };
-    let id = round.id.unwrap_or_else(Identity::any);
-    RemoteAuth { class: round.class, rules, trust, id, eap_id: round.eap_id, groups: round.groups }
+    let public_keys = round.public_keys;
+    // As with charon: who is to prove it has a key, and that alone, is the key.
+    let of_key = public_keys.first().filter(|_| trust.certificates.is_empty()).map(PublicKey::identity);
+    let id = round.id.or(of_key).unwrap_or_else(Identity::any);
+    let (class, eap_id, groups) = (round.class, round.eap_id, round.groups);
+    RemoteAuth { class, rules, trust, public_keys, id, eap_id, groups }
 }
 
 /// The rounds of one side (RFC 4739), by their `round` and where that is the same as they stand.
@@ -240,8 +255,7 @@ fn read_list(list: &List<'_>, round: &mut Round) -> Result<(), ConfigError> {
             let read = |text: &str| Identity::parse(text).map_err(|error| error.to_string());
             round.groups = list.read(read)?;
         }
-        "pubkeys" if list.is_empty() => {}
-        "pubkeys" => return Err(list.unsupported("raw public keys are not, certificates are")),
+        "pubkeys" => round.public_keys.extend(list.read_octets(one_public_key)?),
         _none_of_these => return Err(list.unknown()),
     }
     Ok(())
@@ -249,6 +263,10 @@ fn read_list(list: &List<'_>, round: &mut Round) -> Result<(), ConfigError> {
 
 fn one_certificate(octets: &[u8]) -> Result<Certificate, String> {
     certificate(octets).map_err(|error| format!("a certificate in DER or PEM, but {error}"))
+}
+
+fn one_public_key(octets: &[u8]) -> Result<PublicKey, String> {
+    files::public_key(octets).map_err(|error| format!("a public key in DER or PEM, but {error}"))
 }
 
 /// `cert<x>` and `cacert<x>`: a certificate that the daemon reads.
@@ -381,8 +399,6 @@ mod tests {
             let begin = format!("connections.gw.remote-1.{key} = {value} is not supported yet: ");
             assert!(error.starts_with(&begin), "{error}");
         }
-        let keys = error(&Section::new().with_list("pubkeys", ["x"]));
-        assert!(keys.starts_with("connections.gw.remote-1.pubkeys = x is not supp"), "{keys}");
         let token = Section::new().with_section("cert1", Section::new().with("handle", "01"));
         assert!(error(&token).contains("remote-1.cert1.handle = 01 is not supported"));
     }
@@ -413,13 +429,41 @@ mod tests {
     }
 
     #[test]
+    fn a_raw_public_key_is_who_has_it_where_nothing_else_is_said() {
+        let der = files::public_key(include_bytes!("../../tests/samples/public.pem")).unwrap();
+        let section = |id: Option<&str>| {
+            Section::new().with("auth", "pubkey").with_some("id", id).with_list("pubkeys", [der.spki_der()])
+        };
+        let of = |section: &Section| {
+            let inner = || Inner { name: "x", path: "connections.gw.x".to_owned(), section };
+            let local = local(&[inner()], "connections.gw", &mut vec![]).unwrap().remove(0);
+            (local, remote(&[inner()], &mut vec![]).map(|mut rounds| rounds.remove(0)))
+        };
+        let (local, remote) = of(&section(None));
+        let remote = remote.unwrap();
+        assert_eq!(local.public_keys, remote.public_keys);
+        assert_eq!(local.identity().unwrap(), remote.id);
+        assert_eq!(remote.id, der.identity());
+        assert!(!remote.takes_certificates());
+        let (local, remote) = of(&section(Some("gw.test")));
+        assert_eq!(local.identity().unwrap().to_string(), "gw.test");
+        assert_eq!(remote.unwrap().id.to_string(), "gw.test");
+        for pattern in ["*.test", "%any"] {
+            let error = of(&section(Some(pattern))).1.unwrap_err().to_string();
+            assert!(error.starts_with("connections.gw.x: id is a pattern, and a raw public key"), "{error}");
+        }
+    }
+
+    #[test]
     fn slips_are_named() {
         assert_eq!(
             error(&Section::new().with("auth", "pks")),
             "connections.gw.remote-1.auth = pks: expected psk, pubkey, rsa, ecdsa, ike:..., eap or xauth, the last \
              two with a method behind a dash"
         );
-        for (list, item) in [("certs", "nonsense"), ("cacerts", "nonsense"), ("cert_policy", "any")] {
+        for (list, item) in
+            [("certs", "nonsense"), ("cacerts", "nonsense"), ("pubkeys", "nonsense"), ("cert_policy", "any")]
+        {
             let error = error(&Section::new().with_list(list, [item]));
             assert!(
                 error.starts_with(&format!("connections.gw.remote-1.{list} = {item}: expected a")),

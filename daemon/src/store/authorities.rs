@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ferry_ike::crypto::signature::{PrivateKey, PublicKey};
+use ferry_ike::identity::Identity;
 use ferry_ike::pki::{Certificate, TrustStore};
 
 use super::{Loaded, Store};
@@ -34,6 +35,15 @@ pub(crate) struct Authority {
     pub(crate) ocsp_uris: Vec<String>,
     /// Where certificates are by their hashes; kept to be shown, for nobody is sent such addresses.
     pub(crate) cert_uri_base: Option<String>,
+}
+
+/// A public key without a certificate.
+pub(crate) struct RawKey {
+    pub(crate) key: PublicKey,
+    /// Whose it is, where a connection says so.
+    pub(crate) subject: Option<Identity>,
+    /// Its private key is here.
+    pub(crate) has_private: bool,
 }
 
 impl Keychain {
@@ -76,12 +86,32 @@ impl<T: Tunnels> Store<T> {
         loaded.keychain.public_keys.push(Arc::new(key));
     }
 
-    /// Public keys without a certificate, each with whether its private key is here.
-    pub(crate) async fn public_keys(&self) -> Vec<(Arc<PublicKey>, bool)> {
+    /// Public keys without a certificate: those that were loaded, then those that connections name.
+    pub(crate) async fn public_keys(&self) -> Vec<RawKey> {
         let loaded = self.shared.loaded.lock().await;
         let Keychain { public_keys, keys, .. } = &loaded.keychain;
         let has_key = |key: &PublicKey| keys.iter().any(|own| own.public().info_id() == key.info_id());
-        public_keys.iter().map(|key| (Arc::clone(key), has_key(key))).collect()
+        let connections = loaded.connections.iter().map(|connection| &connection.parsed.connection);
+        let mut named: Vec<(&PublicKey, Option<Identity>)> = Vec::new();
+        for connection in connections {
+            for auth in &connection.local {
+                named.extend(auth.public_keys.iter().map(|key| (key, auth.identity())));
+            }
+            for auth in &connection.remote {
+                named.extend(auth.public_keys.iter().map(|key| (key, Some(auth.id.clone()))));
+            }
+        }
+        let others = public_keys.iter().map(Arc::as_ref);
+        let others = others.filter(|key| !named.iter().any(|(other, _)| other == key));
+        let mut all: Vec<RawKey> = Vec::new();
+        for (key, subject) in others.map(|key| (key, None)).chain(named.iter().cloned()) {
+            // Who goes by the key itself has no other name.
+            let subject = subject.filter(|subject| *subject != key.identity());
+            if !all.iter().any(|known| known.key == *key && known.subject == subject) {
+                all.push(RawKey { key: key.clone(), subject, has_private: has_key(key) });
+            }
+        }
+        all
     }
 
     /// Loads a private key, and returns its ID. One that is there already is replaced.

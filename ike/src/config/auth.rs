@@ -1,6 +1,7 @@
 //! Rounds of authentication: swanctl.conf's `local<x>` and `remote<x>`.
 
 use crate::auth::rules::SignatureRules;
+use crate::crypto::signature::PublicKey;
 use crate::eap::Method;
 use crate::identity::Identity;
 use crate::pki::{Certificate, Constraints};
@@ -10,7 +11,7 @@ use crate::pki::{Certificate, Constraints};
 pub enum AuthClass {
     /// A pre-shared key.
     Psk,
-    /// A signature, with the key of a certificate.
+    /// A signature, with the key of a certificate or a raw public key (RFC 7670).
     PublicKey,
     /// EAP (RFC 7296 §2.16): the initiator as its client, the responder as its server.
     Eap(EapMethods),
@@ -50,6 +51,8 @@ pub struct LocalAuth {
     /// Certificates to prove it with, the first choice first; of those that are loaded one with our identity, if there
     /// are none.
     pub certificates: Vec<Certificate>,
+    /// Raw public keys to prove it with (RFC 7670), the first choice first.
+    pub public_keys: Vec<PublicKey>,
     /// How we may sign.
     pub rules: SignatureRules,
     /// Who we say we are; `None` for our address.
@@ -62,12 +65,13 @@ pub struct LocalAuth {
 }
 
 impl LocalAuth {
-    /// Who we say we are, if that does not depend on anything else: who was configured, or the subject of our
-    /// certificate.
+    /// Who we say we are, if that does not depend on anything else: who was configured, the subject of our certificate,
+    /// or our key itself.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         let of_certificate = || self.certificates.first().map(|certificate| certificate.subject().clone());
-        self.id.clone().or_else(of_certificate)
+        let of_key = || self.public_keys.first().map(PublicKey::identity);
+        self.id.clone().or_else(of_certificate).or_else(of_key)
     }
 }
 
@@ -80,10 +84,25 @@ pub struct RemoteAuth {
     pub rules: SignatureRules,
     /// What its certificate and the chain to its trust anchor have to be.
     pub trust: Constraints,
+    /// Raw public keys (RFC 7670) that are trusted to be its own. Without `certificates` and `authorities` in `trust`, it
+    /// signs with one of these.
+    pub public_keys: Vec<PublicKey>,
     /// Who it may be; a pattern.
     pub id: Identity,
     /// Who it may be in EAP, where it is asked for its identity; a pattern. `None` does not ask.
     pub eap_id: Option<Identity>,
     /// Groups of which it must be in one, as who has authenticated it says; none for anybody.
     pub groups: Vec<Identity>,
+}
+
+impl RemoteAuth {
+    /// Certificates may prove who it is. They may not where only raw public keys are named.
+    #[must_use]
+    pub fn takes_certificates(&self) -> bool {
+        let Constraints { certificates, authorities, authority_id, .. } = &self.trust;
+        self.public_keys.is_empty()
+            || !certificates.is_empty()
+            || !authorities.is_empty()
+            || authority_id.is_some()
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Connection, LocalAuth};
 use crate::crypto::Secret;
-use crate::crypto::signature::{KeyId, PrivateKey};
+use crate::crypto::signature::{KeyId, PrivateKey, PublicKey};
 use crate::eap::Passwords;
 use crate::identity::Identity;
 use crate::pki::{Certificate, TrustStore};
@@ -96,6 +96,15 @@ impl Configuration {
         self.private_keys.iter().find(|key| key.public().info_id() == *certificate.key_hash())
     }
 
+    /// The raw public key that `auth` proves itself with, and its private key.
+    #[must_use]
+    pub fn raw_key<'a>(&'a self, auth: &'a LocalAuth) -> Option<(&'a PublicKey, &'a Arc<PrivateKey>)> {
+        auth.public_keys.iter().find_map(|public| {
+            let is_its = |key: &&Arc<PrivateKey>| key.public().info_id() == public.info_id();
+            Some((public, self.private_keys.iter().find(is_its)?))
+        })
+    }
+
     /// The certificate that we prove `id` with as `auth` says, and its key: the first that an authority of `asked` has
     /// vouched for, or else the first. `asked` are hashes of authorities' keys (RFC 7296 §3.7).
     #[must_use]
@@ -106,7 +115,7 @@ impl Configuration {
         asked: &[KeyId],
     ) -> Option<(Certificate, Arc<PrivateKey>)> {
         let configured = auth.certificates.iter();
-        let mut usable: Vec<_> = if auth.certificates.is_empty() {
+        let mut usable: Vec<_> = if auth.certificates.is_empty() && auth.public_keys.is_empty() {
             self.trust.end_entities().iter().filter(|certificate| certificate.carries(id)).collect()
         } else {
             configured.collect()

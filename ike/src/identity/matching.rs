@@ -42,6 +42,22 @@ impl Identity {
         }
     }
 
+    /// Whether this is one identity, and no pattern for several.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        match self.id_type {
+            IdType::ANY
+            | IdType::IPV4_ADDR_SUBNET
+            | IdType::IPV6_ADDR_SUBNET
+            | IdType::IPV4_ADDR_RANGE
+            | IdType::IPV6_ADDR_RANGE => false,
+            IdType::FQDN | IdType::RFC822_ADDR | Self::URI => !self.data.starts_with(b"*"),
+            IdType::DER_ASN1_DN => dn::attributes(&self.data)
+                .is_some_and(|attributes| !attributes.iter().any(dn::Attribute::is_wildcard)),
+            _ => true,
+        }
+    }
+
     /// Whether both are the same identity, of a certificate for instance: letters of either case are the same in
     /// names, strings of any type and any spacing in distinguished names (RFC 5280 §7.1). `*` stands for itself.
     #[must_use]

@@ -189,6 +189,32 @@ impl Setup {
         })
     }
 
+    /// Proving itself with the raw public key of this private key, in DER.
+    #[must_use]
+    pub fn raw_key(mut self, key: &[u8]) -> Self {
+        let key = PrivateKey::from_der(key).expect("the story's key is one");
+        let public = key.public().clone();
+        self.configuration.private_keys.push(Arc::new(key));
+        self.connection(|connection| {
+            for auth in &mut connection.local {
+                auth.class = AuthClass::PublicKey;
+                auth.public_keys.push(public.clone());
+            }
+        })
+    }
+
+    /// Having peers prove themselves with the raw public key of this private key, in DER, or another that was said before.
+    #[must_use]
+    pub fn peer_raw_key(self, key: &[u8]) -> Self {
+        let public = PrivateKey::from_der(key).expect("the story's key is one").public().clone();
+        self.connection(|connection| {
+            for auth in &mut connection.remote {
+                auth.class = Some(AuthClass::PublicKey);
+                auth.public_keys.push(public.clone());
+            }
+        })
+    }
+
     /// Proving itself in a further round (RFC 4739), which is like the last but for this.
     #[must_use]
     pub fn another_round(self, change: impl FnOnce(&mut LocalAuth)) -> Self {
@@ -431,6 +457,7 @@ fn psk_auth(id: Option<&str>) -> LocalAuth {
     LocalAuth {
         class: AuthClass::Psk,
         certificates: vec![],
+        public_keys: vec![],
         rules: SignatureRules::default(),
         id: id.map(identity),
         eap_id: None,
@@ -443,6 +470,7 @@ fn remote_auth(id: &str) -> RemoteAuth {
         class: Some(AuthClass::Psk),
         rules: SignatureRules::default(),
         trust: Constraints::default(),
+        public_keys: vec![],
         id: identity(id),
         eap_id: None,
         groups: vec![],

@@ -333,6 +333,115 @@ pub(super) fn with_eap(lab: &Lab, roles: Roles) -> Result<()> {
     Ok(())
 }
 
+/// Keys that the ends know of each other, without certificates (RFC 7670): given by path and by value, under a name and
+/// under none. A key that is not the one the other end knows is refused.
+pub(super) fn raw_keys(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let (client_host, gateway_host) = (road.client()?, &road.gateway);
+    let keys = RawKeys(gateway_host.directory().to_owned());
+    for (own, name) in [(client_host, "pc.test"), (gateway_host, "gw.test")] {
+        keys.make(name, P256)?;
+        keys.give_private(own, name)?;
+        for host in [client_host, gateway_host] {
+            keys.give_public(host, name)?;
+        }
+    }
+    let ends = |is_named: bool, keys: [&str; 2]| -> [Section; 2] {
+        let end = |name: &str, key: &str| {
+            let end = Section::new().set("auth", "pubkey").set("pubkeys", key);
+            if is_named { end.set("id", name) } else { end }
+        };
+        [end("pc.test", keys[0]), end("gw.test", keys[1])]
+    };
+    let confs = |is_named: bool, own_keys: [&str; 2]| {
+        let [pc, gw] = ends(is_named, own_keys);
+        let connection = Connection::between_ends(gw.clone(), pc.clone())
+            .between(Road::GATEWAY, "%any")
+            .set("send_cert", "always")
+            .set("pools", "road")
+            .child("net", child(Road::LAN, "dynamic"));
+        let gateway = SwanctlConf::new()
+            .connection("road", connection)
+            .pool("road", Section::new().set("addrs", "10.9.0.0/24"));
+        (home(Connection::between_ends(pc, gw).set("send_cert", "always")), gateway)
+    };
+    let (client_conf, gateway_conf) = confs(true, ["pc.test.pub", "gw.test.pub"]);
+    let gateway = lab.peer(gateway_host, roles.responder, &gateway_conf)?;
+    let client = lab.peer(client_host, roles.initiator, &client_conf)?;
+    let by_value = [keys.value("pc.test")?, keys.value("gw.test")?];
+    for (is_named, own_keys) in [
+        (true, ["pc.test.pub", "gw.test.pub"]),
+        (true, [by_value[0].as_str(), by_value[1].as_str()]),
+        (false, ["pc.test.pub", "gw.test.pub"]),
+    ] {
+        let (client_conf, gateway_conf) = confs(is_named, own_keys);
+        gateway.load(&gateway_conf)?.success()?;
+        client.load(&client_conf)?.success()?;
+        let what = format!("with the keys {own_keys:?}, named: {is_named}");
+        client.initiate("net").with_context(|| what.clone())?;
+        let (near, far) = (client.sa()?, gateway.sa()?);
+        let ids = [&near.remote.id, &far.remote.id];
+        ensure!(!is_named || ids == ["gw.test", "pc.test"], "{what}: the ends are {ids:?}");
+        // Under another name the client has another address.
+        let address = near.local.virtual_ips.first().context("the client has no virtual IP")?;
+        client_host.ping(address, Road::SERVER, 1)?;
+        client.terminate("home")?;
+    }
+
+    // The client's key is another now; the gateway knows the old one.
+    keys.make("pc.test", P256)?;
+    keys.give_private(client_host, "pc.test")?;
+    keys.give_public(client_host, "pc.test")?;
+    let (client_conf, gateway_conf) = confs(true, ["pc.test.pub", "gw.test.pub"]);
+    gateway.load(&gateway_conf)?.success()?;
+    client.load(&client_conf)?.success()?;
+    let mark = gateway.log().mark();
+    refused(&client, "net").context("another key")?;
+    if roles.responder == Daemon::Ferryd {
+        // strongSwan does not send its key, so that only its signature tells.
+        gateway
+            .log()
+            .expect(mark, &["the signature of 'pc.test' with the raw public key", "does not count"])?;
+    }
+    none_left(&[&client, &gateway])
+}
+
+/// Pairs of keys in files that `openssl` makes.
+struct RawKeys(PathBuf);
+
+impl RawKeys {
+    fn make(&self, name: &str, key: &[&str]) -> Result<()> {
+        let private = self.0.join(format!("{name}.key"));
+        openssl(Command::new("openssl").arg("genpkey").args(key).arg("-out").arg(&private))?;
+        for (form, kind) in [("PEM", "pub"), ("DER", "der")] {
+            let public = self.0.join(format!("{name}.{kind}"));
+            let to = ["-pubout", "-outform", form, "-out"];
+            openssl(Command::new("openssl").args(["pkey", "-in"]).arg(&private).args(to).arg(public))?;
+        }
+        Ok(())
+    }
+
+    fn give_private(&self, host: &Host, name: &str) -> Result<()> {
+        self.copy(host, &format!("{name}.key"), "private")
+    }
+
+    fn give_public(&self, host: &Host, name: &str) -> Result<()> {
+        self.copy(host, &format!("{name}.pub"), "pubkey")
+    }
+
+    fn copy(&self, host: &Host, file: &str, folder: &str) -> Result<()> {
+        let to = host.directory().join("swanctl").join(folder).join(file);
+        fs::copy(self.0.join(file), &to).with_context(|| format!("cannot write {}", to.display()))?;
+        Ok(())
+    }
+
+    /// The public key as it may stand in swanctl.conf itself.
+    fn value(&self, name: &str) -> Result<String> {
+        let der = fs::read(self.0.join(format!("{name}.der")))?;
+        Ok(der.iter().fold("0x".to_owned(), |text, octet| format!("{text}{octet:02x}")))
+    }
+}
+
 /// New certificates and keys are loaded under a standing tunnel, which is left alone; the next one is made with them.
 pub(super) fn renewed(lab: &Lab, roles: Roles) -> Result<()> {
     let road = Road::build(lab, 1)?;

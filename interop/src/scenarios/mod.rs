@@ -351,6 +351,12 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
         certificates::intermediate,
     ),
     (
+        "raw-keys",
+        "Both ends know each other's keys without certificates, by path and by value, under names and under none; another key \
+         is refused.",
+        certificates::raw_keys,
+    ),
+    (
         "certificates-renewed",
         "A renewed certificate with another key is loaded under a standing tunnel, which nothing happens to; the next \
          authentication is made with it.",

@@ -63,7 +63,10 @@ fn render(event: &Message, style: Style, now: SystemTime, caption: &mut String) 
             .map(|list| crl(&list, style, now))
             .map_err(|error| error.to_string()),
         "PUBKEY" => PublicKey::from_spki_der(data)
-            .map(|key| public_key(&key, has_key))
+            .map(|key| {
+                let subject = event.str("subject").map(|subject| format!("  subject:  \"{subject}\"\n"));
+                subject.unwrap_or_default() + &public_key(&key, has_key)
+            })
             .map_err(|error| error.to_string()),
         other => Ok(format!("  {other} of {} octets\n", data.len())),
     };

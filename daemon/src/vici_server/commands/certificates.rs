@@ -157,12 +157,18 @@ pub(super) async fn list<T: Tunnels>(message: &Message, client: &Client, control
     let filters = (Kind::of(message, Some(Kind::Any)), message.str("subject").map(Identity::parse));
     // Filters that mean nothing let nothing through.
     let (Ok(kind), Ok(subject)) = (filters.0, filters.1.transpose()) else { return Message::new() };
-    if matches!(kind, Kind::Any | Kind::PublicKey) && subject.is_none() {
-        for (key, has_key) in control.store.public_keys().await.into_iter().rev() {
+    if matches!(kind, Kind::Any | Kind::PublicKey) {
+        for raw in control.store.public_keys().await.into_iter().rev() {
+            let names = [Some(raw.key.identity()), raw.subject.clone()];
+            let is_it = |wanted: &Identity| names.iter().flatten().any(|name| name.matches(wanted).is_some());
+            if !subject.as_ref().is_none_or(is_it) {
+                continue;
+            }
             let event = Message::new()
                 .with("type", "PUBKEY")
-                .with_some("has_privkey", has_key.then_some("yes"))
-                .with("data", key.spki_der());
+                .with_some("has_privkey", raw.has_private.then_some("yes"))
+                .with("data", raw.key.spki_der())
+                .with_some("subject", raw.subject.map(|subject| subject.to_string()));
             client.emit(EventName::ListCert, &event).await;
         }
     }

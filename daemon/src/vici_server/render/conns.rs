@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ferry_ike::config::{AuthClass, Child, ChildAction, EapMethods, Mode, Processing, Unique, Version};
+use ferry_ike::crypto::signature::PublicKey;
 use ferry_ike::identity::Identity;
 use ferry_ike::pki::Certificate;
 use ferry_vici::{Message, Section};
@@ -25,20 +26,26 @@ pub(in crate::vici_server) fn list_conn(parsed: &Parsed) -> Message {
         .with_some("dpd_delay", connection.dpd_delay.map(|delay| delay.as_secs()))
         .with_some("dpd_timeout", Some(parsed.dpd_timeout.as_secs()).filter(|timeout| *timeout != 0));
     for (number, round) in (1..).zip(&connection.local) {
-        let id = round.id.as_ref().map(ToString::to_string);
+        // As charon has it: a raw public key goes by the name of who has it.
+        let named =
+            round.public_keys.first().map(PublicKey::identity).filter(|_| round.certificates.is_empty());
+        let raw_keys = subjects_of(&round.public_keys, round.id.as_ref());
+        let shown = round.id.as_ref().or(named.as_ref());
+        let id = shown.map(ToString::to_string);
         let eap = [("aaa_id", round.aaa_id.as_ref()), ("eap_id", round.eap_id.as_ref())];
         section.push_section(
             format!("local-{number}"),
-            auth(id, Some(round.class), eap, &[], [&round.certificates, &[]]),
+            auth(id, Some(round.class), eap, &[], [&round.certificates, &[]], &raw_keys),
         );
     }
     for (number, round) in (1..).zip(&connection.remote) {
         let id = Some(&round.id).filter(|id| !id.is_any()).map(ToString::to_string);
         let eap = [("aaa_id", None), ("eap_id", round.eap_id.as_ref())];
+        let raw_keys = subjects_of(&round.public_keys, Some(&round.id));
         let certificates = [&*round.trust.certificates, &*round.trust.authorities];
         section.push_section(
             format!("remote-{number}"),
-            auth(id, round.class, eap, &round.groups, certificates),
+            auth(id, round.class, eap, &round.groups, certificates, &raw_keys),
         );
     }
     let mut children = Section::new();
@@ -70,6 +77,7 @@ fn auth(
     eap: [(&str, Option<&Identity>); 2],
     groups: &[Identity],
     [certificates, authorities]: [&[Certificate]; 2],
+    raw_keys: &[String],
 ) -> Section {
     let (class, eap_type) = match class {
         None => (None, None),
@@ -90,9 +98,14 @@ fn auth(
     let subjects = |certificates: &[Certificate]| {
         certificates.iter().map(|certificate| certificate.subject().to_string()).collect::<Vec<_>>()
     };
-    section.push_list("certs", subjects(certificates));
+    section.push_list("certs", subjects(certificates).iter().chain(raw_keys));
     section.push_list("cacerts", subjects(authorities));
     section
+}
+
+/// The names that raw public keys go by.
+fn subjects_of(keys: &[PublicKey], id: Option<&Identity>) -> Vec<String> {
+    keys.iter().map(|key| id.map_or_else(|| key.identity().to_string(), ToString::to_string)).collect()
 }
 
 fn child(child: &Child) -> Section {

@@ -10,6 +10,8 @@ use spki::{ObjectIdentifier, SubjectPublicKeyInfoRef};
 
 use super::ecdsa::{self, Curve, Encoding};
 use super::{Hash, KeyError, KeyType, SignatureError, SignatureScheme};
+use crate::identity::Identity;
+use crate::wire::registry::IdType;
 
 pub(super) const RSA_ENCRYPTION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 pub(super) const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -131,6 +133,13 @@ impl PublicKey {
     #[must_use]
     pub const fn info_id(&self) -> KeyId {
         self.info_id
+    }
+
+    /// Who has it, where nobody says who that is: the key itself, as ID_KEY_ID with its [`info_id`](Self::info_id), which
+    /// is how strongSwan names it.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity { id_type: IdType::KEY_ID, data: self.info_id.to_vec() }
     }
 
     /// Checks that `signature` was made of `message` with the private key of this one, in the way `scheme` says.

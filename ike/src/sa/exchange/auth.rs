@@ -16,25 +16,26 @@ mod initiator;
 mod responder;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 pub(crate) use self::admission::Admission;
+use self::certificates::Asked;
 pub(crate) use self::eap::responder::Rounds;
 pub(crate) use self::initiator::{Checking, Sent, begin};
 pub(crate) use self::responder::{Answering, Verifying, answer};
 use crate::auth::{psk, signature};
 use crate::config::{AuthClass, Configuration, Connection, Lease, LocalAuth, SecretKind};
 use crate::context::Cx;
-use crate::crypto::signature::KeyId;
+use crate::crypto::signature::PrivateKey;
 use crate::crypto::{IkeSuite, Role, Secret};
 use crate::error::Failure;
 use crate::identity::Identity;
-use crate::pki::Certificate;
 use crate::sa::Core;
 use crate::sa::exchange::init::Handshake;
 use crate::wire::PayloadWriter;
 use crate::wire::cp::Configuration as ConfigurationPayload;
 use crate::wire::id;
-use crate::wire::registry::{AuthMethod, CertEncoding, CfgAttributeType};
+use crate::wire::registry::{AuthMethod, CfgAttributeType};
 
 impl Handshake {
     /// The initiator's AUTH data for one shared key (RFC 7296 §2.15).
@@ -71,8 +72,8 @@ impl Handshake {
 
 /// How we prove who we are.
 struct Proof {
-    /// Certificates that go before AUTH.
-    certificates: Vec<Certificate>,
+    /// Certificates, or a key, that go before AUTH.
+    certificates: Vec<certificates::Sent>,
     method: AuthMethod,
     data: Vec<u8>,
     /// For the log.
@@ -80,8 +81,8 @@ struct Proof {
 }
 
 impl Proof {
-    /// Makes it as `auth`, a round of `connection`, says, without EAP. `peer` is who we expect; `asked` are the authorities
-    /// whose certificates it wants, if it wants any.
+    /// Makes it as `auth`, a round of `connection`, says, without EAP. `peer` is who we expect; `asked` is what it
+    /// wants to see of us.
     #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
     fn make(
         core: &Core,
@@ -90,25 +91,13 @@ impl Proof {
         auth: &LocalAuth,
         local_id: &Identity,
         peer: &Identity,
-        asked: Option<&[KeyId]>,
+        asked: &Asked,
         cx: &Cx<'_>,
     ) -> Result<Self, Failure> {
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
         match auth.class {
             AuthClass::PublicKey => {
-                let (certificate, key) = cx
-                    .configuration
-                    .credential(auth, local_id, asked.unwrap_or_default())
-                    .ok_or_else(|| {
-                        Failure::Authentication(format!(
-                            "no private key found for '{local_id}': {} of a certificate of it is loaded",
-                            if cx.configuration.private_keys.is_empty() {
-                                "no key at all, and so none"
-                            } else {
-                                "none"
-                            }
-                        ))
-                    })?;
+                let (certificates, key) = credential(auth, local_id, connection, asked, cx)?;
                 let octets = handshake.signed_octets(core.role, suite, &id::body(local_id));
                 let hashes = handshake.hashes.as_deref();
                 let signed = signature::sign(&key, &auth.rules, cx.settings.rsa_pss, hashes, &octets)
@@ -116,7 +105,7 @@ impl Proof {
                         Failure::Authentication(format!("signing as '{local_id}' failed: {error}"))
                     })?;
                 Ok(Self {
-                    certificates: certificates::to_send(&certificate, connection, asked, cx),
+                    certificates,
                     method: signed.method,
                     data: signed.data,
                     with: signed.scheme.to_string(),
@@ -138,8 +127,43 @@ impl Proof {
     }
 
     fn write_certificates(&self, payloads: &mut PayloadWriter) {
-        for certificate in &self.certificates {
-            payloads.cert(CertEncoding::X509_SIGNATURE, certificate.der());
+        for sent in &self.certificates {
+            payloads.cert(sent.encoding, &sent.data);
+        }
+    }
+}
+
+/// What we sign with, and what goes along so that the peer believes it: a certificate, or a raw public key where the peer
+/// asks for one or we have nothing else.
+fn credential(
+    auth: &LocalAuth,
+    local_id: &Identity,
+    connection: &Connection,
+    asked: &Asked,
+    cx: &Cx<'_>,
+) -> Result<(Vec<certificates::Sent>, Arc<PrivateKey>), Failure> {
+    let configuration = cx.configuration;
+    let authorities = asked.authorities.as_deref().unwrap_or_default();
+    let certificate = configuration.credential(auth, local_id, authorities);
+    match (certificate, configuration.raw_key(auth)) {
+        (Some((certificate, key)), None) => {
+            Ok((certificates::to_send(&certificate, connection, asked, cx), key))
+        }
+        (Some((certificate, key)), Some(_)) if asked.authorities.is_some() || !asked.raw_keys => {
+            Ok((certificates::to_send(&certificate, connection, asked, cx), key))
+        }
+        (_, Some((public, key))) => {
+            Ok((certificates::raw_key_to_send(public, connection, asked), Arc::clone(key)))
+        }
+        (None, None) => {
+            let of = if auth.public_keys.is_empty() { "a certificate of it" } else { "its raw public keys" };
+            let none = match configuration.private_keys.as_slice() {
+                [] => "no key at all, and so none",
+                _ => "none",
+            };
+            Err(Failure::Authentication(format!(
+                "no private key found for '{local_id}': {none} of {of} is loaded"
+            )))
         }
     }
 }

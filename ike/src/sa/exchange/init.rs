@@ -12,13 +12,12 @@ use std::time::Duration;
 
 use tracing::{debug, info};
 
-use super::auth::certificates;
+use super::auth::certificates::{self, Asked};
 use super::{auth, redirect};
 use crate::attempt::{Attempt, Evidence, PassedOver, Rule};
 use crate::auth::signature;
 use crate::config::{AddressPattern, Childless, Connection, Fragmentation, any_address};
 use crate::context::{Cx, draw_ike_spi};
-use crate::crypto::signature::KeyId;
 use crate::crypto::{IkeKeys, IkeSuite, KeyExchangeInProgress, Role, SkD, SkPi, SkPr};
 use crate::error::Failure;
 use crate::natt::{self, NatSituation};
@@ -60,8 +59,8 @@ pub(crate) struct Handshake {
     pub(crate) allows_childless: bool,
     /// The hashes that the peer verifies signatures with; `None` if it does not know RFC 7427.
     pub(crate) hashes: Option<Vec<HashAlgorithm>>,
-    /// As initiator: the authorities whose certificates the peer asks for; `None` if it asks for none.
-    pub(crate) asked: Option<Vec<KeyId>>,
+    /// As initiator: what the peer asks to see of us.
+    pub(super) asked: Asked,
     /// There may be several rounds of authentication (RFC 4739): as initiator, since the peer has said so and we do; as
     /// responder, since we have said so.
     pub(crate) speaks_rounds: bool,
@@ -394,7 +393,7 @@ impl Sent {
             sk_pr: keys.sk_pr,
             allows_childless: payloads.notify(NotifyType::CHILDLESS_IKEV2_SUPPORTED).is_some(),
             hashes: hashes(payloads, cx),
-            asked: certificates::asked(payloads),
+            asked: Asked::of(payloads),
             speaks_rounds: offers_rounds(&self.connection, cx)
                 && payloads.notify(NotifyType::MULTIPLE_AUTH_SUPPORTED).is_some(),
         };
@@ -547,7 +546,7 @@ pub(crate) fn answer(
         sk_pr: keys.sk_pr,
         allows_childless: false,
         hashes,
-        asked: None,
+        asked: Asked::default(),
         speaks_rounds,
     };
     Ok((core, State::InitAnswered(Box::new(Answered { handshake }))))

@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use super::Proof;
+use super::certificates::Asked;
 use super::responder::{Method, Wishes, candidates, next_round, proceed, refuse};
-use super::{Proof, certificates};
 use crate::config::{AuthClass, Connection, EapMethods, LocalAuth, RemoteAuth};
 use crate::context::Cx;
-use crate::crypto::signature::KeyId;
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::sa::exchange::init::Handshake;
@@ -40,8 +40,8 @@ pub(crate) struct Admission {
     /// Further connections, the best first.
     others: Vec<Candidate>,
     pub(super) wishes: Wishes,
-    /// The authorities whose certificates the peer asks for, if it wants any.
-    asked: Option<Vec<KeyId>>,
+    /// What the peer asks to see of us.
+    asked: Asked,
     /// Both ends have said that there may be several rounds.
     speaks_rounds: bool,
     /// The peer's rounds that are over.
@@ -75,6 +75,7 @@ impl Proven {
             && asked.class == other.class
             && asked.rules == other.rules
             && asked.trust == other.trust
+            && asked.public_keys == other.public_keys
             && asked.groups == other.groups
     }
 }
@@ -169,7 +170,7 @@ impl Admission {
             connection,
             local_id,
             others: found.collect(),
-            asked: certificates::asked(payloads),
+            asked: Asked::of(payloads),
             speaks_rounds,
             proven: vec![],
             given: 0,
@@ -318,8 +319,7 @@ impl Admission {
             0 => self.local_id.clone(),
             _ => auth.identity().unwrap_or_else(|| Identity::from_addr(core.path.local.ip())),
         };
-        let asked = self.asked.as_deref();
-        let proof = Proof::make(core, &self.handshake, &connection, auth, &id, peer, asked, cx)?;
+        let proof = Proof::make(core, &self.handshake, &connection, auth, &id, peer, &self.asked, cx)?;
         if self.given == 0 {
             self.retain_alike();
         }
@@ -495,8 +495,11 @@ fn proves_alike(one: &Connection, other: &Connection, rounds: usize) -> bool {
         let ours = connection.local.iter().take(rounds).enumerate();
         // Who we are in the first, the candidates know.
         let id = |round: usize, auth: &LocalAuth| (round > 0).then(|| auth.identity());
-        ours.map(|(round, auth)| (auth.class, auth.certificates.clone(), auth.rules.clone(), id(round, auth)))
-            .collect()
+        ours.map(|(round, auth)| {
+            let with = (auth.certificates.clone(), auth.public_keys.clone());
+            (auth.class, with, auth.rules.clone(), id(round, auth))
+        })
+        .collect()
     };
     how(one) == how(other)
 }

@@ -1,4 +1,5 @@
-//! CERT and CERTREQ in IKE_AUTH, and what becomes of them (RFC 7296 §3.6, §3.7; RFC 4945 §3.3).
+//! CERT and CERTREQ in IKE_AUTH, and what becomes of them (RFC 7296 §3.6, §3.7; RFC 4945 §3.3; RFC 7670 for raw public
+//! keys).
 
 use tracing::{debug, info};
 
@@ -20,38 +21,40 @@ const MOST_AUTHORITIES: usize = 256;
 /// The most certificates of a peer that are looked at: far more than any chain has.
 const MOST_CERTIFICATES: usize = 32;
 
-/// The authorities whose certificates are asked for, by the hashes of their keys; `None` if none is asked for.
-pub(in crate::sa) fn asked(payloads: &Payloads<'_>) -> Option<Vec<KeyId>> {
-    let mut requests =
-        payloads.cert_reqs().filter(|request| request.encoding == CertEncoding::X509_SIGNATURE).peekable();
-    requests.peek()?;
-    Some(requests.flat_map(|request| request.hashes().copied()).take(MOST_AUTHORITIES).collect())
+/// What a peer asks to see of us, by its CERTREQs.
+#[derive(Default)]
+pub(in crate::sa) struct Asked {
+    /// Certificates of these authorities, by the hashes of their keys; `None` if no certificate is asked for.
+    pub(super) authorities: Option<Vec<KeyId>>,
+    /// A raw public key (RFC 7670 §3).
+    pub(super) raw_keys: bool,
 }
 
-/// Whether a connection wants the certificate of a peer.
-fn wants(connection: &Connection) -> bool {
-    connection.send_certreq && signing(connection).next().is_some()
-}
-
-/// Asks for certificates of the authorities that `connection` trusts.
-pub(super) fn ask(payloads: &mut PayloadWriter, connection: &Connection, cx: &Cx<'_>) {
-    if wants(connection) {
-        write_request(payloads, trusted(connection, cx));
+impl Asked {
+    pub(in crate::sa) fn of(payloads: &Payloads<'_>) -> Self {
+        let of = |encoding| payloads.cert_reqs().filter(move |request| request.encoding == encoding);
+        let certificates = || of(CertEncoding::X509_SIGNATURE);
+        let authorities = certificates().flat_map(|request| request.hashes().copied());
+        Self {
+            authorities: certificates().next().map(|_| authorities.take(MOST_AUTHORITIES).collect()),
+            raw_keys: of(CertEncoding::RAW_PUBLIC_KEY).next().is_some(),
+        }
     }
+}
+
+/// Asks for certificates of the authorities that `connection` trusts, or for a raw public key.
+pub(super) fn ask(payloads: &mut PayloadWriter, connection: &Connection, cx: &Cx<'_>) {
+    write_requests(payloads, std::iter::once(connection), cx);
 }
 
 /// The same, before it is known who the peer is: for all connections it may be.
 pub(in crate::sa) fn ask_as_responder(payloads: &mut PayloadWriter, path: Path, cx: &Cx<'_>) {
-    let mut authorities = Vec::new();
-    for connection in &cx.configuration.connections {
-        if connection.matches(path.local.ip(), path.remote.ip()).is_some() && wants(connection) {
-            authorities.extend(trusted(connection, cx));
-        }
-    }
-    write_request(payloads, authorities);
+    let connections = cx.configuration.connections.iter().map(std::sync::Arc::as_ref);
+    let may_be = |connection: &&Connection| connection.matches(path.local.ip(), path.remote.ip()).is_some();
+    write_requests(payloads, connections.filter(may_be), cx);
 }
 
-/// The rounds in which a peer may prove itself by certificate.
+/// The rounds in which a peer may prove itself by signature.
 fn signing(connection: &Connection) -> impl Iterator<Item = &RemoteAuth> {
     connection.remote.iter().filter(|remote| allows_signature(remote.class))
 }
@@ -64,30 +67,61 @@ fn trusted(connection: &Connection, cx: &Cx<'_>) -> Vec<KeyId> {
             own => own.iter().map(|authority| *authority.key_hash()).collect(),
         }
     };
-    signing(connection).flat_map(of_round).collect()
+    signing(connection).filter(|remote| remote.takes_certificates()).flat_map(of_round).collect()
 }
 
-fn write_request(payloads: &mut PayloadWriter, mut authorities: Vec<KeyId>) {
+fn write_requests<'a>(
+    payloads: &mut PayloadWriter,
+    connections: impl Iterator<Item = &'a Connection>,
+    cx: &Cx<'_>,
+) {
+    let (mut authorities, mut raw_keys) = (Vec::new(), false);
+    for connection in connections.filter(|connection| connection.send_certreq) {
+        authorities.extend(trusted(connection, cx));
+        raw_keys |= signing(connection).any(|remote| !remote.public_keys.is_empty());
+    }
     let mut seen = std::collections::HashSet::new();
     authorities.retain(|authority| seen.insert(*authority));
     if !authorities.is_empty() {
         payloads.cert_req(CertEncoding::X509_SIGNATURE, &authorities.concat());
     }
+    if raw_keys {
+        payloads.cert_req(CertEncoding::RAW_PUBLIC_KEY, &[]); // RFC 7670 §3: without an authority
+    }
+}
+
+/// The data of a CERT payload, and what it is.
+pub(super) struct Sent {
+    pub(super) encoding: CertEncoding,
+    pub(super) data: Vec<u8>,
+}
+
+/// Whether a connection shows what it has, where it is asked for that or not.
+const fn is_sent(connection: &Connection, is_asked: bool) -> bool {
+    match connection.send_cert {
+        SendCert::Always => true,
+        SendCert::IfAsked => is_asked,
+        SendCert::Never => false,
+    }
+}
+
+/// The raw public key that goes before our AUTH, if it does.
+pub(super) fn raw_key_to_send(key: &PublicKey, connection: &Connection, asked: &Asked) -> Vec<Sent> {
+    if !is_sent(connection, asked.raw_keys) {
+        return vec![];
+    }
+    info!(target: "ike", "sending raw public key {key}");
+    vec![Sent { encoding: CertEncoding::RAW_PUBLIC_KEY, data: key.spki_der().to_vec() }]
 }
 
 /// The certificates that go before our AUTH: ours, and those that lead to an authority.
 pub(super) fn to_send(
     certificate: &Certificate,
     connection: &Connection,
-    asked: Option<&[KeyId]>,
+    asked: &Asked,
     cx: &Cx<'_>,
-) -> Vec<Certificate> {
-    let are_sent = match connection.send_cert {
-        SendCert::Always => true,
-        SendCert::IfAsked => asked.is_some(),
-        SendCert::Never => false,
-    };
-    if !are_sent {
+) -> Vec<Sent> {
+    if !is_sent(connection, asked.authorities.is_some()) {
         return vec![];
     }
     let above = cx.configuration.authorities_above(certificate, false);
@@ -95,14 +129,24 @@ pub(super) fn to_send(
     for issuer in &above {
         info!(target: "ike", "sending issuer cert \"{issuer}\"");
     }
-    std::iter::once(certificate.clone()).chain(above).collect()
+    let all = std::iter::once(certificate).chain(&above);
+    let encoding = CertEncoding::X509_SIGNATURE;
+    all.map(|certificate| Sent { encoding, data: certificate.der().to_vec() }).collect()
 }
 
-/// What a peer has proven: that it has the key of this certificate, which carries its identity.
-pub(super) struct Claim {
-    pub(super) certificate: Certificate,
-    /// Further certificates that it has sent.
-    pub(super) sent: Vec<Certificate>,
+/// What a peer has proven by its signature.
+pub(super) enum Claim {
+    /// That it has the key of a certificate which carries its identity.
+    Certified(Box<Certified>),
+    /// That it has the raw public key which the configuration says is its own: nobody else need vouch for it.
+    Known(SignatureScheme),
+}
+
+/// A certificate that somebody has to vouch for.
+pub(super) struct Certified {
+    certificate: Certificate,
+    /// Further certificates that came with it.
+    sent: Vec<Certificate>,
     pub(super) scheme: SignatureScheme,
 }
 
@@ -117,6 +161,15 @@ impl Claim {
         octets: &[u8],
         cx: &Cx<'_>,
     ) -> Result<Self, String> {
+        let raw_key = match remote.public_keys.as_slice() {
+            [] => None,
+            keys => Some(with_raw_key(keys, payloads, auth, id, remote, octets)),
+        };
+        match raw_key {
+            Some(Ok(scheme)) => return Ok(Self::Known(scheme)),
+            Some(Err(why)) if !remote.takes_certificates() => return Err(why),
+            _ => {}
+        }
         let mut came = payloads.certs().filter(|cert| cert.encoding == CertEncoding::X509_SIGNATURE);
         // RFC 7296 §3.6: the sender's own comes first.
         let (candidates, sent) = match came.next() {
@@ -132,7 +185,9 @@ impl Claim {
         let mut problem = format!("no trusted certificate of '{id}' is here, and it has sent none");
         for certificate in candidates {
             match Self::prove(&certificate, auth, id, remote, octets) {
-                Ok(scheme) => return Ok(Self { certificate, sent, scheme }),
+                Ok(scheme) => {
+                    return Ok(Self::Certified(Box::new(Certified { certificate, sent, scheme })));
+                }
                 Err(why) => problem = why,
             }
         }
@@ -169,8 +224,8 @@ pub(super) struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    /// Asks whether anybody vouches for the certificate of a claim.
-    pub(super) fn ask(self, claim: Claim, cx: &mut Cx<'_>) -> crate::output::ActionId {
+    /// Asks whether anybody vouches for a certificate.
+    pub(super) fn ask(self, claim: Certified, cx: &mut Cx<'_>) -> crate::output::ActionId {
         let check = crate::output::CertificateCheck {
             ike_sa: self.ike_sa,
             connection: self.connection.clone(),
@@ -182,6 +237,42 @@ impl Asker<'_> {
         };
         cx.ask(self.ike_sa, crate::output::Action::VerifyCertificate(Box::new(check)))
     }
+}
+
+/// Checks the signature of a peer with the raw public keys that are its own. One that it has sent is only a hint which of
+/// them it is.
+fn with_raw_key(
+    keys: &[PublicKey],
+    payloads: &Payloads<'_>,
+    auth: &Auth<'_>,
+    id: &Identity,
+    remote: &RemoteAuth,
+    octets: &[u8],
+) -> Result<SignatureScheme, String> {
+    let mut came = payloads.certs().filter(|cert| cert.encoding == CertEncoding::RAW_PUBLIC_KEY);
+    let sent = came.next().map(|cert| PublicKey::from_spki_der(cert.data));
+    let sent = sent
+        .transpose()
+        .map_err(|error| format!("the raw public key that '{id}' has sent cannot be used: {error}"))?;
+    if let Some(key) = &sent {
+        info!(target: "ike", "received raw public key {key}");
+        if !keys.contains(key) {
+            return Err(format!(
+                "the raw public key {key} that '{id}' has sent is none of those it may have"
+            ));
+        }
+    }
+    let mut problem = format!("no raw public key of '{id}' is here");
+    for key in keys.iter().filter(|key| sent.as_ref().is_none_or(|sent| sent == *key)) {
+        match signature::verify(key, &remote.rules, auth.method, auth.data, octets) {
+            Ok(scheme) => return Ok(scheme),
+            Err(why) => {
+                problem =
+                    format!("the signature of '{id}' with the raw public key {key} does not count: {why}");
+            }
+        }
+    }
+    Err(problem)
 }
 
 /// Certificates that came beside the peer's own. Those that cannot be read lead nowhere.

@@ -241,7 +241,7 @@ impl Sent {
             payloads.notify(NotifyType::INITIAL_CONTACT, &[]); // RFC 7296 §2.4
         }
         certificates::ask(&mut payloads, &self.connection, cx);
-        if is_concrete(&expected) {
+        if expected.is_exact() {
             payloads.id_r(&expected);
         }
         // RFC 7296 §2.16: leaving AUTH out asks for EAP.
@@ -316,8 +316,7 @@ impl Sent {
     fn proof(&self, core: &Core, expected: &Identity, cx: &Cx<'_>) -> Result<Option<Proof>, Failure> {
         let Self { handshake, connection, local_id, .. } = self;
         let Some(auth) = self.auth().filter(|_| matches!(self.own, Own::Proof)) else { return Ok(None) };
-        let asked = handshake.asked.as_deref();
-        Proof::make(core, handshake, connection, auth, local_id, expected, asked, cx).map(Some)
+        Proof::make(core, handshake, connection, auth, local_id, expected, &handshake.asked, cx).map(Some)
     }
 
     /// Checks the signature of the gateway, if it is one that has proven itself so; what is left is whether anybody
@@ -359,12 +358,16 @@ impl Sent {
         };
         match self.claim(core, &opened, cx) {
             Ok(None) => {}
-            Ok(Some((id_r, claim))) => {
+            Ok(Some((id_r, Claim::Known(scheme)))) => {
+                info!(target: "ike", "authentication of '{id_r}' with {scheme} successful");
+                self.heard.vouched = Some(id_r);
+            }
+            Ok(Some((id_r, Claim::Certified(claim)))) => {
                 core.remote_id = Some(id_r.clone());
                 let scheme = claim.scheme.to_string();
                 let (connection, round) = (&self.connection, self.heard.rounds);
                 let asker = Asker { ike_sa: core.id, connection, round, id: &id_r };
-                let action = asker.ask(claim, cx);
+                let action = asker.ask(*claim, cx);
                 let plaintext = plaintext.clone();
                 let checking = Checking { sent: self, plaintext, id_r, scheme, action };
                 return Ok(State::AuthChecking(Box::new(checking)));
@@ -689,11 +692,6 @@ fn fatal(payloads: &Payloads<'_>, is_last: bool) -> Option<NotifyType> {
         return None; // it has proven itself, and so goes on
     }
     errors.find(|kind| !is_last || !ABOUT_THE_CHILD.contains(kind))
-}
-
-/// An identity one can ask for: no pattern.
-fn is_concrete(id: &Identity) -> bool {
-    !id.is_any() && id.matches(id) == Some(Identity::PERFECT) && !id.data.starts_with(b"*")
 }
 
 /// CFG_REQUEST: the virtual IPs we want, and what goes with them.

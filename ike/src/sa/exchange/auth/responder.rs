@@ -285,7 +285,16 @@ impl Verifying {
     ) -> Result<State, Failure> {
         loop {
             match claim(core, &admission, &plaintext, &id_i, cx) {
-                Ok(claim) => {
+                Ok(Claim::Known(scheme)) => {
+                    info!(target: "ike", "authentication of '{id_i}' with {scheme} successful");
+                    return match plaintext.decode() {
+                        Ok(opened) => {
+                            admission.end_round(core, (&plaintext, &opened), (id_i, None), None, cx)
+                        }
+                        Err(error) => refuse(core, &plaintext, error.into(), cx),
+                    };
+                }
+                Ok(Claim::Certified(claim)) => {
                     let scheme = claim.scheme.to_string();
                     let asker = Asker {
                         ike_sa: core.id,
@@ -293,7 +302,7 @@ impl Verifying {
                         round: admission.round(),
                         id: &id_i,
                     };
-                    let action = asker.ask(claim, cx);
+                    let action = asker.ask(*claim, cx);
                     let verifying = Self { admission, plaintext, id_i, scheme, action };
                     return Ok(State::AuthVerifying(Box::new(verifying)));
                 }
