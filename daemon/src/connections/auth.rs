@@ -1,11 +1,12 @@
 //! `local<x>` and `remote<x>`: rounds of authentication.
 
 use ferry_ike::auth::rules::{ParsedRules, SignatureRules};
-use ferry_ike::config::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
+use ferry_ike::config::{AddressPattern, AuthClass, Child, Connection, EapMethods, LocalAuth, RemoteAuth};
 use ferry_ike::crypto::signature::PublicKey;
 use ferry_ike::eap::Method;
 use ferry_ike::identity::Identity;
 use ferry_ike::pki::{Certificate, Constraints, Oid, Revocation, files};
+use ferry_ike::selector::SelectorPattern;
 
 use super::certificate::certificate;
 use super::error::ConfigError;
@@ -30,8 +31,7 @@ struct Round {
     revocation: Revocation,
 }
 
-const SUPPORTED: &str =
-    "psk is, pubkey, rsa and ecdsa, and eap with md5, gtc, mschapv2, psk, tls, ttls, peap, dynamic or radius";
+const SUPPORTED: &str = "psk is, null, pubkey, rsa and ecdsa, and eap with md5, gtc, mschapv2, psk, tls, ttls, peap, dynamic or radius";
 
 /// Our own rounds, from the sections `local<x>` of the connection at `path`. Without any, there is one that does not say.
 pub(super) fn local(
@@ -93,6 +93,11 @@ pub(super) fn remote(
         }
     }
     for (section, round) in &rounds {
+        let is_null = round.class == Some(AuthClass::Null);
+        if is_null && round.id.as_ref().is_some_and(|id| !id.is_any()) {
+            // RFC 7619 §2.2: such an identity is for no check.
+            return Err(section.problem("with auth = null nobody proves who they are: leave id out"));
+        }
         let has_pattern = round.id.as_ref().is_some_and(|id| !id.is_exact());
         if has_pattern && !round.public_keys.is_empty() {
             return Err(section.problem(
@@ -127,6 +132,35 @@ fn one_remote(round: Round) -> RemoteAuth {
     RemoteAuth { class, rules, trust, public_keys, id, eap_id, groups }
 }
 
+/// What an end that does not prove who it is (RFC 7619) must not be combined with.
+pub(super) fn check_null(connection: &Connection) -> Result<(), String> {
+    let is_eap = |class: AuthClass| matches!(class, AuthClass::Eap(_));
+    let of_peer = connection.remote.iter().filter_map(|auth| auth.class).collect::<Vec<_>>();
+    let of_us = connection.local.iter().map(|auth| auth.class).collect::<Vec<_>>();
+    let is_peer_null = of_peer.contains(&AuthClass::Null);
+    if (is_peer_null && of_us.iter().any(|class| is_eap(*class)))
+        || (of_us.contains(&AuthClass::Null) && of_peer.iter().any(|class| is_eap(*class)))
+    {
+        // RFC 7619 §2: the client would tell who knows who, and prove itself to that.
+        return Err(
+            "one end has auth = null and the other EAP: clients would prove themselves to nobody".into()
+        );
+    }
+    // RFC 7619 §2.5: nobody may take the traffic of somebody.
+    let is_for_many = connection.remote_addrs.iter().any(AddressPattern::is_of_many);
+    let takes_more = |child: &&std::sync::Arc<Child>| {
+        let is_fixed = |pattern: &SelectorPattern| matches!(pattern, SelectorPattern::Fixed(_));
+        child.remote_ts.iter().any(is_fixed)
+    };
+    match connection.children.iter().find(takes_more) {
+        Some(child) if is_peer_null && is_for_many => Err(format!(
+            "anybody may come with auth = null, and children.{}.remote_ts would give them traffic of others: use dynamic",
+            child.name
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// The rounds of one side (RFC 4739), by their `round` and where that is the same as they stand.
 fn in_order<'a>(
     sections: &'a [Inner<'a>],
@@ -137,6 +171,11 @@ fn in_order<'a>(
         rounds.push((section, round(section, remarks)?));
     }
     rounds.sort_by_key(|(_, round)| round.number);
+    if let [_, _, ..] = rounds.as_slice()
+        && let Some((section, _)) = rounds.iter().find(|(_, round)| round.class == Some(AuthClass::Null))
+    {
+        return Err(section.problem("auth = null stands alone: what else is proven makes it needless"));
+    }
     Ok(rounds)
 }
 
@@ -190,7 +229,7 @@ fn value(key: &Key<'_>, round: &mut Round, remarks: &mut Vec<String>) -> Result<
 
 fn class(key: &Key<'_>, remarks: &mut Vec<String>) -> Result<(Option<AuthClass>, ParsedRules), ConfigError> {
     const EXPECTED: &str =
-        "psk, pubkey, rsa, ecdsa, ike:..., eap or xauth, the last two with a method behind a dash";
+        "psk, pubkey, rsa, ecdsa, ike:..., null, eap or xauth, the last two with a method behind a dash";
     let text = key.text()?;
     let lower = text.to_ascii_lowercase();
     let starts_with_one_of = |words: &[&str]| {
@@ -200,6 +239,8 @@ fn class(key: &Key<'_>, remarks: &mut Vec<String>) -> Result<(Option<AuthClass>,
     };
     let class = if lower == "psk" {
         AuthClass::Psk
+    } else if lower == "null" {
+        AuthClass::Null
     } else if lower == "eap" {
         AuthClass::Eap(EapMethods::Any)
     } else if let Some(methods) = lower.strip_prefix("eap-").and_then(eap_methods) {
@@ -458,8 +499,8 @@ mod tests {
     fn slips_are_named() {
         assert_eq!(
             error(&Section::new().with("auth", "pks")),
-            "connections.gw.remote-1.auth = pks: expected psk, pubkey, rsa, ecdsa, ike:..., eap or xauth, the last \
-             two with a method behind a dash"
+            "connections.gw.remote-1.auth = pks: expected psk, pubkey, rsa, ecdsa, ike:..., null, eap or xauth, the \
+             last two with a method behind a dash"
         );
         for (list, item) in
             [("certs", "nonsense"), ("cacerts", "nonsense"), ("pubkeys", "nonsense"), ("cert_policy", "any")]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferry_ike::config::{
-    AddressPattern, Child, Childless, Connection, Fragmentation, Label, Ports, SendCert, Unique, Version,
+    AddressPattern, Child, Childless, Connection, Fragmentation, Label, Ports, RemoteAuth, SendCert, Unique,
+    Version,
 };
 use ferry_ike::proposal::Proposal;
 use ferry_ike::wire::registry::ProtocolId;
@@ -293,9 +294,20 @@ impl<'a> Draft<'a> {
             remote: auth::remote(&self.remote, &mut remarks)?,
             children: self.children,
         };
+        auth::check_null(&connection)
+            .map_err(|problem| ConfigError::Problem { path: path.to_owned(), problem })?;
+        let has_nobody = connection.remote.iter().any(RemoteAuth::is_null);
+        let connection = match connection.dpd_delay {
+            // RFC 7619 §2.3: who proves nothing cannot replace what it has left behind, so that is looked for.
+            None if has_nobody => Connection { dpd_delay: Some(NOBODYS_DPD_DELAY), ..connection },
+            _ => connection,
+        };
         Ok(Parsed { connection, dpd_timeout: self.dpd_timeout, remarks })
     }
 }
+
+/// How often peers that prove nothing are asked whether they live, where `dpd_delay` does not say.
+const NOBODYS_DPD_DELAY: Duration = Duration::from_secs(60);
 
 fn version(key: &Key<'_>) -> Result<Version, ConfigError> {
     match key.number::<u8>("0, 1 or 2")? {
@@ -458,6 +470,48 @@ mod tests {
     }
 
     #[test]
+    fn who_proves_nothing_has_little() {
+        let end = |auth: &str| Section::new().with("auth", auth);
+        let site = |local: &str, remote: Section, ts: &str| {
+            let child = Section::new().with_list("remote_ts", [ts]);
+            Section::new()
+                .with_section("local", end(local))
+                .with_section("remote", remote)
+                .with_section("children", Section::new().with_section("net", child))
+        };
+        let of_nobody = connection(site("null", end("null"), "dynamic"));
+        assert!(
+            of_nobody.remote.iter().all(RemoteAuth::is_null)
+                && of_nobody.local[0].identity().unwrap().is_null()
+        );
+        assert_eq!(of_nobody.dpd_delay, Some(Duration::from_secs(60)));
+        let asked = site("null", end("null"), "dynamic").with("dpd_delay", "5");
+        assert_eq!(connection(asked).dpd_delay, Some(Duration::from_secs(5)));
+        let fixed = site("null", end("null"), "10.3.0.0/24");
+        connection(fixed.clone().with_list("remote_addrs", ["192.0.2.1"]));
+        assert_eq!(
+            error(fixed),
+            "connections.gw: anybody may come with auth = null, and children.net.remote_ts would give them traffic of \
+             others: use dynamic"
+        );
+        assert_eq!(
+            error(site("psk", end("null").with("id", "alice"), "dynamic")),
+            "connections.gw.remote: with auth = null nobody proves who they are: leave id out"
+        );
+        for (local, remote) in [("null", "eap-mschapv2"), ("eap-mschapv2", "null")] {
+            assert_eq!(
+                error(site(local, end(remote), "dynamic")),
+                "connections.gw: one end has auth = null and the other EAP: clients would prove themselves to nobody"
+            );
+        }
+        let rounds = site("psk", end("null"), "dynamic").with_section("remote-2", end("psk"));
+        assert_eq!(
+            error(rounds),
+            "connections.gw.remote: auth = null stands alone: what else is proven makes it needless"
+        );
+    }
+
+    #[test]
     fn errors_name_the_key_by_its_full_path() {
         let cases: [(Section, &str); 13] = [
             (psk().with("versoin", "2"), "there is no key connections.gw.versoin"),
@@ -487,7 +541,7 @@ mod tests {
             ),
             (
                 psk().with_section("remote", Section::new().with("auth", "eap-sim")),
-                "connections.gw.remote.auth = eap-sim is not supported yet: psk is, pubkey, rsa and ecdsa, and eap with md5, \
+                "connections.gw.remote.auth = eap-sim is not supported yet: psk is, null, pubkey, rsa and ecdsa, and eap with md5, \
                  gtc, mschapv2, psk, tls, ttls, peap, dynamic or radius",
             ),
             (

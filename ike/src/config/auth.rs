@@ -9,6 +9,8 @@ use crate::pki::{Certificate, Constraints};
 /// How an end proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthClass {
+    /// Nothing: the end says that it was the one in IKE_SA_INIT, and not who it is (RFC 7619).
+    Null,
     /// A pre-shared key.
     Psk,
     /// A signature, with the key of a certificate or a raw public key (RFC 7670).
@@ -66,12 +68,13 @@ pub struct LocalAuth {
 
 impl LocalAuth {
     /// Who we say we are, if that does not depend on anything else: who was configured, the subject of our certificate,
-    /// or our key itself.
+    /// our key itself, or nobody where we prove nothing.
     #[must_use]
     pub fn identity(&self) -> Option<Identity> {
         let of_certificate = || self.certificates.first().map(|certificate| certificate.subject().clone());
         let of_key = || self.public_keys.first().map(PublicKey::identity);
-        self.id.clone().or_else(of_certificate).or_else(of_key)
+        let nobody = || (self.class == AuthClass::Null).then(Identity::null); // RFC 7619 §2.2
+        self.id.clone().or_else(of_certificate).or_else(of_key).or_else(nobody)
     }
 }
 
@@ -96,6 +99,12 @@ pub struct RemoteAuth {
 }
 
 impl RemoteAuth {
+    /// Everybody is taken, and nobody proves who they are (RFC 7619 §2.4: only what says so may be used without).
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.class == Some(AuthClass::Null)
+    }
+
     /// Certificates may prove who it is. They may not where only raw public keys are named.
     #[must_use]
     pub fn takes_certificates(&self) -> bool {

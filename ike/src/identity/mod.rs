@@ -38,6 +38,12 @@ impl Identity {
         Self { id_type: IdType::ANY, data: Vec::new() }
     }
 
+    /// Nobody in particular (RFC 7619 §2.2).
+    #[must_use]
+    pub const fn null() -> Self {
+        Self { id_type: IdType::NULL, data: Vec::new() }
+    }
+
     /// The identity of an address: ID_IPV4_ADDR or ID_IPV6_ADDR.
     #[must_use]
     pub fn from_addr(addr: IpAddr) -> Self {
@@ -51,6 +57,12 @@ impl Identity {
     #[must_use]
     pub fn is_any(&self) -> bool {
         self.id_type == IdType::ANY
+    }
+
+    /// True for nobody in particular.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.id_type == IdType::NULL
     }
 
     /// The address, if this is the identity of one.

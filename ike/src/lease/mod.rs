@@ -126,6 +126,9 @@ impl Pool {
     /// The address that the identity asks for and uses already.
     fn share(&mut self, identity: &Identity, requested: Option<IpAddr>) -> Option<IpAddr> {
         let position = self.addresses.position(requested?)?;
+        if identity.is_null() {
+            return None; // RFC 7619 §2.5: another who proves nothing must not have the traffic of this one
+        }
         self.ledger.share(identity, position).and_then(|position| self.addresses.at(position))
     }
 
@@ -343,6 +346,16 @@ mod tests {
         // It gets the one it asks for.
         assert_eq!(pool.acquire(&alice, Some(second)), Some(second));
         assert_eq!(pool.acquire(&alice, None), Some(first));
+    }
+
+    #[test]
+    fn who_proves_nothing_has_no_address_together_with_another() {
+        let mut pool = pool("10.3.0.0/24");
+        let address = pool.acquire(&Identity::null(), None).unwrap();
+        let other = pool.acquire(&Identity::null(), Some(address)).unwrap();
+        assert_ne!(address, other);
+        assert!(pool.release(address));
+        assert_eq!(pool.acquire(&Identity::null(), Some(address)), Some(address));
     }
 
     /// It authenticates again, and the old IKE SA is there until the new one stands.

@@ -13,6 +13,7 @@ use crate::crypto::{
     CryptoProvider, Fragment, IkeKeys, IkeSuite, KeyExchangeInProgress, Opener, Prf, Role, Sealer, Secret,
     SkPi, SkPr,
 };
+use crate::identity::Identity;
 use crate::natt;
 use crate::proposal::Proposal;
 use crate::selector::{SelectorPattern, TrafficSelector};
@@ -202,6 +203,33 @@ impl Puppet {
             }
         };
         payloads.auth(AuthMethod::SHARED_KEY, &data);
+        payloads
+    }
+
+    /// Identity and AUTH of one that proves nothing (RFC 7619 §2.1), under the key that is its own or the other end's.
+    ///
+    /// # Panics
+    ///
+    /// Without keys.
+    #[must_use]
+    pub fn null_auth(&self, own_id: &Identity, is_key_its_own: bool) -> PayloadWriter {
+        let keys = self.keys.as_ref().expect("IKE_SA_INIT is done");
+        let is_initiator = self.role == Role::Initiator;
+        let mut payloads = PayloadWriter::new();
+        match is_initiator {
+            true => payloads.id_i(own_id),
+            false => payloads.id_r(own_id),
+        };
+        let key = match is_initiator == is_key_its_own {
+            true => keys.sk_pi.secret(),
+            false => keys.sk_pr.secret(),
+        };
+        let body = id::body(own_id);
+        let data = match is_initiator {
+            true => psk::auth(keys.prf, key, &self.sent, &self.peer_nonce, &keys.sk_pi, &body),
+            false => psk::auth(keys.prf, key, &self.sent, &self.peer_nonce, &keys.sk_pr, &body),
+        };
+        payloads.auth(AuthMethod::NULL, &data);
         payloads
     }
 

@@ -189,6 +189,26 @@ impl Setup {
         })
     }
 
+    /// Proving nothing (RFC 7619).
+    #[must_use]
+    pub fn null(self) -> Self {
+        self.connection(|connection| {
+            for auth in &mut connection.local {
+                (auth.class, auth.id) = (AuthClass::Null, None);
+            }
+        })
+    }
+
+    /// Taking anybody, who proves nothing.
+    #[must_use]
+    pub fn peer_null(self) -> Self {
+        self.connection(|connection| {
+            for auth in &mut connection.remote {
+                (auth.class, auth.id) = (Some(AuthClass::Null), Identity::any());
+            }
+        })
+    }
+
     /// Proving itself with the raw public key of this private key, in DER.
     #[must_use]
     pub fn raw_key(mut self, key: &[u8]) -> Self {

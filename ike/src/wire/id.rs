@@ -38,13 +38,18 @@ impl<'a> Identification<'a> {
         let expected = match id_type {
             IdType::IPV4_ADDR => Some(4),
             IdType::IPV6_ADDR => Some(16),
+            IdType::NULL => Some(0), // RFC 7619 §2.2
             _ => None,
         };
         match expected {
             Some(length) if data.len() != length => Err(r.unexpected(
                 "length of Identification Data",
                 u64::try_from(data.len()).unwrap_or(u64::MAX),
-                Expected::Words(if length == 4 { "4 for an IPv4 address" } else { "16 for an IPv6 address" }),
+                Expected::Words(match length {
+                    0 => "0 for ID_NULL",
+                    4 => "4 for an IPv4 address",
+                    _ => "16 for an IPv6 address",
+                }),
             )),
             _ => Ok(Self { identity: Identity { id_type, data: data.to_vec() }, body }),
         }

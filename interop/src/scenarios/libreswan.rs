@@ -5,9 +5,9 @@ use anyhow::{Context, Result, ensure};
 use super::certificates::{Authority, P256, RSA};
 use super::strangers::{self, Keys, OURS, SECRET, THEIRS, carries};
 use super::topology::{Road, Sites};
-use super::{roadwarrior, strangers::patience};
+use super::{refusal, roadwarrior, strangers::patience};
 use crate::lab::{Lab, until};
-use crate::peer::{Daemon, Libreswan};
+use crate::peer::{Connection, Daemon, Libreswan, Section, SwanctlConf, child, end};
 
 /// The lines of its connection, which proves itself as `auth` says.
 fn connection(sites: &Sites, auth: &str) -> String {
@@ -94,6 +94,45 @@ pub(super) fn with_certificates(lab: &Lab, ours: Daemon) -> Result<()> {
         strangers::wait_for_end(ours)?;
     }
     strangers::nothing_leaked(lab, &sites)
+}
+
+/// Neither proves who it is (RFC 7619), and either end begins. Where somebody is asked for, nobody is refused.
+pub(super) fn with_nobody(lab: &Lab, daemon: Daemon) -> Result<()> {
+    let sites = strangers::sites(lab)?;
+    let (near, far) = (&sites.left, &sites.right);
+    let mut theirs = Libreswan::new(&far.gateway, "")?;
+    let lines = format!(
+        "left={}\nleftid=%null\nleftsubnet={}\nright={}\nrightid=%null\nrightsubnet={}\nauthby=null",
+        far.outer[0], far.networks[0], near.outer[0], near.networks[0]
+    );
+    theirs.start("site", &lines)?;
+    let conf = |their_end: Section| {
+        let net = child(near.networks[0], far.networks[0]).set("esp_proposals", "aes256gcm16-ecp256");
+        let connection = Connection::between_ends(Section::new().set("auth", "null"), their_end)
+            .between(near.outer[0], far.outer[0])
+            .set("proposals", "aes256-sha256-ecp256,default")
+            .child("net", net);
+        SwanctlConf::new().connection("site", connection)
+    };
+    let nobody = || Section::new().set("auth", "null");
+    let ours = lab.peer(&near.gateway, daemon, &conf(nobody()))?;
+    ours.initiate("net").with_context(|| theirs.log().text())?;
+    let sa = ours.sa()?;
+    ensure!([&sa.local.id, &sa.remote.id] == ["ID_NULL", "ID_NULL"], "somebody is named: {sa:?}");
+    carries(&sites)?;
+    strangers::we_rekey(&sites, &ours)?;
+    ours.terminate("site")?;
+    theirs.initiate("site").context("libreswan begins")?;
+    carries(&sites)?;
+    theirs.terminate("site")?;
+    strangers::wait_for_end(&ours)?;
+
+    let mark = ours.log().mark();
+    ours.load(&conf(end("psk", THEIRS)).secret("site", SECRET, &[]))?.success()?;
+    refusal::refused(&ours, "net").context("somebody is asked for")?;
+    ours.log().expect(mark, &["used NULL authentication, expected a pre-shared key"])?;
+    strangers::nothing_leaked(lab, &sites)?;
+    theirs.stop()
 }
 
 /// Each as the other's client.

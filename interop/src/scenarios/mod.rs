@@ -703,6 +703,11 @@ const WITH_STRANGERS: &[Entry<WithOurs>] = &[
         libreswan::behind_nat,
     ),
     (
+        "libreswan-null",
+        "With libreswan, neither end proves who it is (RFC 7619), and traffic flows; who expects somebody refuses nobody.",
+        libreswan::with_nobody,
+    ),
+    (
         "openiked",
         "With OpenIKED and a pre-shared key, either end begins and rekeys, and traffic flows all along.",
         openiked::with_a_key,

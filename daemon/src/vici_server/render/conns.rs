@@ -81,6 +81,7 @@ fn auth(
 ) -> Section {
     let (class, eap_type) = match class {
         None => (None, None),
+        Some(AuthClass::Null) => (Some("NULL"), None),
         Some(AuthClass::Psk) => (Some("pre-shared key"), None),
         Some(AuthClass::PublicKey) => (Some("public key"), None),
         Some(AuthClass::Eap(EapMethods::Any)) => (Some("EAP"), None),

@@ -18,6 +18,8 @@ mod responder;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use tracing::info;
+
 pub(crate) use self::admission::Admission;
 use self::certificates::Asked;
 pub(crate) use self::eap::responder::Rounds;
@@ -70,6 +72,16 @@ impl Handshake {
     }
 }
 
+impl Handshake {
+    /// The key of an end's AUTH that proves nothing but that it was the one in IKE_SA_INIT (RFC 7619 §2.1).
+    fn null_key(&self, of: Role) -> &Secret {
+        match of {
+            Role::Initiator => self.sk_pi.secret(),
+            Role::Responder => self.sk_pr.secret(),
+        }
+    }
+}
+
 /// How we prove who we are.
 struct Proof {
     /// Certificates, or a key, that go before AUTH.
@@ -111,12 +123,17 @@ impl Proof {
                     with: signed.scheme.to_string(),
                 })
             }
-            AuthClass::Psk | AuthClass::Eap(_) => {
-                let key = shared_key(cx.configuration, local_id, peer).map_err(Failure::Authentication)?;
-                Ok(Self::shared(match core.role {
+            AuthClass::Psk | AuthClass::Eap(_) | AuthClass::Null => {
+                let is_null = auth.class == AuthClass::Null;
+                let key = match is_null {
+                    true => handshake.null_key(core.role),
+                    false => shared_key(cx.configuration, local_id, peer).map_err(Failure::Authentication)?,
+                };
+                let data = match core.role {
                     Role::Initiator => handshake.initiator_auth(suite, key, local_id),
                     Role::Responder => handshake.responder_auth(suite, key, local_id),
-                }))
+                };
+                Ok(if is_null { Self::null(data) } else { Self::shared(data) })
             }
         }
     }
@@ -124,6 +141,12 @@ impl Proof {
     /// One made with a shared key.
     fn shared(data: Vec<u8>) -> Self {
         Self { certificates: vec![], method: AuthMethod::SHARED_KEY, data, with: "pre-shared key".to_owned() }
+    }
+
+    /// One that proves nothing (RFC 7619).
+    fn null(data: Vec<u8>) -> Self {
+        let with = "NULL authentication".to_owned();
+        Self { certificates: vec![], method: AuthMethod::NULL, data, with }
     }
 
     fn write_certificates(&self, payloads: &mut PayloadWriter) {
@@ -183,6 +206,16 @@ fn shared_key<'a>(
         .shared_secret(SecretKind::Ike, ours, peers)
         .map(|secret| &secret.secret)
         .ok_or_else(|| format!("no shared key found for '{ours}' - '{peers}'"))
+}
+
+/// RFC 7619 §3.1: what a peer says of itself without proof is marked as such in the log, beside where it is.
+fn tell_of_nobody(core: &Core, id: &Identity) {
+    let remote = core.path.remote;
+    if id.is_null() {
+        info!(target: "ike", "the peer at {remote} does not say who it is: NULL authentication");
+    } else {
+        info!(target: "ike", "the peer at {remote} says that it is '{id}', which it has NOT proven: NULL authentication");
+    }
 }
 
 /// True if the connection asks for, or allows, a pre-shared key.

@@ -125,7 +125,9 @@ impl Admission {
                 (Method::Eap, true) if !may_be_eap_only => {
                     return Err("it is for EAP alone, which the peer does not take for enough");
                 }
-                (Method::SharedKey | Method::Signature, true) => return Err("it is for EAP alone"),
+                (Method::SharedKey | Method::Signature | Method::Null, true) => {
+                    return Err("it is for EAP alone");
+                }
                 _ => {}
             }
             if !method.is_allowed(first) {
@@ -133,6 +135,7 @@ impl Admission {
                     Method::SharedKey => "the peer proves itself by a pre-shared key",
                     Method::Signature => "the peer proves itself by a signature",
                     Method::Eap => "the peer asks for EAP",
+                    Method::Null => "the peer proves nothing",
                 });
             }
             if !speaks_rounds && connection.remote.len() > 1 {
@@ -148,11 +151,16 @@ impl Admission {
             }
             Ok(())
         };
+        if id_i.is_null() && matches!(method, Method::SharedKey | Method::Signature) {
+            // RFC 7619 §2.2 leaves that to other documents.
+            return Err(Failure::Authentication(format!("ID_NULL is nobody who could prove it by {method}")));
+        }
         let mut found = candidates(core, id_i, payloads.id_r(), &suits, cx)
             .map_err(|mut failure| {
                 if let Failure::NoCandidate(evidence) = &mut failure {
                     let what = match method {
                         Method::Eap => " that has EAP",
+                        Method::Null => " that takes NULL authentication",
                         _ if more => " that has several rounds of authentication",
                         _ => "",
                     };
@@ -195,7 +203,7 @@ impl Admission {
             let Some(remote) = connection.remote.get(round) else {
                 return Err(format!("it has {round} rounds of authentication"));
             };
-            if id_i.matches(&remote.id).is_none() {
+            if !remote.is_null() && id_i.matches(&remote.id).is_none() {
                 return Err(format!("round {} is not for '{id_i}'", round + 1));
             }
             if !method.is_allowed(remote) {

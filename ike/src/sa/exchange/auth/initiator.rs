@@ -237,7 +237,8 @@ impl Sent {
         if let Some(proof) = &proof {
             proof.write_certificates(&mut payloads);
         }
-        if cx.is_first_contact {
+        // RFC 7619 §2.3: who is nobody has had no contact.
+        if cx.is_first_contact && !self.local_id.is_null() {
             payloads.notify(NotifyType::INITIAL_CONTACT, &[]); // RFC 7296 §2.4
         }
         certificates::ask(&mut payloads, &self.connection, cx);
@@ -552,6 +553,7 @@ impl Sent {
         }
         let name = payloads.id_r().zip(payloads.id_r_body());
         let name = name.map(|(id, body)| Name { id: id.clone(), body: body.to_vec() });
+        let mut is_null = false;
         if let (Own::Eap(rounds), Some(name), None, 0) =
             (&self.own, &name, payloads.auth(), self.heard.rounds)
         {
@@ -559,10 +561,15 @@ impl Sent {
             (self.heard.is_eap_only, self.heard.is_followed) = (true, false);
         } else {
             self.verify(core, opened, cx)?;
+            is_null = self.remote().is_some_and(RemoteAuth::is_null);
             self.count_round(payloads)?;
         }
         self.heard.vouched = None;
-        core.remote_id = name.as_ref().map(|name| name.id.clone());
+        // RFC 7619 §2.2: what was not proven is for nothing but the log.
+        core.remote_id = match is_null {
+            true => Some(Identity::null()),
+            false => name.as_ref().map(|name| name.id.clone()),
+        };
         self.heard.name = name;
         Ok(())
     }
@@ -585,6 +592,7 @@ impl Sent {
             let why = match expected.and_then(|expected| expected.class) {
                 Some(AuthClass::Psk) => "a pre-shared key is expected",
                 Some(AuthClass::PublicKey) => "a signature is expected",
+                Some(AuthClass::Null) => "NULL authentication is expected",
                 _ => "none of our EAP methods can",
             };
             let why = format!("'{id_r}' wants to prove itself by EAP alone, and {why}");
@@ -615,18 +623,28 @@ impl Sent {
         let Some(expected) = self.remote() else {
             return Err(Failure::Protocol("it authenticates again after its last round"));
         };
-        expected_id(id_r, expected)?;
-        if self.heard.vouched.as_ref() == Some(id_r) && signature::is_signature(auth.method) {
-            return Ok(());
-        }
         let class = expected.class;
-        if auth.method != AuthMethod::SHARED_KEY || !allows_psk(class) {
+        let other_method = || {
             let wanted = match class {
                 None | Some(AuthClass::Psk) => "a pre-shared key",
                 Some(AuthClass::PublicKey) => "a signature",
                 Some(AuthClass::Eap(_)) => "EAP",
+                Some(AuthClass::Null) => "NULL authentication",
             };
-            return Err(Failure::Authentication(format!("'{id_r}' used {}, expected {wanted}", auth.method)));
+            Err(Failure::Authentication(format!("'{id_r}' used {}, expected {wanted}", auth.method)))
+        };
+        if auth.method == AuthMethod::NULL {
+            return match expected.is_null() {
+                true => self.verify_null(core, id_r, id_r_body, auth.data),
+                false => other_method(),
+            };
+        }
+        expected_id(id_r, expected)?;
+        if self.heard.vouched.as_ref() == Some(id_r) && signature::is_signature(auth.method) {
+            return Ok(());
+        }
+        if auth.method != AuthMethod::SHARED_KEY || !allows_psk(class) {
+            return other_method();
         }
         let key = shared_key(cx.configuration, &self.local_id, id_r).map_err(Failure::Authentication)?;
         let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
@@ -634,6 +652,30 @@ impl Sent {
             return Err(Failure::Authentication(format!("the pre-shared key of '{id_r}' does not fit")));
         }
         info!(target: "ike", "authentication of '{id_r}' with pre-shared key successful");
+        Ok(())
+    }
+
+    /// Checks AUTH of a gateway that does not prove who it is (RFC 7619 §2.1).
+    fn verify_null(
+        &self,
+        core: &Core,
+        id_r: &Identity,
+        id_r_body: &[u8],
+        data: &[u8],
+    ) -> Result<(), Failure> {
+        // RFC 7619 §2: not where we are to prove ourselves by EAP.
+        if matches!(self.own, Own::Eap(_)) {
+            let why = format!("'{id_r}' uses NULL authentication, and we are to use EAP");
+            return Err(Failure::Authentication(why));
+        }
+        let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+        if !self.handshake.verify_responder(data, suite, self.handshake.null_key(Role::Responder), id_r_body)
+        {
+            return Err(Failure::Authentication(
+                "AUTH without authentication does not fit the IKE_SA".into(),
+            ));
+        }
+        super::tell_of_nobody(core, id_r);
         Ok(())
     }
 

@@ -56,6 +56,8 @@ pub(crate) struct Answering {
 }
 
 enum Stage {
+    /// Nothing is awaited yet.
+    Admitted,
     Unique(ActionId),
     Lease(ActionId),
     Spi(ActionId, ChildSaId, Agreed),
@@ -76,6 +78,8 @@ pub(super) enum Method {
     SharedKey,
     Signature,
     Eap,
+    /// Not at all (RFC 7619).
+    Null,
 }
 
 impl Method {
@@ -84,6 +88,7 @@ impl Method {
         match payloads.auth() {
             None => Self::Eap, // RFC 7296 §2.16: leaving AUTH out asks for it
             Some(auth) if signature::is_signature(auth.method) => Self::Signature,
+            Some(auth) if auth.method == AuthMethod::NULL => Self::Null,
             Some(_) => Self::SharedKey,
         }
     }
@@ -93,6 +98,7 @@ impl Method {
             Self::SharedKey => allows_psk(remote.class),
             Self::Signature => allows_signature(remote.class),
             Self::Eap => matches!(remote.class, Some(AuthClass::Eap(_))),
+            Self::Null => remote.is_null(),
         }
     }
 }
@@ -103,6 +109,7 @@ impl fmt::Display for Method {
             Self::SharedKey => "pre-shared key",
             Self::Signature => "signature",
             Self::Eap => "EAP",
+            Self::Null => "NULL authentication",
         })
     }
 }
@@ -145,6 +152,11 @@ pub(super) fn next_round(
     match Method::of(payloads) {
         Method::Eap => eap::responder::begin(core, admission, plaintext, opened, cx),
         Method::Signature => Verifying::begin(core, admission, plaintext.clone(), id_i.clone(), cx),
+        Method::Null => match verify_null(core, &admission, payloads) {
+            // RFC 7619 §2.2: what it says of itself is for nothing but the log.
+            Ok(()) => admission.end_round(core, (plaintext, opened), (Identity::null(), None), None, cx),
+            Err(failure) => refuse(core, plaintext, failure, cx),
+        },
         Method::SharedKey => match verify(core, &admission, payloads, cx) {
             Ok(()) => admission.end_round(core, (plaintext, opened), (id_i.clone(), None), None, cx),
             Err(failure) => refuse(core, plaintext, failure, cx),
@@ -182,18 +194,7 @@ pub(super) fn proceed(
     if let Some(failure) = misfit(connection.childless, wanted.is_some()) {
         return refuse(core, plaintext, failure, cx);
     }
-    let action = cx.ask(
-        core.id,
-        Action::CheckUnique {
-            ike_sa: core.id,
-            connection: connection.clone(),
-            local_id,
-            remote_id: core.peer().unwrap_or(&remote_id).clone(),
-            remote: core.path.remote.ip(),
-            initial_contact,
-        },
-    );
-    Ok(State::AuthAnswering(Box::new(Answering {
+    let mut answering = Box::new(Answering {
         handshake,
         message_id: plaintext.header.message_id,
         path: plaintext.path,
@@ -205,8 +206,23 @@ pub(super) fn proceed(
         lease: Lease::default(),
         mobility,
         has_other: false,
-        stage: Stage::Unique(action),
-    })))
+        stage: Stage::Admitted,
+    });
+    let remote_id = answering.peer(core).clone();
+    if remote_id.is_null() {
+        // RFC 7619 §2.3: nobody is not the same as anybody, and its INITIAL_CONTACT is about nobody.
+        return answering.lease(core, cx);
+    }
+    let check = Action::CheckUnique {
+        ike_sa: core.id,
+        connection: answering.connection.clone(),
+        local_id,
+        remote_id,
+        remote: core.path.remote.ip(),
+        initial_contact,
+    };
+    answering.stage = Stage::Unique(cx.ask(core.id, check));
+    Ok(State::AuthAnswering(answering))
 }
 
 /// RFC 6023 §3: whether an IKE SA may be made without a CHILD_SA, or with one, is up to the responder.
@@ -237,6 +253,21 @@ impl Wishes {
             initial_contact: payloads.notify(NotifyType::INITIAL_CONTACT).is_some(),
         }
     }
+}
+
+/// Checks AUTH of a peer that does not prove who it is (RFC 7619 §2.1).
+fn verify_null(core: &Core, admission: &Admission, payloads: &Payloads<'_>) -> Result<(), Failure> {
+    let (Some(id_i), Some(id_i_body), Some(auth)) = (payloads.id_i(), payloads.id_i_body(), payloads.auth())
+    else {
+        return Err(Failure::Protocol("its IKE_AUTH request lacks IDi or AUTH"));
+    };
+    let suite = core.suite.as_ref().ok_or(Failure::Ended("the IKE_SA has no keys"))?;
+    let handshake = &admission.handshake;
+    if !handshake.verify_initiator(auth.data, suite, handshake.null_key(Role::Initiator), id_i_body) {
+        return Err(Failure::Authentication("AUTH without authentication does not fit the IKE_SA".into()));
+    }
+    super::tell_of_nobody(core, id_i);
+    Ok(())
 }
 
 /// Checks AUTH that is made with a pre-shared key (RFC 7296 §2.15).
@@ -379,6 +410,7 @@ pub(super) fn candidates(
     allows: &dyn Fn(&Connection) -> Result<(), &'static str>,
     cx: &Cx<'_>,
 ) -> Result<Vec<Candidate>, Failure> {
+    const NOTHING: u8 = 0;
     let (local, remote) = (core.path.local.ip(), core.path.remote.ip());
     let own = |connection: &Connection| {
         let configured = connection.local.first().and_then(LocalAuth::identity);
@@ -394,10 +426,15 @@ pub(super) fn candidates(
         if !core.suite.is_some_and(|suite| suite.is_among(&connection.proposals)) {
             return Err((1, Rule::Suite));
         }
-        let remote_quality = connection.remote.first().and_then(|auth| id_i.matches(&auth.id));
+        // RFC 7619 §2.2: an identity that is not proven decides nothing, and who proves nothing is nobody.
+        let remote_quality = connection.remote.first().and_then(|auth| match auth.is_null() {
+            true => Some(NOTHING),
+            false => id_i.matches(&auth.id),
+        });
         let remote_quality = remote_quality.ok_or((2, Rule::RemoteId))?;
         let ours = own(connection);
         let local_quality = match id_r {
+            Some(_) if ours.is_null() => NOTHING,
             Some(id_r) => ours.matches(id_r).ok_or_else(|| (3, Rule::LocalId(id_r.clone())))?,
             None => Identity::PERFECT,
         };
@@ -437,12 +474,14 @@ impl Answering {
         let awaited = match &self.stage {
             Stage::Unique(action) | Stage::Lease(action) => *action,
             Stage::Spi(action, ..) | Stage::Install(action, ..) => *action,
+            Stage::Admitted => return Ok(State::AuthAnswering(self)),
         };
         if id != awaited {
             return Ok(State::AuthAnswering(self));
         }
         // The stage is consumed; each arm says what comes next.
-        match std::mem::replace(&mut self.stage, Stage::Unique(id)) {
+        match std::mem::replace(&mut self.stage, Stage::Admitted) {
+            Stage::Admitted => Ok(State::AuthAnswering(self)),
             Stage::Unique(_) => match outcome {
                 Outcome::Unique { is_allowed: true, has_other } => {
                     self.has_other = has_other;
@@ -625,7 +664,7 @@ impl Answering {
             Stage::Install(_, child_sa, _) => {
                 child_sa.remove(core, cx);
             }
-            Stage::Unique(_) | Stage::Lease(_) => {}
+            Stage::Admitted | Stage::Unique(_) | Stage::Lease(_) => {}
         }
         self.release_lease(core, cx);
     }

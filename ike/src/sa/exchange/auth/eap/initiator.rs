@@ -58,7 +58,7 @@ impl Rounds {
     /// (RFC 5998 §3).
     pub(in super::super) fn allows_eap_only(&self, connection: &Connection) -> bool {
         let class = connection.remote.first().and_then(|auth| auth.class);
-        !matches!(class, Some(AuthClass::Psk | AuthClass::PublicKey))
+        !matches!(class, Some(AuthClass::Psk | AuthClass::PublicKey | AuthClass::Null))
             && !allowed(self.methods, true).is_empty()
     }
 
