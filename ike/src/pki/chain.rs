@@ -11,7 +11,7 @@ use super::name_constraints::NameConstraints;
 use super::oid::Oid;
 use super::policy::Policies;
 use super::refusal::{Fault, Refusal};
-use crate::crypto::signature::{Hash, KeyType, SignatureScheme};
+use crate::crypto::signature::{Hash, KeyType, RSA_BITS, SignatureScheme};
 use crate::identity::Identity;
 
 /// The longest chain, from the peer's certificate to the trust anchor.
@@ -356,6 +356,9 @@ fn certificate_itself(
         return Err(Fault::CriticalExtension(oid));
     }
     let key = certificate.public_key().map_err(Fault::key)?;
+    if key.key_type() == KeyType::Rsa && !RSA_BITS.contains(&key.bits()) {
+        return Err(Fault::KeyLength(key.bits()));
+    }
     let wanted = match key.key_type() {
         KeyType::Rsa => constraints.rsa_bits,
         KeyType::Ecdsa(_) => constraints.ecdsa_bits,

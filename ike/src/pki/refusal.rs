@@ -44,6 +44,9 @@ pub enum Fault {
     /// A key that cannot be used.
     #[error("its public key cannot be used: {0}")]
     Key(String),
+    /// An RSA key of a length that no signature is verified with, whatever the configuration asks for.
+    #[error("its RSA key has {0} bits: 2048 to 8192 are taken")]
+    KeyLength(u32),
     /// A key weaker than the configuration asks for.
     #[error("its key of {bits} bits is too weak: the connection's auth asks for {wanted}")]
     Weak {

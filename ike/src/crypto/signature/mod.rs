@@ -20,6 +20,7 @@ mod wycheproof;
 
 pub use self::ecdsa::Curve;
 pub use self::private::PrivateKey;
+pub(crate) use self::public::RSA_BITS;
 pub use self::public::{KeyId, PublicKey};
 pub use self::scheme::{Hash, SignatureScheme, UnknownScheme};
 

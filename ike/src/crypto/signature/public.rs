@@ -20,6 +20,9 @@ pub(super) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.1
 /// A SHA-1 that names a key: what it names, not how strongly, is why it is SHA-1 (RFC 7296 §3.7, RFC 5280 §4.2.1.2).
 pub type KeyId = [u8; 20];
 
+/// The lengths of RSA moduli that signatures are verified with.
+pub(crate) const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
+
 /// A public key, as a certificate has it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey {
@@ -155,7 +158,7 @@ impl PublicKey {
     ) -> Result<(), SignatureError> {
         let wrong_key = || SignatureError::WrongKey { key: self.key_type(), scheme };
         let is_right = match (&self.key, scheme) {
-            (Key::Rsa { bits, .. }, _) if !(2048..=8192).contains(bits) => {
+            (Key::Rsa { bits, .. }, _) if !RSA_BITS.contains(bits) => {
                 return Err(SignatureError::KeyLength(*bits));
             }
             (Key::Rsa { der, .. }, SignatureScheme::RsaPkcs1(hash)) => {

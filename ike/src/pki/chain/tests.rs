@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use der::asn1::{Ia5String, ObjectIdentifier, OctetString};
 use rcgen::{BasicConstraints, CertificateParams, CidrSubnet, CustomExtension, DnType, IsCa, SanType};
-use rcgen::{GeneralSubtree as Tree, KeyUsagePurpose, NameConstraints as Names};
+use rcgen::{GeneralSubtree as Tree, Issuer, KeyUsagePurpose, NameConstraints as Names};
 use x509_cert::ext::pkix;
 use x509_cert::ext::pkix::certpolicy::PolicyInformation;
 use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
@@ -423,6 +423,49 @@ fn a_connection_may_name_its_authorities() {
         "certificate \"O=Lab, CN=gw\": no authority of its chain is \"O=Lab, CN=gw\", which the connection's ca_id \
          asks for"
     );
+}
+
+#[test]
+fn rsa_keys_are_neither_short_nor_endless() {
+    /// An RSAPublicKey that nobody has the other half of.
+    struct Modulus(Vec<u8>);
+
+    impl rcgen::PublicKeyData for Modulus {
+        fn der_bytes(&self) -> &[u8] {
+            &self.0
+        }
+
+        fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+            &rcgen::PKCS_RSA_SHA256
+        }
+    }
+
+    let of_length = |octets: usize| {
+        let tlv = |tag: u8, octets: &[u8]| {
+            let length = u16::try_from(octets.len()).unwrap().to_be_bytes();
+            let length =
+                if length[0] == 0 { vec![0x81, length[1]] } else { vec![0x82, length[0], length[1]] };
+            [vec![tag], length, octets.to_vec()].concat()
+        };
+        let modulus = tlv(2, &[vec![0], vec![0xff; octets]].concat());
+        Modulus(tlv(0x30, &[modulus, vec![2, 3, 1, 0, 1]].concat()))
+    };
+    let root = Authority::root("CA");
+    let store = store(&[&root]);
+    let issuer = Issuer::from_params(&root.params, &root.key);
+    for (octets, bits) in
+        [(192, Some(1536)), (255, Some(2040)), (256, None), (1024, None), (1025, Some(8200))]
+    {
+        let der = params("gw").signed_by(&of_length(octets), &issuer).unwrap().der().to_vec();
+        let refusal = refused(&store, &Certificate::from_der(&der).unwrap(), &Constraints::default());
+        match bits {
+            Some(bits) => {
+                let why = format!("its RSA key has {bits} bits: 2048 to 8192 are taken");
+                assert!(refusal.ends_with(&why), "{refusal}");
+            }
+            None => assert_eq!(refusal, ""),
+        }
+    }
 }
 
 #[test]
