@@ -337,6 +337,7 @@ pub(crate) mod tests {
         IkeSaStatus {
             id: IkeSaId(id),
             connection: Some(connection.to_owned()),
+            made_by: None,
             state: IkeSaState::Established,
             local: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 500)),
             remote: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 2), 500)),

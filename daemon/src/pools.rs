@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use ferry_ike::config::Lease;
 use ferry_ike::identity::Identity;
-use ferry_ike::lease::{Attribute, Pool, Pools, parse_attribute};
+use ferry_ike::lease::{Attribute, Pool, PoolError, Pools, parse_attribute};
 use ferry_vici::Section;
 
 use crate::connections::{ConfigError, Item, Items};
@@ -44,22 +44,24 @@ pub(crate) struct PoolStatus {
     pub(crate) leases: Vec<(IpAddr, String, bool)>,
 }
 
-impl Leases {
-    /// What clients are told from now on, beside what their pool says.
-    pub(crate) fn set_attributes(&self, attributes: Vec<Attribute>) {
-        self.attributes.store(Arc::new(attributes));
-    }
+/// A pool that can be loaded.
+pub(crate) struct NewPool {
+    pool: Pool,
+    /// The first address as its configuration has it.
+    base: String,
+}
 
-    /// Loads a pool or replaces the one of the same name. One whose addresses differ is only replaced while
-    /// nobody uses them.
-    pub(crate) fn load(&self, name: &str, section: &Section) -> Result<(), ConfigError> {
+impl NewPool {
+    /// Reads what a pool is to be, and loads nothing.
+    pub(crate) fn read(name: &str, section: &Section) -> Result<Self, ConfigError> {
         let path = format!("pools.{name}");
-        let problem = |problem: String| ConfigError::Problem { path: path.clone(), problem };
+        let problem =
+            |problem: &str| ConfigError::Problem { path: path.clone(), problem: problem.to_owned() };
         let (mut addrs, mut attributes) = (None, Vec::new());
         for item in Items::of(section, &path) {
             match item {
                 Item::Value(key) if key.name == "addrs" && addrs.is_some() => {
-                    return Err(problem("addrs is given twice".to_owned()));
+                    return Err(problem("addrs is given twice"));
                 }
                 Item::Value(key) if key.name == "addrs" => {
                     let text = key.text()?;
@@ -75,11 +77,45 @@ impl Leases {
                 Item::Section(inner) => return Err(inner.unknown()),
             }
         }
-        let (pool, base) = addrs.ok_or_else(|| problem("addrs is missing".to_owned()))?;
+        let (pool, base) = addrs.ok_or_else(|| problem("addrs is missing"))?;
+        Ok(Self { pool: pool.with_attributes(attributes), base })
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        self.pool.name()
+    }
+}
+
+impl Leases {
+    /// What clients are told from now on, beside what their pool says.
+    pub(crate) fn set_attributes(&self, attributes: Vec<Attribute>) {
+        self.attributes.store(Arc::new(attributes));
+    }
+
+    /// Loads a pool or replaces the one of the same name. One whose addresses differ is only replaced while
+    /// nobody uses them.
+    pub(crate) fn load(&self, name: &str, section: &Section) -> Result<(), ConfigError> {
+        let NewPool { pool, base } = NewPool::read(name, section)?;
         let mut loaded = self.lock();
-        loaded.pools.load(pool.with_attributes(attributes)).map_err(|error| problem(error.to_string()))?;
+        let problem = |error: PoolError| ConfigError::Problem {
+            path: format!("pools.{name}"),
+            problem: error.to_string(),
+        };
+        loaded.pools.load(pool).map_err(problem)?;
         loaded.bases.insert(name.to_owned(), base);
         Ok(())
+    }
+
+    /// Puts these pools in the place of all there are, or leaves all as it is if one cannot change or go because its
+    /// addresses are in use. Returns how many are gone.
+    pub(crate) fn replace_all(&self, new: Vec<NewPool>) -> Result<usize, String> {
+        let mut loaded = self.lock();
+        let bases = new.iter().map(|new| (new.name().to_owned(), new.base.clone())).collect();
+        let pools = new.into_iter().map(|new| new.pool).collect();
+        let gone = loaded.pools.replace_all(pools).map_err(|error| error.to_string())?;
+        loaded.bases = bases;
+        Ok(gone)
     }
 
     /// Forgets a pool that nobody uses.

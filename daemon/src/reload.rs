@@ -1,12 +1,15 @@
-//! Reading strongswan.conf again while the daemon runs.
+//! Reading strongswan.conf again while the daemon runs, and the swanctl.conf it was given.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::control::Tunnels;
+use crate::ferryctl::load::{ALL, Plan};
 use crate::logging::Logger;
 use crate::pools::Leases;
 use crate::settings::{self, Loaded, Settings};
-use crate::store::Store;
+use crate::store::{Store, Transaction};
+use crate::vici_server::{self, Arguments};
 
 /// What takes new settings while it runs. A clone is the same.
 #[derive(Clone)]
@@ -30,6 +33,30 @@ impl<T: Tunnels> Reload<T> {
     /// wrong with the file, or a log file cannot be opened, all stays as it was.
     pub(crate) fn reload(&self) -> Result<(), String> {
         self.take(settings::load().map_err(|error| error.to_string())?)
+    }
+
+    /// Reads strongswan.conf again, and then the swanctl.conf that the configuration was loaded from last as a whole, if it
+    /// was: the daemon does not know where single objects are from that clients have loaded.
+    pub(crate) async fn reload_all(&self) -> Result<(), String> {
+        self.reload().map_err(|why| format!("strongswan.conf: {why}"))?;
+        let Some(path) = self.store.source() else { return Ok(()) };
+        let file = Arc::clone(&path);
+        let plan = tokio::task::spawn_blocking(move || Plan::read(ALL, &file));
+        let plan = plan.await.map_err(|_| "reading the configuration was interrupted".to_owned())?;
+        let Plan { steps, warnings } = plan.map_err(|error| error.to_string())?;
+        for warning in warnings {
+            tracing::warn!(target: "cfg", "{warning}");
+        }
+        let source = Some(PathBuf::clone(&path));
+        let mut transaction = Transaction { source, ..Transaction::default() };
+        for step in steps.into_iter().flat_map(|(_, steps)| steps) {
+            let request = step.map_err(|problem| problem.to_string())?;
+            let (command, object) = (request.command(), request.object);
+            let read = vici_server::read(command, &Arguments::of(request.message), &self.store).await;
+            let changes = read.unwrap_or_else(|| Err(format!("{command} is not understood")));
+            transaction.changes.extend(changes.map_err(|why| format!("{object}: {why}"))?);
+        }
+        self.store.commit(transaction, &self.leases).await.map(|_committed| ())
     }
 
     /// How many IKE_SAs may be half open before no more are made; `None` for no limit.

@@ -172,7 +172,7 @@ async fn serve(
     tell_service_manager(NotifyState::Ready);
     info!(target: "dmn", "ready, data plane: {}", plane.handle.describe());
 
-    signals.until_end(|| reload.reload()).await;
+    signals.until_end(async || reload.reload_all().await).await;
 
     tell_service_manager(NotifyState::Stopping);
     info!(target: "dmn", "shutting down");
@@ -182,7 +182,7 @@ async fn serve(
             warn!(target: "dmn", "some peers did not answer that their SAs are deleted");
         }
         // Who asks twice does not want to wait.
-        () = signals.until_end(|| Ok(())) => {}
+        () = signals.until_end(async || Ok(())) => {}
     }
     if let Some(accounts) = accounts {
         accounts.finish().await;
@@ -272,14 +272,14 @@ impl Signals {
     }
 
     /// Waits for SIGTERM or SIGINT; reloads on SIGHUP.
-    async fn until_end(&mut self, reload: impl Fn() -> Result<(), String>) {
+    async fn until_end(&mut self, reload: impl AsyncFn() -> Result<(), String>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hang_up.recv() => {
-                    if let Err(why) = reload() {
-                        error!(target: "cfg", "strongswan.conf is not reloaded, all stays as it was: {why}");
+                    if let Err(why) = reload().await {
+                        error!(target: "cfg", "the configuration is not reloaded, all stays as it was: {why}");
                     }
                 }
             }

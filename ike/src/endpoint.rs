@@ -349,7 +349,10 @@ impl Endpoint {
                     && (core.path.remote.ip() == path.remote.ip()
                         || is_for_one
                         || (!is_for_many && held.sa.decides_addresses()))
-                    && core.connection.as_ref().is_some_and(|ours| ours.name == connection.name)
+                    // One that was made by other settings is not what is asked for.
+                    && core.connection.as_ref().is_some_and(|ours| {
+                        ours.name == connection.name && ours.is_same_but_for_children(connection)
+                    })
             })
             .min_by_key(|(_, held)| held.sa.core.id)
             .map(|(spi, _)| *spi)

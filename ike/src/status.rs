@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::attempt::Cause;
-use crate::config::{Child, Mode};
+use crate::config::{Child, Connection, Mode};
 use crate::crypto::{EspSuite, IkeSuite};
 use crate::identity::Identity;
 use crate::output::{ChildSaId, IkeSaId};
@@ -87,6 +87,8 @@ pub struct IkeSaStatus {
     pub id: IkeSaId,
     /// The connection's name; `None` while a responder does not know it yet.
     pub connection: Option<String>,
+    /// The same as it was when the IKE_SA was made: what is loaded under its name may be another by now.
+    pub made_by: Option<Arc<Connection>>,
     /// Where it stands.
     pub state: IkeSaState,
     /// Our address and port.

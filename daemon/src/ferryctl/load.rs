@@ -1,14 +1,16 @@
 //! Loading a swanctl.conf: what is in it is loaded, what the daemon has beyond it is unloaded.
 //!
 //! All files are read before the daemon hears of anything. A configuration that cannot be read or understood changes
-//! nothing. One object that cannot be loaded fails alone, as with swanctl: it keeps what the daemon has under its name,
-//! and its phase is the last one. Credentials never fail their phase.
+//! nothing. Everything together is loaded as one [`transaction`], if the daemon has such. Of parts of it, and with
+//! charon, one object that cannot be loaded fails alone, as with swanctl: it keeps what the daemon has under its name, and
+//! its phase is the last one. Credentials never fail their phase.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
+use ferry_vici::settings::SettingsError;
 use ferry_vici::swanctl::{self, Object, Step};
 use ferry_vici::{ClientError, Message, Settings};
 
@@ -17,6 +19,7 @@ use crate::ferryctl::files::Files;
 use crate::ferryctl::options::{Load, Shared};
 use crate::ferryctl::output::{Format, print};
 use crate::ferryctl::session::{Session, Status};
+use crate::ferryctl::transaction;
 
 /// A part of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,21 +38,46 @@ pub(crate) fn load(phases: &[Phase], options: &Load, clear: bool, shared: &Share
     if shared.debug >= 2 {
         eprintln!("reading {}", path.display());
     }
-    let settings = Settings::read(&path)?;
-    for warning in settings.warnings() {
+    let Plan { steps, warnings } = Plan::read(phases, &path)?;
+    for warning in warnings {
         eprintln!("ferryctl: warning: {warning}");
     }
-    let directory = path.parent().unwrap_or(Path::new(""));
-    if phases.contains(&Phase::Credentials) {
-        for file in swanctl::exposed(&settings, directory) {
-            let file = file.display();
-            eprintln!("ferryctl: warning: others than the owner of '{file}' can read the secrets in it");
-        }
+    let mut session = Session::open(shared)?;
+    if phases == ALL
+        && let Some(code) = transaction::load(&mut session, &steps, clear, &path)?
+    {
+        return Ok(ExitCode::from(code));
     }
-    let plan: Vec<_> = phases.iter().map(|phase| (*phase, phase.steps(&settings, directory))).collect();
-
-    let code = Loading { session: Session::open(shared)? }.phases(&plan, clear)?;
+    let code = Loading { session }.phases(&steps, clear)?;
     Ok(ExitCode::from(code))
+}
+
+/// What a file asks for.
+pub(crate) struct Plan {
+    /// Phases, in order.
+    pub(crate) steps: Vec<(Phase, Vec<Step>)>,
+    /// One sentence for each thing that deserves a look.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Plan {
+    /// Reads a swanctl.conf and the files beside it.
+    pub(crate) fn read(phases: &[Phase], path: &Path) -> Result<Self, SettingsError> {
+        let settings = Settings::read(path)?;
+        let mut warnings: Vec<String> = settings.warnings().iter().map(ToString::to_string).collect();
+        let directory = path.parent().unwrap_or(Path::new(""));
+        if phases.contains(&Phase::Credentials) {
+            warnings.extend(swanctl::exposed(&settings, directory).iter().map(|file| {
+                format!("others than the owner of '{}' can read the secrets in it", file.display())
+            }));
+        }
+        Ok(Self { steps: Self::of(phases, &settings, directory), warnings })
+    }
+
+    /// The steps of settings that stand in a directory.
+    pub(super) fn of(phases: &[Phase], settings: &Settings, directory: &Path) -> Vec<(Phase, Vec<Step>)> {
+        phases.iter().map(|phase| (*phase, phase.steps(settings, directory))).collect()
+    }
 }
 
 pub(crate) fn default_file() -> PathBuf {
@@ -68,7 +96,7 @@ impl Phase {
     }
 
     /// What one object is called, and several of them.
-    fn nouns(self) -> (&'static str, &'static str) {
+    pub(super) fn nouns(self) -> (&'static str, &'static str) {
         match self {
             Self::Credentials => ("credential", "credentials"),
             Self::Authorities => ("authority", "authorities"),
@@ -265,7 +293,7 @@ mod tests {
     /// code and what the daemon was asked for.
     fn load_text(text: &str, directory: &Path, clear: bool) -> (u8, Vec<String>) {
         let settings = Settings::parse(text, "swanctl.conf", &NoFiles).unwrap();
-        let plan: Vec<_> = ALL.iter().map(|phase| (*phase, phase.steps(&settings, directory))).collect();
+        let plan = Plan::of(ALL, &settings, directory);
         let (session, daemon) = fake::session(|command, arguments| match command {
             "get-keys" => Message::new().with_list("keys", ["aa11", "bb22"]),
             "get-shared" => Message::new().with_list("keys", ["ike-old", "ike-1"]),

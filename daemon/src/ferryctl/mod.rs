@@ -16,13 +16,14 @@ mod exit;
 mod explain;
 pub(crate) mod files;
 mod listing;
-mod load;
+pub(crate) mod load;
 mod monitor;
 mod options;
 mod output;
 mod session;
 mod status;
 mod stop;
+mod transaction;
 
 use std::process::ExitCode;
 

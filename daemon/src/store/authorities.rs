@@ -10,7 +10,7 @@ use super::{Loaded, Store};
 use crate::control::Tunnels;
 
 /// What is loaded of certificates and keys.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Keychain {
     /// In load order.
     certificates: Vec<Certificate>,
@@ -47,6 +47,47 @@ pub(crate) struct RawKey {
 }
 
 impl Keychain {
+    pub(super) fn add_certificate(&mut self, certificate: Certificate) {
+        if !self.certificates.contains(&certificate) {
+            self.certificates.push(certificate);
+        }
+    }
+
+    pub(super) fn add_public_key(&mut self, key: PublicKey) {
+        self.public_keys.retain(|old| old.info_id() != key.info_id());
+        self.public_keys.push(Arc::new(key));
+    }
+
+    pub(super) fn add_key(&mut self, key: PrivateKey) {
+        self.keys.retain(|old| old.public().info_id() != key.public().info_id());
+        self.keys.push(Arc::new(key));
+    }
+
+    /// False if there is one just like it.
+    pub(super) fn set_authority(&mut self, authority: Authority) -> bool {
+        match self.authorities.iter_mut().find(|old| old.name == authority.name) {
+            Some(old) if **old == authority => return false,
+            Some(old) => *old = Arc::new(authority),
+            None => self.authorities.push(Arc::new(authority)),
+        }
+        true
+    }
+
+    /// Forgets all private keys and authorities but these. Returns how many authorities are gone.
+    pub(super) fn forget_all_but(&mut self, keys: &[String], authorities: &[String]) -> usize {
+        let before = self.authorities.len();
+        self.keys.retain(|key| keys.contains(&key_id(key.public())));
+        self.authorities.retain(|authority| authorities.contains(&authority.name));
+        before - self.authorities.len()
+    }
+
+    /// Forgets all but the authorities.
+    pub(super) fn clear(&mut self) {
+        self.certificates.clear();
+        self.public_keys.clear();
+        self.keys.clear();
+    }
+
     /// All that is trusted: what was loaded, the authorities, and what connections name.
     pub(super) fn trust(&self, named: impl Iterator<Item = Certificate>) -> TrustStore {
         let of_authorities = self.authorities.iter().map(|authority| authority.certificate.clone());
@@ -71,9 +112,7 @@ impl<T: Tunnels> Store<T> {
         for certificate in certificates {
             let what = if certificate.basic_constraints().is_ca { "CA certificate" } else { "certificate" };
             tracing::info!(target: "cfg", "loaded {what} '{certificate}'");
-            if !loaded.keychain.certificates.contains(&certificate) {
-                loaded.keychain.certificates.push(certificate);
-            }
+            loaded.keychain.add_certificate(certificate);
         }
         self.publish(&loaded).await;
     }
@@ -82,8 +121,7 @@ impl<T: Tunnels> Store<T> {
     pub(crate) async fn load_public_key(&self, key: PublicKey) {
         let mut loaded = self.shared.loaded.lock().await;
         tracing::info!(target: "cfg", "loaded {} public key {}", key.key_type(), key_id(&key));
-        loaded.keychain.public_keys.retain(|old| old.info_id() != key.info_id());
-        loaded.keychain.public_keys.push(Arc::new(key));
+        loaded.keychain.add_public_key(key);
     }
 
     /// Public keys without a certificate: those that were loaded, then those that connections name.
@@ -118,9 +156,8 @@ impl<T: Tunnels> Store<T> {
     pub(crate) async fn load_key(&self, key: PrivateKey) -> String {
         let id = key_id(key.public());
         let mut loaded = self.shared.loaded.lock().await;
-        loaded.keychain.keys.retain(|old| key_id(old.public()) != id);
         tracing::info!(target: "cfg", "loaded {} private key {id}", key.key_type());
-        loaded.keychain.keys.push(Arc::new(key));
+        loaded.keychain.add_key(key);
         self.publish(&loaded).await;
         id
     }
@@ -147,13 +184,9 @@ impl<T: Tunnels> Store<T> {
     /// Loads an authority, in the place of the one of its name if there is one.
     pub(crate) async fn load_authority(&self, authority: Authority) {
         let mut loaded = self.shared.loaded.lock().await;
-        let authorities = &mut loaded.keychain.authorities;
         let name = authority.name.clone();
-        let place = authorities.iter_mut().find(|old| old.name == name);
-        match place {
-            Some(old) if **old == authority => return,
-            Some(old) => *old = Arc::new(authority),
-            None => authorities.push(Arc::new(authority)),
+        if !loaded.keychain.set_authority(authority) {
+            return;
         }
         tracing::info!(target: "cfg", "loaded authority '{name}'");
         self.publish(&loaded).await;
@@ -192,9 +225,7 @@ impl<T: Tunnels> Store<T> {
     /// Forgets certificates and keys; those of authorities and connections stay theirs.
     pub(crate) async fn clear_certificates(&self) {
         let mut loaded = self.shared.loaded.lock().await;
-        loaded.keychain.certificates.clear();
-        loaded.keychain.public_keys.clear();
-        loaded.keychain.keys.clear();
+        loaded.keychain.clear();
         self.publish(&loaded).await;
     }
 

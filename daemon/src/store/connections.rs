@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferry_ike::config::{AddressPattern, Child, Connection};
+use ferry_ike::output::{ChildSaId, IkeSaId};
 use ferry_vici::Section;
 
 use super::merge::{Kind, acting, merge};
 use super::{LoadedConnection, Store};
-use crate::connections::{self, ConfigError, Occasion};
+use crate::connections::{self, ConfigError, Occasion, Parsed};
 use crate::control::Tunnels;
 
 /// How long a peer has to answer that an SA is deleted before we go on.
@@ -18,10 +19,7 @@ impl<T: Tunnels> Store<T> {
     /// Loads a connection, in the place of the one of its name if there is one. What its children want done
     /// at once is begun, not waited for.
     pub(crate) async fn load_connection(&self, name: &str, section: &Section) -> Result<(), ConfigError> {
-        let mut parsed = connections::parse(name, section, &self.shared.defaults.load())?;
-        for remark in &parsed.remarks {
-            tracing::warn!(target: "cfg", "{remark}");
-        }
+        let mut parsed = self.read_connection(name, section)?;
         let mut loaded = self.shared.loaded.lock().await;
         let place = loaded.connections.iter_mut().find(|other| other.name() == name);
         let change = merge(place.as_ref().map(|old| &old.parsed.connection), &mut parsed.connection);
@@ -56,6 +54,15 @@ impl<T: Tunnels> Store<T> {
             }
         });
         Ok(())
+    }
+
+    /// Reads what a connection is to be, and loads nothing.
+    pub(crate) fn read_connection(&self, name: &str, section: &Section) -> Result<Parsed, ConfigError> {
+        let parsed = connections::parse(name, section, &self.shared.defaults.load())?;
+        for remark in &parsed.remarks {
+            tracing::warn!(target: "cfg", "{remark}");
+        }
+        Ok(parsed)
     }
 
     /// Forgets a connection. What it began of its own accord is ended; other SAs of it stay.
@@ -100,9 +107,24 @@ impl<T: Tunnels> Store<T> {
         resolved
     }
 
-    /// Takes back what these children began of their own accord: their traps and shunts, except those that will be
-    /// replaced by `new`, their CHILD_SAs, and IKE_SAs that have no others.
+    /// Takes back what these children began of their own accord: their traps and shunts, their CHILD_SAs, and IKE_SAs
+    /// that have no others.
     async fn undo(&self, connection: &str, children: &[Arc<Child>], new: Option<&LoadedConnection>) {
+        self.undo_policies(connection, children, new).await;
+        let started = children.iter().filter(|child| child.start_action.starts());
+        let children: Vec<&str> = started.map(|child| child.name.as_str()).collect();
+        if !children.is_empty() {
+            self.end_children(connection, &children).await;
+        }
+    }
+
+    /// Takes back the traps and shunts of these children, except those that will be replaced by `new`.
+    pub(super) async fn undo_policies(
+        &self,
+        connection: &str,
+        children: &[Arc<Child>],
+        new: Option<&LoadedConnection>,
+    ) {
         for child in children {
             let successor = new.and_then(|new| new.parsed.connection.child(&child.name));
             let is_replaced = successor.is_some_and(|new| {
@@ -112,29 +134,36 @@ impl<T: Tunnels> Store<T> {
                 tracing::debug!(target: "cfg", "{error}");
             }
         }
-        let started = children.iter().filter(|child| child.start_action.starts());
-        let children: Vec<&str> = started.map(|child| child.name.as_str()).collect();
-        if children.is_empty() {
-            return;
-        }
-        let tunnels = &self.shared.tunnels;
-        for ike_sa in tunnels.list().await {
+    }
+
+    /// Ends the CHILD_SAs of these names, and IKE_SAs that have no others.
+    pub(super) async fn end_children(&self, connection: &str, children: &[&str]) {
+        for ike_sa in self.shared.tunnels.list().await {
             if ike_sa.connection.as_deref() != Some(connection) {
                 continue;
             }
             let undone: Vec<_> =
                 ike_sa.children.iter().filter(|child| children.contains(&child.name.as_str())).collect();
             if !undone.is_empty() && undone.len() == ike_sa.children.len() {
-                if end(connection, tunnels.terminate_ike(ike_sa.id, false)).await.is_err() {
-                    // What comes next must not find an IKE_SA that waits for a peer that is gone.
-                    let _ = end(connection, tunnels.terminate_ike(ike_sa.id, true)).await;
-                }
+                self.end_ike_sa(connection, ike_sa.id).await;
                 continue;
             }
             for child in undone {
-                let _ = end(connection, tunnels.terminate_child(child.id)).await;
+                self.end_child_sa(connection, child.id).await;
             }
         }
+    }
+
+    pub(super) async fn end_ike_sa(&self, connection: &str, id: IkeSaId) {
+        let tunnels = &self.shared.tunnels;
+        if end(connection, tunnels.terminate_ike(id, false)).await.is_err() {
+            // What comes next must not find an IKE_SA that waits for a peer that is gone.
+            let _ = end(connection, tunnels.terminate_ike(id, true)).await;
+        }
+    }
+
+    pub(super) async fn end_child_sa(&self, connection: &str, id: ChildSaId) {
+        let _ = end(connection, self.shared.tunnels.terminate_child(id)).await;
     }
 }
 

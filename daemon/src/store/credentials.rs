@@ -26,13 +26,6 @@ impl<T: Tunnels> Store<T> {
     /// Loads a secret. One with a name replaces that of the same name; one without replaces its like.
     pub(crate) async fn load_secret(&self, new: NewSecret) {
         let mut loaded = self.shared.loaded.lock().await;
-        loaded.secrets.retain(|old| match &new.id {
-            Some(_) => old.id != new.id,
-            None => {
-                let is_alike = old.id.is_none() && old.kind == new.kind && old.owners == new.owners;
-                !(is_alike && old.secret.ct_eq(&new.octets))
-            }
-        });
         let owners: Vec<String> = new.owners.iter().map(|owner| format!("'{owner}'")).collect();
         let owners = if owners.is_empty() { "'%any'".to_owned() } else { owners.join(" ") };
         let what = match new.kind {
@@ -41,13 +34,7 @@ impl<T: Tunnels> Store<T> {
             SecretKind::Ntlm => "NTLM",
             SecretKind::Ppk => "PPK",
         };
-        let secret = SharedSecret {
-            id: new.id,
-            kind: new.kind,
-            owners: new.owners,
-            secret: Secret::new(new.octets.to_vec()), // the copy is the secret's own to wipe
-        };
-        loaded.secrets.push(Arc::new(secret));
+        add_secret(&mut loaded.secrets, new);
         self.publish(&loaded).await;
         tracing::info!(target: "cfg", "loaded {what} shared key for: {owners}");
     }
@@ -76,6 +63,24 @@ impl<T: Tunnels> Store<T> {
             self.publish(&loaded).await;
         }
     }
+}
+
+/// Adds a secret. One with a name replaces that of the same name; one without replaces its like.
+pub(super) fn add_secret(secrets: &mut Vec<Arc<SharedSecret>>, new: NewSecret) {
+    secrets.retain(|old| match &new.id {
+        Some(_) => old.id != new.id,
+        None => {
+            let is_alike = old.id.is_none() && old.kind == new.kind && old.owners == new.owners;
+            !(is_alike && old.secret.ct_eq(&new.octets))
+        }
+    });
+    let secret = SharedSecret {
+        id: new.id,
+        kind: new.kind,
+        owners: new.owners,
+        secret: Secret::new(new.octets.to_vec()), // the copy is the secret's own to wipe
+    };
+    secrets.push(Arc::new(secret));
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ fn is_same_ike(old: &Connection, new: &Connection) -> bool {
 }
 
 /// Whether one of `children` has the settings of `child`, whatever its name.
-fn has_like(children: &[Arc<Child>], child: &Child) -> bool {
+pub(super) fn has_like(children: &[Arc<Child>], child: &Child) -> bool {
     children.iter().any(|other| Child { name: child.name.clone(), ..Child::clone(other) } == *child)
 }
 

@@ -3,7 +3,8 @@
 //! What is loaded changes under one lock, and is published to the endpoints as a whole while the lock is
 //! held: they see every state in the order it was made, and none that is half made. [`connections`] has the
 //! rules by which a connection replaces another, [`credentials`] those for secrets, [`authorities`] those for certificates and keys, [`reactions`] does what
-//! children want done when they go down, and [`starting`] begins what is to be there.
+//! children want done when they go down, [`starting`] begins what is to be there, and [`transaction`] loads everything at
+//! once, with [`replacing`] for what follows.
 
 mod authorities;
 mod connections;
@@ -11,11 +12,14 @@ mod credentials;
 mod merge;
 mod policies;
 mod reactions;
+mod replacing;
 mod starting;
+mod transaction;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use ferry_ike::config::{Child, Configuration, Connection, SharedSecret};
 use tokio::sync::Mutex;
 
@@ -29,6 +33,7 @@ pub(crate) use credentials::NewSecret;
 pub(crate) use policies::Installed as InstalledPolicy;
 use policies::Policies;
 use starting::Starts;
+pub(crate) use transaction::{Change, Committed, Transaction};
 
 /// What is loaded. A clone is the same thing.
 pub(crate) struct Store<T> {
@@ -45,9 +50,11 @@ struct Shared<T> {
     policies: Policies,
     /// What is known of revoked certificates.
     revocations: Revocations,
+    /// Where the configuration was loaded from last as a whole.
+    source: ArcSwapOption<PathBuf>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Loaded {
     /// In load order.
     connections: Vec<LoadedConnection>,
@@ -91,6 +98,7 @@ impl<T: Tunnels> Store<T> {
                 starts: Starts::default(),
                 policies: Policies::default(),
                 revocations,
+                source: ArcSwapOption::empty(),
             }),
         }
     }

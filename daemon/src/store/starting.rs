@@ -33,6 +33,8 @@ struct Start {
     patience: Patience,
     /// Wakes the task that looks after it, if there is one.
     task: Option<Arc<Notify>>,
+    /// It is there as it was configured before, and is to be as it is now.
+    replaces: bool,
 }
 
 /// How long to wait before the next attempt.
@@ -90,10 +92,24 @@ impl Starts {
         self.lock().entry(key.clone()).or_default().patience.next(Instant::now(), draw)
     }
 
-    fn end(&self, key: &Key) {
-        if let Some(start) = self.lock().get_mut(key) {
+    /// The task is done, unless there is something to replace meanwhile.
+    fn is_done(&self, key: &Key) -> bool {
+        let mut starts = self.lock();
+        let Some(start) = starts.get_mut(key) else { return true };
+        if !start.replaces {
             start.task = None;
         }
+        !start.replaces
+    }
+
+    /// What is there of a child is to be replaced by the task that is begun next, or there already.
+    pub(super) fn replace(&self, connection: &str, child: &str) {
+        self.lock().entry((connection.to_owned(), child.to_owned())).or_default().replaces = true;
+    }
+
+    /// Whether there is something to replace that the task did not know of.
+    fn replaces(&self, key: &Key) -> bool {
+        self.lock().get_mut(key).is_some_and(|start| std::mem::take(&mut start.replaces))
     }
 
     /// What happened before does not count any more: it is another configuration.
@@ -122,13 +138,16 @@ impl<T: Tunnels> Store<T> {
         let store = self.clone();
         tokio::spawn(async move {
             store.keep_starting(&key, &woken).await;
-            store.shared.starts.end(&key);
+            while !store.shared.starts.is_done(&key) {
+                store.keep_starting(&key, &woken).await;
+            }
         });
     }
 
     /// Ends when the child is up. Dropping it midway is as if it had never been begun.
     async fn keep_starting(&self, key: &Key, woken: &Notify) {
         let (connection_name, child_name) = key;
+        let mut replaces = false;
         for attempt in 0_u32.. {
             let wait = self.shared.starts.next(key);
             if !wait.is_zero() {
@@ -138,14 +157,29 @@ impl<T: Tunnels> Store<T> {
                 );
                 let _woken_or_not = tokio::time::timeout(wait, woken.notified()).await;
             }
+            replaces |= self.shared.starts.replaces(key);
             // It may have been unloaded or changed in the meantime, or made by the peer.
             let found = self.find(Some(connection_name), Some(child_name)).await;
             let Ok((connection, Some(child))) = found else { return };
-            if !keeps_up(&child) || (attempt > 0 && self.is_up(connection_name, child_name).await) {
+            let is_wanted = keeps_up(&child) || (replaces && self.has_outdated(&connection, &child).await);
+            let is_there = match (attempt, replaces) {
+                (0, _) => false,
+                (_, true) => self.retire(&connection, &child).await,
+                (_, false) => self.is_up(connection_name, child_name).await,
+            };
+            if !is_wanted || is_there {
                 return;
             }
             match self.initiate(&connection, Some(child)).await {
-                Ok(()) => return,
+                Ok(()) if !replaces => return,
+                Ok(()) => {
+                    // The one that is there as it was before goes now, unless the configuration has changed once more.
+                    let found = self.find(Some(connection_name), Some(child_name)).await;
+                    let Ok((connection, Some(child))) = found else { return };
+                    if self.retire(&connection, &child).await {
+                        return;
+                    }
+                }
                 Err(error) => tracing::warn!(
                     target: "cfg",
                     "starting '{child_name}' of connection '{connection_name}' failed: {error}"

@@ -3,7 +3,7 @@
 //! Three tasks: this one reads, one does what was asked, in order and one thing at a time, and one writes. A
 //! client that goes away ends the reading; what it asked for before is done all the same.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ferry_vici::{Frames, Packet};
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -16,6 +16,7 @@ use super::outbox::{Frame, Gone, Outbox, event_frame, outbox, response_frame};
 use super::{Control, until};
 use crate::control::Tunnels;
 use crate::net::Stream;
+use crate::store::{Change, Transaction};
 
 /// Packets that may wait to be worked on. No more is read while they do.
 const WAITING: usize = 64;
@@ -27,9 +28,45 @@ pub(super) struct Client {
     number: u64,
     outbox: Outbox,
     hub: Arc<Hub>,
+    /// What it has begun to load together.
+    transaction: Mutex<Option<Transaction>>,
 }
 
 impl Client {
+    /// What it loads from now on is loaded together. What it has begun before is forgotten.
+    pub(super) fn begin(&self, transaction: Transaction) {
+        *self.transaction() = Some(transaction);
+    }
+
+    /// Ends the transaction, if one was begun, and gives it back.
+    pub(super) fn end_transaction(&self) -> Option<Transaction> {
+        self.transaction().take()
+    }
+
+    /// Whether a transaction was begun.
+    pub(super) fn has_transaction(&self) -> bool {
+        self.transaction().is_some()
+    }
+
+    /// Adds to the transaction.
+    pub(super) fn add(&self, changes: Vec<Change>) {
+        if let Some(transaction) = &mut *self.transaction() {
+            transaction.changes.extend(changes);
+        }
+    }
+
+    /// Something could not be added to the transaction, which will be refused for it.
+    pub(super) fn spoil(&self) {
+        if let Some(transaction) = &mut *self.transaction() {
+            transaction.failed += 1;
+        }
+    }
+
+    fn transaction(&self) -> MutexGuard<'_, Option<Transaction>> {
+        // Every change is whole before anything can panic.
+        self.transaction.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the client wants events of this name.
     pub(super) fn wants(&self, event: EventName) -> bool {
         self.hub.count(self.number, event) > 0
@@ -84,7 +121,7 @@ pub(super) async fn run<T: Tunnels>(
     let (outbox, outgoing) = outbox();
     let (packets, waiting) = mpsc::channel(WAITING);
     let mut writing = tokio::spawn(outgoing.write_to(writer));
-    let client = Client { number, outbox, hub: Arc::clone(&hub) };
+    let client = Client { number, outbox, hub: Arc::clone(&hub), transaction: Mutex::default() };
     let working = tokio::spawn(work(client, waiting, control));
     let mut is_given_up = None;
     tokio::select! {

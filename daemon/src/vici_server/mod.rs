@@ -20,6 +20,7 @@ use ferry_ike::status::Counters;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 
+pub(crate) use self::commands::{Arguments, read};
 use self::events::Hub;
 use crate::attempts::Attempts;
 use crate::control::Tunnels;

@@ -71,6 +71,27 @@ impl Connection {
         self.children.iter().find(|child| child.name == name)
     }
 
+    /// Whether an IKE SA of one may go on under the other: they differ in their children at most. Which addresses a name
+    /// was found to have does not count, nor do any addresses where the peer may be anybody: they are the IKE SA's own.
+    #[must_use]
+    pub fn is_same_but_for_children(&self, other: &Self) -> bool {
+        let is_for_many = |connection: &Self| connection.remote_addrs.iter().any(AddressPattern::is_of_many);
+        let is_of_any_address = is_for_many(self) && is_for_many(other);
+        let bare = |connection: &Self| {
+            let patterns = |patterns: &[AddressPattern]| match is_of_any_address {
+                true => Vec::new(),
+                false => patterns.iter().map(AddressPattern::as_configured).collect(),
+            };
+            Self {
+                children: Vec::new(),
+                local_addrs: patterns(&connection.local_addrs),
+                remote_addrs: patterns(&connection.remote_addrs),
+                ..connection.clone()
+            }
+        };
+        bare(self) == bare(other)
+    }
+
     /// How well a pair of addresses fits this connection as responder, in charon's measure; `None`: not at all.
     #[must_use]
     pub fn matches(&self, local: IpAddr, remote: IpAddr) -> Option<u32> {
@@ -115,6 +136,14 @@ impl AddressPattern {
         match self {
             Self::Any | Self::AnyV4 | Self::AnyV6 | Self::Subnet(..) | Self::Range(..) => true,
             Self::Host(_) | Self::Name(..) => false,
+        }
+    }
+
+    /// The same without the addresses that a name was found to have.
+    fn as_configured(&self) -> Self {
+        match self {
+            Self::Name(name, _) => Self::Name(name.clone(), Vec::new()),
+            other => other.clone(),
         }
     }
 

@@ -47,6 +47,20 @@ impl Pools {
         Ok(())
     }
 
+    /// Puts these pools in the place of all there are, each as [`Self::load`] does. Returns how many are gone.
+    ///
+    /// # Errors
+    /// If one that is gone, or has other addresses, is in use; then nothing changes.
+    pub fn replace_all(&mut self, new: Vec<Pool>) -> Result<usize, PoolError> {
+        let stays = |old: &Pool| new.iter().any(|new| new.name == old.name && new.addresses == old.addresses);
+        self.pools.iter().filter(|old| !stays(old)).try_for_each(not_in_use)?;
+        let before = self.pools.len();
+        self.pools.retain(|old| new.iter().any(|new| new.name == old.name));
+        let gone = before - self.pools.len();
+        new.into_iter().try_for_each(|pool| self.load(pool))?;
+        Ok(gone)
+    }
+
     /// An address for `identity` from the pools of these names; names of none are passed over. An address it
     /// had in any of them comes before a new one from the first, and that before one that another had.
     ///

@@ -618,6 +618,7 @@ impl Core {
         IkeSaStatus {
             id: self.id,
             connection: self.connection.as_ref().map(|connection| connection.name.clone()),
+            made_by: self.connection.clone(),
             state,
             local: self.path.local,
             remote: self.path.remote,

@@ -25,6 +25,7 @@ mod operator;
 mod radius;
 mod refusal;
 mod rekeying;
+mod reload;
 mod revocation;
 pub(crate) mod roadwarrior;
 mod rounds;
@@ -486,6 +487,12 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         "ferryctl",
         "ferryctl loads, begins, lists and ends as swanctl does, in the same words.",
         ferryctl::same_as_swanctl,
+    ),
+    (
+        "reload",
+        "Of 50 connections one is changed at a time, 100 times, under traffic: it is made anew before it goes, and nothing \
+         happens to the others.",
+        reload::under_traffic,
     ),
     (
         "metrics",

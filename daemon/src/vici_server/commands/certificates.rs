@@ -8,7 +8,7 @@ use ferry_vici::{Element, Message, Section};
 use super::{Arguments, failure, required};
 use crate::connections::certificate;
 use crate::control::Tunnels;
-use crate::store::Authority;
+use crate::store::{Authority, Change};
 use crate::vici_server::Control;
 use crate::vici_server::client::Client;
 use crate::vici_server::events::EventName;
@@ -89,6 +89,21 @@ impl Flag {
 }
 
 pub(super) async fn load_cert<T: Tunnels>(arguments: &Arguments, control: &Control<T>) -> Result<(), String> {
+    match read_cert(arguments)? {
+        Change::RevocationList(list) => control.store.revocations().load(list),
+        Change::PublicKey(key) => control.store.load_public_key(key).await,
+        Change::Certificates(certificates) => control.store.load_certificates(certificates).await,
+        Change::Key(_)
+        | Change::Secret(_)
+        | Change::Authority(_)
+        | Change::Pool(_)
+        | Change::Connection(_) => {}
+    }
+    Ok(())
+}
+
+/// Reads certificates, a revocation list or a public key.
+pub(super) fn read_cert(arguments: &Arguments) -> Result<Change, String> {
     let message = arguments.strict()?;
     let kind = Kind::of(message, None)?;
     let data = message.get("data").filter(|octets| !octets.is_empty()).ok_or("data is missing")?;
@@ -98,13 +113,10 @@ pub(super) async fn load_cert<T: Tunnels>(arguments: &Arguments, control: &Contr
         Kind::Crl => {
             let der = files::revocation_list(data).map_err(|error| error.to_string())?;
             let list = RevocationList::from_der(&der).map_err(|error| error.to_string())?;
-            control.store.revocations().load(list);
-            return Ok(());
+            return Ok(Change::RevocationList(list));
         }
         Kind::PublicKey => {
-            let key = files::public_key(data).map_err(|error| error.to_string())?;
-            control.store.load_public_key(key).await;
-            return Ok(());
+            return files::public_key(data).map(Change::PublicKey).map_err(|error| error.to_string());
         }
         Kind::OcspResponse => return Err("OCSP responses are not supported".to_owned()),
         Kind::Other(what) => return Err(format!("{what} are not supported")),
@@ -113,8 +125,7 @@ pub(super) async fn load_cert<T: Tunnels>(arguments: &Arguments, control: &Contr
     if let (Flag::Ca, Some(other)) = (flag, certificates.iter().find(|one| !one.basic_constraints().is_ca)) {
         return Err(format!("'{other}' is no CA certificate: its basic constraints do not say so"));
     }
-    control.store.load_certificates(certificates).await;
-    Ok(())
+    Ok(Change::Certificates(certificates))
 }
 
 pub(super) async fn load_key<T: Tunnels>(arguments: &Arguments, control: &Control<T>) -> Message {
@@ -124,7 +135,7 @@ pub(super) async fn load_key<T: Tunnels>(arguments: &Arguments, control: &Contro
     }
 }
 
-fn read_key(arguments: &Arguments) -> Result<PrivateKey, String> {
+pub(super) fn read_key(arguments: &Arguments) -> Result<PrivateKey, String> {
     let message = arguments.strict()?;
     let kind = required(message, "type")?.to_ascii_lowercase();
     let data = message.get("data").filter(|octets| !octets.is_empty()).ok_or("data is missing")?;
@@ -232,10 +243,14 @@ pub(super) async fn load_authority<T: Tunnels>(
     arguments: &Arguments,
     control: &Control<T>,
 ) -> Result<(), String> {
-    let (name, section) = arguments.strict()?.sections().next().ok_or("no authority is named")?;
-    let authority = read_authority(name, section).await?;
-    control.store.load_authority(authority).await;
+    control.store.load_authority(read_first_authority(arguments).await?).await;
     Ok(())
+}
+
+/// Reads the first section as an authority.
+pub(super) async fn read_first_authority(arguments: &Arguments) -> Result<Authority, String> {
+    let (name, section) = arguments.strict()?.sections().next().ok_or("no authority is named")?;
+    read_authority(name, section).await
 }
 
 async fn read_authority(name: &str, section: &Section) -> Result<Authority, String> {

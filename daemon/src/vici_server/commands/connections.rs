@@ -4,6 +4,7 @@ use ferry_vici::Message;
 
 use super::{Arguments, required};
 use crate::control::Tunnels;
+use crate::store::{Change, Store};
 use crate::vici_server::Control;
 
 /// Loads each section as a connection. Those before one that is refused stay loaded.
@@ -15,6 +16,15 @@ pub(super) async fn load<T: Tunnels>(arguments: &Arguments, control: &Control<T>
         }
     }
     Ok(())
+}
+
+/// Reads each section as a connection, and loads none.
+pub(super) fn read<T: Tunnels>(arguments: &Arguments, store: &Store<T>) -> Result<Vec<Change>, String> {
+    let read = |(name, section)| {
+        let parsed = store.read_connection(name, section).map_err(|error| error.to_string())?;
+        Ok(Change::Connection(Box::new(parsed)))
+    };
+    arguments.strict()?.sections().map(read).collect()
 }
 
 pub(super) async fn unload<T: Tunnels>(message: &Message, control: &Control<T>) -> Result<(), String> {

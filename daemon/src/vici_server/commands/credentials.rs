@@ -14,6 +14,11 @@ pub(super) async fn load_shared<T: Tunnels>(
     arguments: &Arguments,
     control: &Control<T>,
 ) -> Result<(), String> {
+    control.store.load_secret(read_shared(arguments)?).await;
+    Ok(())
+}
+
+pub(super) fn read_shared(arguments: &Arguments) -> Result<NewSecret, String> {
     let message = arguments.strict()?;
     let kind = match required(message, "type")?.to_ascii_lowercase().as_str() {
         "ike" => SecretKind::Ike,
@@ -30,8 +35,7 @@ pub(super) async fn load_shared<T: Tunnels>(
     }
     let id = message.str("id").filter(|id| !id.is_empty()).map(str::to_owned);
     let octets = Zeroizing::new(octets.to_vec());
-    control.store.load_secret(NewSecret { id, kind, owners, octets }).await;
-    Ok(())
+    Ok(NewSecret { id, kind, owners, octets })
 }
 
 pub(super) async fn unload_shared<T: Tunnels>(message: &Message, control: &Control<T>) -> Result<(), String> {

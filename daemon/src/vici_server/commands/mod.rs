@@ -9,9 +9,11 @@ mod information;
 mod listing;
 mod pools;
 mod redirect;
+mod transaction;
 
 use ferry_vici::Message;
 
+pub(crate) use self::transaction::read;
 use super::Control;
 use super::client::Client;
 use crate::control::Tunnels;
@@ -20,7 +22,7 @@ use crate::control::Tunnels;
 ///
 /// Commands that look up single keys find none in what is no message, and do their default; commands that
 /// load something refuse it.
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     message: Result<Message, ferry_vici::DecodeError>,
     empty: Message,
 }
@@ -29,6 +31,11 @@ impl Arguments {
     /// Reads the arguments from the rest of a packet.
     pub(super) fn new(body: &[u8]) -> Self {
         Self { message: Message::decode(body), empty: Message::new() }
+    }
+
+    /// The same of a message.
+    pub(crate) fn of(message: Message) -> Self {
+        Self { message: Ok(message), empty: Message::new() }
     }
 
     /// The arguments, or none if they are no message.
@@ -49,6 +56,9 @@ pub(super) async fn run<T: Tunnels>(
     client: &Client,
     control: &Control<T>,
 ) -> Option<Message> {
+    if let Some(kept) = transaction::keep(name, arguments, client, control).await {
+        return Some(kept);
+    }
     let message = arguments.lenient();
     Some(match name {
         "version" => information::version(),
@@ -72,6 +82,10 @@ pub(super) async fn run<T: Tunnels>(
         "list-policies" => listing::policies(message, client, control).await,
         "list-certs" => certificates::list(message, client, control).await,
         "list-authorities" => certificates::list_authorities(message, client, control).await,
+
+        "begin-transaction" => transaction::begin(message, client),
+        "commit-transaction" => transaction::commit(client, control).await,
+        "abort-transaction" => transaction::abort(client),
 
         "load-conn" => status(connections::load(arguments, control).await),
         "unload-conn" => status(connections::unload(message, control).await),

@@ -3,7 +3,8 @@
 use ferry_vici::{Message, Section};
 
 use super::{Arguments, required};
-use crate::pools::PoolStatus;
+use crate::pools::{NewPool, PoolStatus};
+use crate::store::Change;
 use crate::vici_server::Control;
 
 /// Loads each section as a pool. Those before one that is refused stay loaded.
@@ -16,6 +17,12 @@ pub(super) fn load<T>(arguments: &Arguments, control: &Control<T>) -> Result<(),
         tracing::info!(target: "cfg", "added vici pool {name}");
     }
     Ok(())
+}
+
+/// Reads each section as a pool, and loads none.
+pub(super) fn read(arguments: &Arguments) -> Result<Vec<Change>, String> {
+    let read = |(name, section)| NewPool::read(name, section).map(Change::Pool);
+    arguments.strict()?.sections().map(|pool| read(pool).map_err(|error| error.to_string())).collect()
 }
 
 pub(super) fn unload<T>(message: &Message, control: &Control<T>) -> Result<(), String> {
