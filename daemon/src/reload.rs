@@ -101,6 +101,7 @@ fn settled_at_start(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("plugins.eap-radius", old.radius != new.radius),
         ("plugins.vici.socket", old.vici_socket != new.vici_socket),
         ("metrics.listen", old.metrics != new.metrics),
+        ("leases", old.leases != new.leases),
         ("pid_file", old.pid_file != new.pid_file),
         ("retry_initiate_interval", old.retry_initiate != new.retry_initiate),
         ("user or group", (&old.user, &old.group) != (&new.user, &new.group)),
@@ -141,7 +142,8 @@ mod tests {
         let pool = ferry_vici::Section::new().with("addrs", "10.0.0.0/24");
         leases.load("pool", &pool).unwrap();
         let alice = Identity::parse("alice").unwrap();
-        let lease = leases.acquire(&["pool".to_owned()], &alice, &[ferry_ike::config::any_address(false)]);
+        let (lease, _) =
+            leases.acquire(&["pool".to_owned()], &alice, &[ferry_ike::config::any_address(false)]);
         assert_eq!(lease.attributes.len(), 1);
     }
 

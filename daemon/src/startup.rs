@@ -116,7 +116,7 @@ async fn serve(
         }
     };
     let plane = dataplane::start(plane_config, deliver, tell).await?;
-    let leases = Leases::default();
+    let leases = Leases::kept_in(settings.leases.clone());
     let radius = Radius::new(&settings.radius);
     let mut ike = settings.ike.clone();
     ike.force_encapsulation |= plane.needs_encapsulation;

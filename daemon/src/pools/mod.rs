@@ -1,15 +1,20 @@
-//! Pools of virtual IPs: loaded over VICI, leased by shards.
+//! Pools of virtual IPs: loaded over VICI, leased by shards, and [`kept`] on disk.
 
-use std::collections::HashMap;
+mod kept;
+
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use ferry_ike::config::Lease;
 use ferry_ike::identity::Identity;
-use ferry_ike::lease::{Attribute, Pool, PoolError, Pools, parse_attribute};
+use ferry_ike::lease::{Acquired, Attribute, Pool, PoolError, Pools, parse_attribute};
 use ferry_vici::Section;
+use tokio::sync::oneshot;
 
+use self::kept::{Keeper, KeptLease};
 use crate::connections::{ConfigError, Item, Items};
 
 /// All pools and who has which address. A clone is the same thing.
@@ -25,6 +30,40 @@ struct Loaded {
     pools: Pools,
     /// The first address of each pool as its configuration has it, which need not be one that is leased.
     bases: HashMap<String, String>,
+    /// Where leases are kept, if they are.
+    keeping: Keeping,
+    /// What was kept of pools that have not been loaded since the start.
+    kept: HashMap<String, Vec<KeptLease>>,
+}
+
+/// Whether leases are kept on disk.
+#[derive(Default)]
+enum Keeping {
+    /// They are not.
+    #[default]
+    Nowhere,
+    /// They will be in this file, once there is a pool.
+    In(PathBuf),
+    /// They are.
+    By(Keeper),
+}
+
+/// Ends when leases are on disk. Whoever has been given one hears of it then.
+#[derive(Default)]
+pub(crate) struct Written(Vec<oneshot::Receiver<()>>);
+
+impl Written {
+    /// Whether there is nothing to wait for.
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Waits for it. Dropping the future changes nothing but that nobody waits.
+    pub(crate) async fn wait(self) {
+        for written in self.0 {
+            let _or_cannot_be = written.await;
+        }
+    }
 }
 
 /// A pool as clients see it.
@@ -88,6 +127,13 @@ impl NewPool {
 }
 
 impl Leases {
+    /// Leases are kept in this file, which is opened when there is a pool.
+    pub(crate) fn kept_in(path: Option<PathBuf>) -> Self {
+        let leases = Self::default();
+        leases.lock().keeping = path.map_or(Keeping::Nowhere, Keeping::In);
+        leases
+    }
+
     /// What clients are told from now on, beside what their pool says.
     pub(crate) fn set_attributes(&self, attributes: Vec<Attribute>) {
         self.attributes.store(Arc::new(attributes));
@@ -102,8 +148,11 @@ impl Leases {
             path: format!("pools.{name}"),
             problem: error.to_string(),
         };
+        loaded.open();
+        let before = loaded.leased();
         loaded.pools.load(pool).map_err(problem)?;
         loaded.bases.insert(name.to_owned(), base);
+        loaded.settle(&before);
         Ok(())
     }
 
@@ -111,18 +160,26 @@ impl Leases {
     /// addresses are in use. Returns how many are gone.
     pub(crate) fn replace_all(&self, new: Vec<NewPool>) -> Result<usize, String> {
         let mut loaded = self.lock();
+        let new_is_empty = new.is_empty();
         let bases = new.iter().map(|new| (new.name().to_owned(), new.base.clone())).collect();
         let pools = new.into_iter().map(|new| new.pool).collect();
+        if !new_is_empty {
+            loaded.open();
+        }
+        let before = loaded.leased();
         let gone = loaded.pools.replace_all(pools).map_err(|error| error.to_string())?;
         loaded.bases = bases;
+        loaded.settle(&before);
         Ok(gone)
     }
 
     /// Forgets a pool that nobody uses.
     pub(crate) fn unload(&self, name: &str) -> Result<(), String> {
         let mut loaded = self.lock();
+        let before = loaded.leased();
         loaded.pools.unload(name).map_err(|error| error.to_string())?;
         loaded.bases.remove(name);
+        loaded.settle(&before);
         Ok(())
     }
 
@@ -146,18 +203,26 @@ impl Leases {
     }
 
     /// Leases addresses to an identity: at most one of each family that `requested` names, unspecified for
-    /// any. What cannot be had is left out.
-    pub(crate) fn acquire(&self, pools: &[String], identity: &Identity, requested: &[IpAddr]) -> Lease {
+    /// any. What cannot be had is left out. The identity may hear of it when it is [`Written`].
+    pub(crate) fn acquire(
+        &self,
+        pools: &[String],
+        identity: &Identity,
+        requested: &[IpAddr],
+    ) -> (Lease, Written) {
         let mut loaded = self.lock();
-        let mut lease = Lease::default();
+        let (mut lease, mut written) = (Lease::default(), Written::default());
         for wanted in requested {
             if lease.addresses.iter().any(|address| address.is_ipv4() == wanted.is_ipv4()) {
                 continue;
             }
             match loaded.pools.acquire(pools, identity, *wanted) {
-                Some(address) => {
+                Some(Acquired { pool, address, is_new }) => {
                     tracing::info!(target: "cfg", "assigning virtual IP {address} to '{identity}'");
                     lease.addresses.push(address);
+                    if is_new && let Keeping::By(keeper) = &loaded.keeping {
+                        written.0.push(keeper.keep(&pool, address, identity));
+                    }
                 }
                 None => tracing::info!(target: "cfg", "no virtual IP for {wanted} requested by '{identity}'"),
             }
@@ -166,7 +231,7 @@ impl Leases {
             lease.attributes = loaded.pools.attributes(pools, &lease.addresses);
             lease.attributes.extend(self.attributes.load().iter().cloned());
         }
-        lease
+        (lease, written)
     }
 
     /// Takes addresses back. They stay their identity's until somebody needs them.
@@ -175,6 +240,10 @@ impl Leases {
         for address in addresses {
             if loaded.pools.release(*address) {
                 tracing::info!(target: "cfg", "lease {address} by '{identity}' went offline");
+                let pool = loaded.pools.iter().find(|pool| pool.contains(*address));
+                if let (Some(pool), Keeping::By(keeper)) = (pool, &loaded.keeping) {
+                    keeper.touch(pool.name(), *address, identity);
+                }
             }
         }
     }
@@ -182,6 +251,56 @@ impl Leases {
     fn lock(&self) -> MutexGuard<'_, Loaded> {
         // Every change to the pools is whole before anything can panic.
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loaded {
+    /// Opens the file with leases, if there is to be one and it is not open yet.
+    fn open(&mut self) {
+        let Keeping::In(path) = &self.keeping else { return };
+        (self.keeping, self.kept) = match Keeper::open(path) {
+            Some((keeper, kept)) => (Keeping::By(keeper), kept),
+            None => (Keeping::Nowhere, HashMap::new()),
+        };
+    }
+
+    /// What is leased, by pool, where that is kept.
+    fn leased(&self) -> Vec<(String, Vec<IpAddr>)> {
+        if !matches!(self.keeping, Keeping::By(_)) {
+            return Vec::new();
+        }
+        let of_pool =
+            |pool: &Pool| (pool.name().to_owned(), pool.leases().map(|lease| lease.address).collect());
+        self.pools.iter().map(of_pool).collect()
+    }
+
+    /// Pools have changed from what was leased `before`: those that are new get what was kept of them, and what is no
+    /// longer leased is no longer kept.
+    fn settle(&mut self, before: &[(String, Vec<IpAddr>)]) {
+        let Self { pools, keeping: Keeping::By(keeper), kept, .. } = self else { return };
+        for (name, addresses) in before {
+            match pools.pool(name) {
+                None => keeper.forget_pool(name),
+                Some(pool) => {
+                    let had: HashSet<IpAddr> = pool.leases().map(|lease| lease.address).collect();
+                    let gone = addresses.iter().filter(|address| !had.contains(address));
+                    gone.for_each(|address| keeper.forget(name, *address));
+                }
+            }
+        }
+        let names: Vec<String> = pools.iter().map(|pool| pool.name().to_owned()).collect();
+        for name in names {
+            let Some(of_pool) = kept.remove(&name) else { continue };
+            let mut restored = 0;
+            for KeptLease { address, identity, .. } in of_pool {
+                if pools.restore(&name, &identity, address) {
+                    restored += 1;
+                } else {
+                    keeper.forget(&name, address);
+                }
+            }
+            tracing::info!(target: "cfg", "pool '{name}' has {restored} leases from before");
+        }
     }
 }
 
@@ -203,6 +322,10 @@ mod tests {
             leases.load(name, &section).unwrap();
         }
         leases
+    }
+
+    fn acquire(leases: &Leases, pools: &[String], identity: &Identity, requested: &[IpAddr]) -> Lease {
+        leases.acquire(pools, identity, requested).0
     }
 
     fn who(name: &str) -> Identity {
@@ -229,28 +352,28 @@ mod tests {
         let leases = leases(&[("v4", "10.0.0.0/29"), ("v6", "fd00::/120")]);
         leases.set_attributes(vec![parse_attribute("dns", "192.0.2.54").unwrap()]);
         let names = ["v4".to_owned(), "v6".to_owned()];
-        let alice = leases.acquire(&names, &who("alice"), &[ANY4, ANY6, ANY4]);
+        let alice = acquire(&leases, &names, &who("alice"), &[ANY4, ANY6, ANY4]);
         assert_eq!(alice.addresses.len(), 2, "one of each family");
         assert_eq!(alice.attributes.len(), 3, "one of each pool, and one for all");
-        let bob = leases.acquire(&names, &who("bob"), &[ANY4]);
+        let bob = acquire(&leases, &names, &who("bob"), &[ANY4]);
         assert_ne!(alice.addresses[0], bob.addresses[0]);
         leases.release(&who("alice"), &alice.addresses);
-        assert_eq!(leases.acquire(&names, &who("alice"), &[ANY4]).addresses, alice.addresses[..1]);
+        assert_eq!(acquire(&leases, &names, &who("alice"), &[ANY4]).addresses, alice.addresses[..1]);
     }
 
     #[test]
     fn no_address_means_no_attributes() {
         let leases = leases(&[("v4", "10.0.0.0/29")]);
         leases.set_attributes(vec![parse_attribute("dns", "192.0.2.54").unwrap()]);
-        assert_eq!(leases.acquire(&["v4".to_owned()], &who("alice"), &[ANY6]), Lease::default());
-        assert_eq!(leases.acquire(&["other".to_owned()], &who("alice"), &[ANY4]), Lease::default());
+        assert_eq!(acquire(&leases, &["v4".to_owned()], &who("alice"), &[ANY6]), Lease::default());
+        assert_eq!(acquire(&leases, &["other".to_owned()], &who("alice"), &[ANY4]), Lease::default());
     }
 
     #[test]
     fn leases_are_told_with_their_identities() {
         let leases = leases(&[("v4", "10.0.0.0/29")]);
-        let address = leases.acquire(&["v4".to_owned()], &who("alice"), &[ANY4]).addresses[0];
-        leases.acquire(&["v4".to_owned()], &who("bob"), &[ANY4]);
+        let address = acquire(&leases, &["v4".to_owned()], &who("alice"), &[ANY4]).addresses[0];
+        acquire(&leases, &["v4".to_owned()], &who("bob"), &[ANY4]);
         leases.release(&who("alice"), &[address]);
         let listed = leases.list(Some("v4"), true);
         let expected = PoolStatus {
@@ -289,11 +412,43 @@ mod tests {
     #[test]
     fn a_pool_in_use_stays() {
         let leases = leases(&[("v4", "10.0.0.0/29")]);
-        let lease = leases.acquire(&["v4".to_owned()], &who("alice"), &[ANY4]);
+        let lease = acquire(&leases, &["v4".to_owned()], &who("alice"), &[ANY4]);
         assert!(leases.unload("v4").is_err());
         assert!(leases.load("v4", &Section::new().with("addrs", "10.9.0.0/29")).is_err());
         leases.release(&who("alice"), &lease.addresses);
         leases.unload("v4").unwrap();
         assert!(leases.unload("v4").is_err());
+    }
+
+    #[test]
+    fn a_restart_changes_no_address() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("leases.redb");
+        let section = |addrs: &str| Section::new().with("addrs", addrs);
+        let names = ["v4".to_owned()];
+        let first = Leases::kept_in(Some(path.clone()));
+        assert!(!path.exists(), "it is not touched before there is a pool");
+        first.load("v4", &section("10.0.0.0/29")).unwrap();
+        let (alice, written) = first.acquire(&names, &who("alice"), &[ANY4]);
+        written.0.into_iter().for_each(|written| written.blocking_recv().unwrap());
+        let (_, written) = first.acquire(&names, &who("alice"), &alice.addresses);
+        assert!(written.is_done(), "what is written needs no writing");
+        acquire(&first, &names, &who("bob"), &[ANY4]);
+
+        // As after `kill -9`, from which a copy of the file at that moment differs in nothing.
+        let restarted = |text: &str| {
+            let copy = directory.path().join(text.replace('/', "-"));
+            std::fs::copy(&path, &copy).unwrap();
+            let leases = Leases::kept_in(Some(copy));
+            leases.load("v4", &section(text)).unwrap();
+            leases
+        };
+        let second = restarted("10.0.0.0/29");
+        assert_ne!(acquire(&second, &names, &who("carol"), &[ANY4]).addresses, alice.addresses);
+        assert_eq!(acquire(&second, &names, &who("alice"), &[ANY4]).addresses, alice.addresses);
+        // Addresses that are no longer in the pool are nobody's.
+        drop(second);
+        let third = restarted("10.9.0.0/29");
+        assert_eq!(third.list(None, true)[0].leases, []);
     }
 }

@@ -63,7 +63,7 @@ const DELAYS: &str = "messages are never delayed on purpose";
 const KERNEL: &str = "there is no such choice in our kernel data plane";
 const SIDE_SOCKET: &str = "VICI is the only socket";
 const PKCS11: &str = "there is no PKCS#11";
-const POOLS: &str = "addresses come from pools in memory alone";
+const POOLS: &str = "addresses come from the pools of swanctl.conf alone";
 const TLS: &str = "TLS takes ECDHE with AES-GCM or ChaCha20-Poly1305, and nothing weaker, whatever is listed";
 
 /// Keys by their path below the namespace. `*` stands for any one name, `**` for any number of names; the
@@ -75,6 +75,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("metrics.listen", Honoured),
     ("tun_name", Honoured),
     ("pid_file", Honoured),
+    ("leases", Honoured),
     ("unknown_spi_notices", Honoured),
     // Which of charon's plugins are loaded: ours are built in.
     ("load", Charons),

@@ -69,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) vici_socket: SocketUri,
     /// Where metrics are told; `None` for nowhere.
     pub(crate) metrics: Option<SocketUri>,
+    /// Where leases of virtual IPs are kept; `None` for in memory alone.
+    pub(crate) leases: Option<PathBuf>,
     /// Where our process number is left.
     pub(crate) pid_file: PathBuf,
     /// User to become once everything privileged is done.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ferry_ike::config::{DynamicEap, Ports, Retransmission};
@@ -21,6 +22,9 @@ const DEFAULT_VICI_SOCKET: &str = "/var/run/charon.vici";
 
 /// charon's, so that neither starts while the other runs.
 const DEFAULT_PID_FILE: &str = "/var/run/charon.pid";
+
+/// Where a service's state belongs that outlives the machine's.
+const DEFAULT_LEASES: &str = "/var/lib/ferryd/leases.redb";
 
 const PORT: &str = "a port, 0 to 65535";
 const COUNT: &str = "a whole number, 0 or more";
@@ -50,6 +54,9 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
         revocation: revocation(from)?,
         vici_socket: vici_socket(from)?,
         metrics: metrics(from)?,
+        leases: Some(from.text("leases")?.unwrap_or(DEFAULT_LEASES))
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
         pid_file: from.text("pid_file")?.unwrap_or(DEFAULT_PID_FILE).into(),
         user: from.text("user")?.map(str::to_owned),
         group: from.text("group")?.map(str::to_owned),
@@ -362,6 +369,10 @@ mod tests {
         assert_eq!(loaded.settings.tun_name, "esp7");
         assert!(loaded.settings.ike.unknown_spi_notices && !settings("").ike.unknown_spi_notices);
         assert_eq!(loaded.settings.pid_file, std::path::Path::new("/x"));
+        let leases = |text: &str| settings(text).leases.map(|path| path.display().to_string());
+        assert_eq!(leases("").as_deref(), Some("/var/lib/ferryd/leases.redb"));
+        assert_eq!(leases("leases = /y").as_deref(), Some("/y"));
+        assert_eq!(leases("leases = \"\""), None);
         assert_eq!(settings("").shards, None);
         assert!(error("dataplane = fast").ends_with("expected auto, kernel or userspace"));
     }

@@ -16,7 +16,7 @@ use super::{Inner, Input, Shards, initiate};
 use crate::attempts::Attempts;
 use crate::dataplane::{DataPlaneHandle, ReplyTo};
 use crate::net::Sockets;
-use crate::pools::Leases;
+use crate::pools::{Leases, Written};
 use crate::radius::{self, Radius};
 use crate::revocation::Revocations;
 use crate::updown::Updown;
@@ -121,7 +121,16 @@ impl Outside {
                 None
             }
             Action::Lease { ike_sa, pools, identity, requested } => {
-                Some(Outcome::Lease(self.lease(ike_sa, &pools, &identity, &requested)))
+                let (lease, written) = self.lease(ike_sa, &pools, &identity, &requested);
+                if written.is_done() {
+                    return Some(Outcome::Lease(lease));
+                }
+                let reply = self.reply_to(id);
+                tokio::spawn(async move {
+                    written.wait().await;
+                    reply(Outcome::Lease(lease));
+                });
+                None
             }
             Action::ReleaseLease { identity, addresses, .. } => {
                 self.leases.release(&identity, &addresses);
@@ -173,18 +182,24 @@ impl Outside {
     }
 
     /// What a RADIUS server has given comes first, and what pools have for the rest.
-    fn lease(&self, ike_sa: IkeSaId, pools: &[String], identity: &Identity, requested: &[IpAddr]) -> Lease {
+    fn lease(
+        &self,
+        ike_sa: IkeSaId,
+        pools: &[String],
+        identity: &Identity,
+        requested: &[IpAddr],
+    ) -> (Lease, Written) {
         let has_pool = pools.iter().any(|pool| pool == radius::POOL);
         let given = self.radius.lease(ike_sa, has_pool, requested);
         let is_open = |wanted: &IpAddr| given.addresses.iter().all(|had| had.is_ipv4() != wanted.is_ipv4());
         let rest: Vec<IpAddr> = requested.iter().copied().filter(is_open).collect();
-        let mut lease = self.leases.acquire(pools, identity, &rest);
+        let (mut lease, written) = self.leases.acquire(pools, identity, &rest);
         if lease.addresses.is_empty() && given.addresses.is_empty() {
-            return lease; // attributes go with an address
+            return (lease, written); // attributes go with an address
         }
         lease.addresses = [given.addresses, lease.addresses].concat();
         lease.attributes.extend(given.attributes);
-        lease
+        (lease, written)
     }
 
     fn reply_to(&self, id: ActionId) -> ReplyTo {

@@ -297,7 +297,8 @@ mod tests {
         let lan = connection(&[("lan", Section::new())]);
         commit(&store, &leases, vec![parsed("a", &lan), pool("10.0.0.0/24")]).await.unwrap();
         let alice = ferry_ike::identity::Identity::parse("alice").unwrap();
-        leases.acquire(&["clients".to_owned()], &alice, &[ferry_ike::config::any_address(false)]);
+        let _lease =
+            leases.acquire(&["clients".to_owned()], &alice, &[ferry_ike::config::any_address(false)]);
         let before = fake.configuration();
         let changes = vec![secret("one"), parsed("b", &lan), pool("10.9.0.0/24")];
         let error = commit(&store, &leases, changes).await.unwrap_err();

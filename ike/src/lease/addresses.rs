@@ -1,4 +1,4 @@
-//! The addresses of a pool: from text to a first address and a number of them.
+//! The addresses of a pool: from text to positions and back.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -8,9 +8,10 @@ use crate::selector::{Family, TrafficSelector};
 /// Of a larger prefix only the part around the address given is used: 2^31 addresses, as with strongSwan.
 const MAX_HOST_BITS: u8 = 31;
 
-/// Addresses that follow each other; at least one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Ranges of addresses of one family, one after the other; at least one address.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Addresses {
+    ranges: Vec<Range>,
     first: IpAddr,
     size: u32,
 }
@@ -27,7 +28,78 @@ impl Addresses {
     }
 
     /// The address at a position counted from zero.
-    pub(super) fn at(&self, position: u32) -> Option<IpAddr> {
+    pub(super) fn at(&self, mut position: u32) -> Option<IpAddr> {
+        for range in &self.ranges {
+            match position.checked_sub(range.size()) {
+                None => return range.at(position),
+                Some(beyond) => position = beyond,
+            }
+        }
+        None
+    }
+
+    /// The position of an address, if it is one of these.
+    pub(super) fn position(&self, address: IpAddr) -> Option<u32> {
+        let mut before = 0;
+        for range in &self.ranges {
+            if let Some(position) = range.position(address) {
+                return Some(before + position);
+            }
+            before += range.size();
+        }
+        None
+    }
+
+    /// True if an address is in both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.ranges.iter().any(|range| other.ranges.iter().any(|other| range.overlaps(other)))
+    }
+}
+
+impl FromStr for Addresses {
+    /// What was expected.
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let ranges: Vec<Range> =
+            text.split(',').map(|range| range.trim().parse()).collect::<Result<_, _>>()?;
+        let first = ranges.first().ok_or("a prefix or a range")?.first();
+        if ranges.iter().any(|range| range.first().is_ipv4() != first.is_ipv4()) {
+            return Err("addresses of one family: the other one takes a pool of its own");
+        }
+        let mut others = ranges.as_slice();
+        while let Some((range, rest)) = others.split_first() {
+            if rest.iter().any(|other| range.overlaps(other)) {
+                return Err("ranges that have no address in common");
+            }
+            others = rest;
+        }
+        let size = ranges.iter().try_fold(0_u32, |size, range| size.checked_add(range.size()));
+        let size = size.filter(|size| *size <= 1 << MAX_HOST_BITS).ok_or("at most 2147483648 addresses")?;
+        Ok(Self { ranges, first, size })
+    }
+}
+
+/// Addresses that follow each other; at least one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Range {
+    first: IpAddr,
+    size: u32,
+}
+
+impl Range {
+    /// The first one.
+    const fn first(&self) -> IpAddr {
+        self.first
+    }
+
+    /// How many there are.
+    const fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The address at a position counted from zero.
+    fn at(&self, position: u32) -> Option<IpAddr> {
         if position >= self.size {
             return None;
         }
@@ -42,13 +114,13 @@ impl Addresses {
     }
 
     /// The position of an address, if it is one of these.
-    pub(super) fn position(&self, address: IpAddr) -> Option<u32> {
+    fn position(&self, address: IpAddr) -> Option<u32> {
         let position = distance(self.first, address).and_then(|distance| u32::try_from(distance).ok())?;
         (position < self.size).then_some(position)
     }
 
     /// True if an address is in both.
-    pub(super) fn overlaps(&self, other: &Self) -> bool {
+    fn overlaps(&self, other: &Self) -> bool {
         self.position(other.first).is_some() || other.position(self.first).is_some()
     }
 
@@ -76,14 +148,14 @@ impl Addresses {
         }
     }
 
-    fn range(first: IpAddr, last: IpAddr) -> Result<Self, &'static str> {
+    fn between(first: IpAddr, last: IpAddr) -> Result<Self, &'static str> {
         let beyond = distance(first, last).ok_or("two addresses of one family, the lower one first")?;
         let size = u32::try_from(beyond + 1).ok().filter(|size| *size <= 1 << MAX_HOST_BITS);
         Ok(Self { first, size: size.ok_or("at most 2147483648 addresses")? })
     }
 }
 
-impl FromStr for Addresses {
+impl FromStr for Range {
     /// What was expected.
     type Err = &'static str;
 
@@ -91,13 +163,13 @@ impl FromStr for Addresses {
         const FORM: &str = "a prefix such as 10.3.0.0/24 or a range such as 10.3.0.1-10.3.0.99";
         let address = |text: &str| text.trim().parse::<IpAddr>().map_err(|_| FORM);
         if let Some((first, last)) = text.split_once('-') {
-            return Self::range(address(first)?, address(last)?);
+            return Self::between(address(first)?, address(last)?);
         }
         match text.split_once('/') {
             Some((given, length)) => Self::prefix(address(given)?, length.trim().parse().map_err(|_| FORM)?),
             None => {
                 let only = address(text)?;
-                Self::range(only, only)
+                Self::between(only, only)
             }
         }
     }
@@ -164,6 +236,30 @@ mod tests {
             ("::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "of one family"),
             ("fec0::-fec1::", "at most"),
             ("0.0.0.0-255.255.255.255", "at most"),
+        ] {
+            let error = text.parse::<Addresses>().unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn several_ranges_are_one_after_the_other() {
+        let addresses: Addresses = "10.1.0.8/30, 10.0.0.5-10.0.0.6,10.9.9.9".parse().unwrap();
+        let all: Vec<String> =
+            (0..addresses.size()).map(|position| addresses.at(position).unwrap().to_string()).collect();
+        assert_eq!(all, ["10.1.0.9", "10.1.0.10", "10.0.0.5", "10.0.0.6", "10.9.9.9"]);
+        for position in 0..addresses.size() {
+            assert_eq!(addresses.position(addresses.at(position).unwrap()), Some(position));
+        }
+        assert_eq!(addresses.at(5), None);
+        assert_eq!(addresses.position("10.1.0.8".parse().unwrap()), None);
+        assert!(addresses.overlaps(&"10.9.9.0/24".parse().unwrap()));
+        assert!(!addresses.overlaps(&"10.9.8.0/24".parse().unwrap()));
+        for (text, expected) in [
+            ("10.0.0.0/24, fec0::/120", "one family"),
+            ("10.0.0.0/24, 10.0.0.9", "no address in common"),
+            ("10.0.0.0/24,", "a prefix such as"),
+            ("0.0.0.0/1, 128.0.0.0/2", "at most"),
         ] {
             let error = text.parse::<Addresses>().unwrap_err();
             assert!(error.contains(expected), "{text}: {error}");

@@ -15,7 +15,7 @@ use crate::identity::Identity;
 use crate::selector::Family;
 use addresses::Addresses;
 pub use attribute::{Attribute, parse_attribute};
-pub use pools::Pools;
+pub use pools::{Acquired, Pools};
 
 /// Why a pool cannot be had, replaced or removed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,7 +85,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of the addresses in `addrs`: a prefix or `from-to`.
+    /// A pool of the addresses in `addrs`: a prefix or `from-to`, or several of these with commas between them, which are
+    /// used one after the other.
     ///
     /// Of a prefix with more than two addresses the first and the last are left out, and those below the
     /// address given, if it is not the first: `10.3.0.100/24` begins at 10.3.0.100. At most 2^31 addresses of
@@ -121,6 +122,11 @@ impl Pool {
             .or_else(|| self.resume(identity, requested))
             .or_else(|| self.assign(identity, requested))
             .or_else(|| self.take_over(identity))
+    }
+
+    /// An identity had an address before. False if that is none of these, or somebody's.
+    pub fn restore(&mut self, identity: &Identity, address: IpAddr) -> bool {
+        self.addresses.position(address).is_some_and(|position| self.ledger.restore(identity, position))
     }
 
     /// The address that the identity asks for and uses already.
@@ -283,6 +289,14 @@ impl Ledger {
         }
         self.insert(position, identity);
         Some(position)
+    }
+
+    fn restore(&mut self, identity: &Identity, position: u32) -> bool {
+        if self.leases.contains_key(&position) {
+            return false;
+        }
+        self.insert(position, identity);
+        self.release(position)
     }
 
     fn insert(&mut self, position: u32, identity: &Identity) {

@@ -12,6 +12,17 @@ pub struct Pools {
     pools: Vec<Pool>,
 }
 
+/// An address that an identity has been given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acquired {
+    /// The pool it is from.
+    pub pool: String,
+    /// The address.
+    pub address: IpAddr,
+    /// It was nobody's before, or another's.
+    pub is_new: bool,
+}
+
 impl Pools {
     /// Adds a pool, or puts it in the place of the one of the same name. With the same addresses the leases
     /// stay and the attributes change.
@@ -28,7 +39,11 @@ impl Pools {
             return Ok(());
         }
         not_in_use(old)?;
-        *old = pool;
+        let old = std::mem::replace(old, pool);
+        // Who had one of the addresses that are still there has it again.
+        for lease in old.leases() {
+            self.restore(&old.name, lease.identity, lease.address);
+        }
         Ok(())
     }
 
@@ -72,13 +87,23 @@ impl Pools {
         names: &[impl AsRef<str>],
         identity: &Identity,
         requested: IpAddr,
-    ) -> Option<IpAddr> {
+    ) -> Option<Acquired> {
         let family = Family::of(requested);
         let wanted = Some(requested).filter(|address| !address.is_unspecified());
+        let had = |(pool, address)| Acquired { pool, address, is_new: false };
+        let new = |(pool, address)| Acquired { pool, address, is_new: true };
         self.first_of(names, family, |pool| pool.share(identity, wanted))
-            .or_else(|| self.first_of(names, family, |pool| pool.resume(identity, wanted)))
-            .or_else(|| self.first_of(names, family, |pool| pool.assign(identity, wanted)))
-            .or_else(|| self.first_of(names, family, |pool| pool.take_over(identity)))
+            .map(had)
+            .or_else(|| self.first_of(names, family, |pool| pool.resume(identity, wanted)).map(had))
+            .or_else(|| self.first_of(names, family, |pool| pool.assign(identity, wanted)).map(new))
+            .or_else(|| self.first_of(names, family, |pool| pool.take_over(identity)).map(new))
+    }
+
+    /// An identity had an address of a pool before, as somebody has kept. It gets it again as if it had given it back just
+    /// now. False if the pool has no such address, or it is somebody's already.
+    pub fn restore(&mut self, name: &str, identity: &Identity, address: IpAddr) -> bool {
+        let pool = self.pools.iter_mut().find(|pool| pool.name == name);
+        pool.is_some_and(|pool| pool.restore(identity, address))
     }
 
     /// Ends the use of an address. False if it was in use in no pool.
@@ -91,10 +116,11 @@ impl Pools {
         names: &[impl AsRef<str>],
         family: Family,
         mut attempt: impl FnMut(&mut Pool) -> Option<IpAddr>,
-    ) -> Option<IpAddr> {
+    ) -> Option<(String, IpAddr)> {
         names.iter().find_map(|name| {
             let pool = self.pools.iter_mut().find(|pool| pool.name == name.as_ref())?;
-            if pool.family() == family { attempt(pool) } else { None }
+            let address = if pool.family() == family { attempt(pool)? } else { return None };
+            Some((pool.name.clone(), address))
         })
     }
 
@@ -152,6 +178,10 @@ mod tests {
         pools
     }
 
+    fn acquire(pools: &mut Pools, names: &[&str], identity: &Identity, requested: IpAddr) -> Option<IpAddr> {
+        pools.acquire(names, identity, requested).map(|acquired| acquired.address)
+    }
+
     fn who(name: &str) -> Identity {
         Identity::parse(name).unwrap()
     }
@@ -164,35 +194,35 @@ mod tests {
     fn pools_are_tried_in_order_and_by_family() {
         let mut pools = pools(&[("v6", "fec0::/120"), ("small", "10.1.0.1/32"), ("large", "10.2.0.0/24")]);
         let names = ["dhcp", "small", "large", "v6"];
-        assert_eq!(pools.acquire(&names, &who("alice"), V4), addr("10.1.0.1"));
-        assert_eq!(pools.acquire(&names, &who("bob"), V4), addr("10.2.0.1"));
-        assert_eq!(pools.acquire(&names, &who("bob"), V6), addr("fec0::1"));
-        assert_eq!(pools.acquire(&["small"], &who("carol"), V4), None);
-        assert_eq!(pools.acquire(&["nothing"], &who("carol"), V4), None);
+        assert_eq!(acquire(&mut pools, &names, &who("alice"), V4), addr("10.1.0.1"));
+        assert_eq!(acquire(&mut pools, &names, &who("bob"), V4), addr("10.2.0.1"));
+        assert_eq!(acquire(&mut pools, &names, &who("bob"), V6), addr("fec0::1"));
+        assert_eq!(acquire(&mut pools, &["small"], &who("carol"), V4), None);
+        assert_eq!(acquire(&mut pools, &["nothing"], &who("carol"), V4), None);
         // Requested, from the second pool.
-        assert_eq!(pools.acquire(&["large"], &who("carol"), [10, 2, 0, 9].into()), addr("10.2.0.9"));
+        assert_eq!(acquire(&mut pools, &["large"], &who("carol"), [10, 2, 0, 9].into()), addr("10.2.0.9"));
     }
 
     #[test]
     fn an_old_address_comes_before_a_new_one_and_that_before_anothers() {
         let mut pools = pools(&[("a", "10.1.0.1-10.1.0.2"), ("b", "10.2.0.1-10.2.0.2")]);
         let names = ["a", "b"];
-        assert_eq!(pools.acquire(&["b"], &who("alice"), V4), addr("10.2.0.1"));
+        assert_eq!(acquire(&mut pools, &["b"], &who("alice"), V4), addr("10.2.0.1"));
         assert!(pools.release("10.2.0.1".parse().unwrap()));
-        assert_eq!(pools.acquire(&names, &who("alice"), V4), addr("10.2.0.1"));
-        assert_eq!(pools.acquire(&names, &who("bob"), V4), addr("10.1.0.1"));
+        assert_eq!(acquire(&mut pools, &names, &who("alice"), V4), addr("10.2.0.1"));
+        assert_eq!(acquire(&mut pools, &names, &who("bob"), V4), addr("10.1.0.1"));
         assert!(pools.release("10.1.0.1".parse().unwrap()));
-        assert_eq!(pools.acquire(&names, &who("carol"), V4), addr("10.1.0.2"));
-        assert_eq!(pools.acquire(&names, &who("dave"), V4), addr("10.2.0.2"));
-        assert_eq!(pools.acquire(&names, &who("eve"), V4), addr("10.1.0.1"));
-        assert_eq!(pools.acquire(&names, &who("bob"), V4), None);
+        assert_eq!(acquire(&mut pools, &names, &who("carol"), V4), addr("10.1.0.2"));
+        assert_eq!(acquire(&mut pools, &names, &who("dave"), V4), addr("10.2.0.2"));
+        assert_eq!(acquire(&mut pools, &names, &who("eve"), V4), addr("10.1.0.1"));
+        assert_eq!(acquire(&mut pools, &names, &who("bob"), V4), None);
         assert!(!pools.release("10.9.0.1".parse().unwrap()));
     }
 
     #[test]
     fn a_pool_with_the_same_addresses_keeps_its_leases() {
         let mut pools = pools(&[("a", "10.1.0.0/24")]);
-        let address = pools.acquire(&["a"], &who("alice"), V4).unwrap();
+        let address = acquire(&mut pools, &["a"], &who("alice"), V4).unwrap();
         let dns = parse_attribute("dns", "192.0.2.53").unwrap();
         let same = Pool::parse("a", "10.1.0.1-10.1.0.254").unwrap().with_attributes(vec![dns.clone()]);
         pools.load(same).unwrap();
@@ -205,7 +235,7 @@ mod tests {
     #[test]
     fn a_pool_in_use_neither_changes_nor_goes() {
         let mut pools = pools(&[("a", "10.1.0.0/24")]);
-        let address = pools.acquire(&["a"], &who("alice"), V4).unwrap();
+        let address = acquire(&mut pools, &["a"], &who("alice"), V4).unwrap();
         let in_use = PoolError::Online { pool: "a".into(), online: 1 };
         assert_eq!(pools.load(Pool::parse("a", "10.2.0.0/24").unwrap()), Err(in_use.clone()));
         assert_eq!(pools.unload("a"), Err(in_use));
@@ -216,6 +246,26 @@ mod tests {
         pools.unload("a").unwrap();
         let unknown = pools.unload("a").unwrap_err();
         assert_eq!(unknown.to_string(), "there is no pool 'a'");
+    }
+
+    #[test]
+    fn what_was_kept_is_had_again() {
+        let mut pools = pools(&[("a", "10.1.0.1-10.1.0.3")]);
+        let address = |host| IpAddr::from([10, 1, 0, host]);
+        assert!(pools.restore("a", &who("alice"), address(2)));
+        assert!(!pools.restore("a", &who("bob"), address(2)), "it is alice's");
+        assert!(!pools.restore("a", &who("bob"), address(4)), "there is none");
+        assert!(!pools.restore("b", &who("bob"), address(1)), "there is none");
+        let first = pools.acquire(&["a"], &who("bob"), V4).unwrap();
+        assert_eq!(first, Acquired { pool: "a".into(), address: address(1), is_new: true });
+        let again = pools.acquire(&["a"], &who("alice"), V4).unwrap();
+        assert_eq!(again, Acquired { pool: "a".into(), address: address(2), is_new: false });
+
+        // Other addresses for the pool: who had one that is still there keeps it.
+        assert!([1, 2].map(|host| pools.release(address(host))).iter().all(|had| *had));
+        pools.load(Pool::parse("a", "10.1.0.2-10.1.0.9").unwrap()).unwrap();
+        assert!(!pools.acquire(&["a"], &who("alice"), V4).unwrap().is_new);
+        assert!(pools.acquire(&["a"], &who("bob"), V4).unwrap().is_new);
     }
 
     #[test]

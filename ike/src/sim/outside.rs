@@ -332,7 +332,8 @@ impl Outside {
         let mut addresses: Vec<IpAddr> = Vec::new();
         for address in requested {
             if addresses.iter().all(|leased| leased.is_ipv4() != address.is_ipv4()) {
-                addresses.extend(self.pools.acquire(pools, identity, *address));
+                let acquired = self.pools.acquire(pools, identity, *address);
+                addresses.extend(acquired.map(|acquired| acquired.address));
             }
         }
         let attributes = self.pools.attributes(pools, &addresses);

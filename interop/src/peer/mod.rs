@@ -108,6 +108,7 @@ impl Peer {
         let base = Settings::new()
             .set("charon-systemd.load", CHARON_PLUGINS.replace("PLANE", plugin))
             .set("ferryd.dataplane", ours)
+            .set("ferryd.leases", directory.join("leases.redb").display())
             .set("charon-systemd.journal.default", -1)
             .set("charon.plugins.resolve.file", directory.join("resolv.conf").display())
             .set("charon.filelog.lab.path", directory.join("daemon.log").display())

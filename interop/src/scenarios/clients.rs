@@ -11,6 +11,8 @@ use crate::peer::{Daemon, Peer, Settings};
 
 const NET: &str = "net";
 
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Two clients behind one NAT have an address and a tunnel each.
 pub(super) fn two_behind_one_nat(lab: &Lab, ours: Daemon) -> Result<()> {
     let road = Road::build(lab, 2)?;
@@ -86,6 +88,55 @@ pub(super) fn killed_gateway(lab: &Lab, ours: Daemon) -> Result<()> {
     client.initiate(NET)?;
     road.client()?.ping(&address(&client)?, Road::SERVER, 2)?;
     road.server.ping(Road::SERVER, &address(&client)?, 2)?;
+    Ok(())
+}
+
+/// Addresses stay their clients' when the gateway is killed, whoever comes first afterwards. A file with leases that cannot
+/// be read is set aside, and clients are served without it.
+pub(super) fn kept_leases(lab: &Lab) -> Result<()> {
+    let road = Road::build(lab, 2)?;
+    let [first, second] = road.clients.as_slice() else { anyhow::bail!("not two clients") };
+    let gateway = lab.peer(&road.gateway, Daemon::Ferryd, &roadwarrior::gateway())?;
+    let alice = lab.peer(first, Daemon::Charon, &roadwarrior::client("alice"))?;
+    let bob = lab.peer(second, Daemon::Charon, &roadwarrior::client("bob"))?;
+    alice.initiate(NET)?;
+    let given = address(&alice)?;
+
+    let restart = || -> Result<Mark> {
+        gateway.kill()?;
+        for client in [&alice, &bob] {
+            if client.is_running()? {
+                client.kill()?;
+            }
+            client.start()?;
+        }
+        alice.load(&roadwarrior::client("alice"))?;
+        bob.load(&roadwarrior::client("bob"))?;
+        Ok(gateway.log().mark())
+    };
+    restart()?;
+    gateway.start()?;
+    gateway.load(&roadwarrior::gateway())?;
+    let pools = gateway.pools()?;
+    ensure!(pools.iter().any(|pool| (pool.online, pool.offline) == (0, 1)), "the leases are {pools:?}");
+    bob.initiate(NET)?;
+    let for_bob = address(&bob)?;
+    ensure!(for_bob != given, "bob came first and was given alice's {given}");
+    alice.initiate(NET)?;
+    ensure!(address(&alice)? == given, "alice had {given} and now has {}", address(&alice)?);
+    first.ping(&given, Road::SERVER, 2)?;
+
+    let mark = restart()?;
+    std::fs::write(gateway.host().directory().join("leases.redb"), "no database at all")?;
+    gateway.start()?;
+    gateway.load(&roadwarrior::gateway())?;
+    gateway.log().wait_for(
+        mark,
+        &["leases.redb cannot be read", "leases begin anew"],
+        Deadline::after(PATIENCE),
+    )?;
+    bob.initiate(NET)?;
+    ensure!(address(&bob)? == given, "leases did not begin anew: bob has {}", address(&bob)?);
     Ok(())
 }
 

@@ -489,6 +489,11 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
         ferryctl::same_as_swanctl,
     ),
     (
+        "kept-leases",
+        "A client has the address again that it had before its gateway was killed, though another one comes first.",
+        clients::kept_leases,
+    ),
+    (
         "reload",
         "Of 50 connections one is changed at a time, 100 times, under traffic: it is made anew before it goes, and nothing \
          happens to the others.",
