@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// Programs of the lab and the packages they come in.
-const PACKAGES: [(&str, &str); 21] = [
+const PACKAGES: [(&str, &str); 22] = [
     ("/usr/sbin/charon-systemd", "charon-systemd"),
     ("/usr/sbin/swanctl", "strongswan-swanctl"),
     ("/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so", "libcharon-extra-plugins"),
@@ -20,6 +20,7 @@ const PACKAGES: [(&str, &str); 21] = [
     ("/usr/bin/curl", "curl"),
     ("/usr/bin/openssl", "openssl"),
     ("/usr/bin/python3", "python3"),
+    ("/usr/bin/pip3", "python3-pip"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/bin/kmod", "kmod"),
     ("/usr/sbin/freeradius", "freeradius"),

@@ -38,6 +38,7 @@ pub(crate) mod topology;
 mod tunnels;
 mod uniqueness;
 mod updown;
+mod vici;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -202,6 +203,11 @@ const ONCE: &[Entry<WithOurs>] = &[
         "swanctl-inform",
         "swanctl --list-algs, --stats, --version and --log work and tell the truth.",
         swanctl::inform,
+    ),
+    (
+        "vici",
+        "Python's vici asks charon and ferryd for everything, and the answers differ in nothing but what is known and why.",
+        vici::key_by_key,
     ),
     (
         "list-pols",

@@ -7,7 +7,7 @@ use super::topology::{Family, Site, Sites};
 use crate::lab::{Echoes, Lab, only_ipsec, round_trip};
 use crate::peer::{Connection, Daemon, Peer, SwanctlConf, child};
 
-const SECRET: &str = "two gateways share this";
+pub(super) const SECRET: &str = "two gateways share this";
 
 /// One network on each side.
 pub(super) fn to_site(lab: &Lab, roles: Roles) -> Result<()> {
