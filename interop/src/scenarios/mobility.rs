@@ -24,7 +24,8 @@ struct Pace {
 }
 
 impl Pace {
-    const HOST: Self = Self { delay: Duration::from_millis(100), busy: Duration::from_millis(90) };
+    /// A disk may stop charon, which writes its log where it works, for some 100 ms.
+    const HOST: Self = Self { delay: Duration::from_millis(200), busy: Duration::from_millis(190) };
     /// A guest is slow.
     const GUEST: Self = Self { delay: Duration::from_millis(750), busy: Duration::from_millis(700) };
 
