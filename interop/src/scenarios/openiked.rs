@@ -1,12 +1,14 @@
 //! OpenIKED at the other end.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use super::certificates::{Authority, P256, RSA};
 use super::roadwarrior;
 use super::strangers::{self, Keys, OURS, SECRET, THEIRS, carries};
 use super::topology::{Road, Sites};
-use crate::lab::Lab;
+use crate::lab::{Deadline, Host, Lab, until};
 use crate::peer::{Daemon, OpenIked};
 
 /// Its configuration, with the one SHA-2 that iked knows how to give to Linux: `mode` is `active` or `passive`, `rest` what else there is to say.
@@ -21,6 +23,20 @@ fn conf(sites: &Sites, mode: &str, rest: &str) -> String {
     )
 }
 
+/// Waits for the first echo: iked answers, and believes an answer, before its kernel has the SAs.
+fn has_installed(host: &Host, source: &str, target: &str) -> Result<()> {
+    until(Deadline::after(Duration::from_secs(20)), "the first echo", || {
+        Ok(host.output(&["ping", "-c", "1", "-W", "1", "-I", source, target])?.success().ok())
+    })
+    .map(drop)
+}
+
+/// The same between the two networks, and then all that they carry.
+fn carries_soon(sites: &Sites) -> Result<()> {
+    has_installed(&sites.left.host, sites.left.hosts[0], sites.right.hosts[0])?;
+    carries(sites)
+}
+
 /// Either end begins and rekeys.
 pub(super) fn with_a_key(lab: &Lab, ours: Daemon) -> Result<()> {
     let sites = strangers::sites(lab)?;
@@ -29,7 +45,7 @@ pub(super) fn with_a_key(lab: &Lab, ours: Daemon) -> Result<()> {
     theirs.start(&conf(&sites, "passive", &key))?;
     let ours = lab.peer(&sites.left.gateway, ours, &strangers::conf(&sites, "psk"))?;
     ours.initiate("net").with_context(|| theirs.log().text())?;
-    carries(&sites)?;
+    carries_soon(&sites)?;
     strangers::we_rekey(&sites, &ours)?;
     ours.terminate("site")?;
     theirs.stop()?;
@@ -39,7 +55,7 @@ pub(super) fn with_a_key(lab: &Lab, ours: Daemon) -> Result<()> {
     theirs.start(&conf(&sites, "active", &hurry))?;
     let before = Keys::of(&ours).with_context(|| theirs.log().text())?;
     ensure!(!ours.sa()?.is_initiator, "we have begun: {:?}", ours.sa()?);
-    carries(&sites)?;
+    carries_soon(&sites)?;
     before.wait_for_child(&ours).with_context(|| theirs.log().text())?;
     carries(&sites).context("after iked has rekeyed the child")?;
     before.wait_for_ike(&ours).with_context(|| theirs.log().text())?;
@@ -75,12 +91,12 @@ pub(super) fn with_certificates(lab: &Lab, ours: Daemon) -> Result<()> {
             }
         };
         ours.initiate("net").with_context(|| theirs.log().text())?;
-        carries(&sites)?;
+        carries_soon(&sites)?;
         ours.terminate("site")?;
         theirs.stop()?;
         theirs.start(&conf(&sites, "active", ""))?;
         Keys::of(ours).with_context(|| theirs.log().text())?;
-        carries(&sites)?;
+        carries_soon(&sites)?;
         ours.terminate("site")?;
         theirs.stop()?;
     }
@@ -103,6 +119,7 @@ pub(super) fn behind_nat(lab: &Lab, daemon: Daemon) -> Result<()> {
     client.initiate("net").with_context(|| gateway.log().text())?;
     let sa = client.sa()?;
     let [address] = sa.local.virtual_ips.as_slice() else { anyhow::bail!("not one address: {sa:?}") };
+    has_installed(road.client()?, address, Road::SERVER)?;
     strangers::client_reaches(&road, address)?;
     client.terminate("home")?;
     gateway.stop()?;
@@ -120,6 +137,7 @@ pub(super) fn behind_nat(lab: &Lab, daemon: Daemon) -> Result<()> {
     let in_udp = sa.children.iter().all(|child| child.mode == "TUNNEL-in-UDP");
     ensure!(in_udp && sa.remote.host == Road::OUTSIDE, "not behind a NAT: {sa:?}");
     let address = strangers::leased(&gateway, road.client()?)?;
+    has_installed(road.client()?, &address, Road::SERVER).with_context(|| client.log().text())?;
     // Nothing but the address that is asked for leads programs to use it: iked makes no route.
     road.client()?.ping(&address, Road::SERVER, 10).with_context(|| client.log().text())?;
     road.server.ping(Road::SERVER, &address, 3)?;
