@@ -40,11 +40,12 @@ pub(super) fn under_traffic(lab: &Lab) -> Result<()> {
     let left = lab.peer(&sites.left.gateway, Daemon::Ferryd, &SwanctlConf::new())?;
     let mut versions = [0; CONNECTIONS];
     let load = |versions: &[u32]| write(&left, &conf(&sites, false, versions).to_string());
+    let mut tally = Tally { events: left.watch("child-updown")?, seen: BTreeMap::new() };
     load(&versions)?;
     ferryctl(&left, lab, &["--load-all"])?.success()?;
-    let before = all_up(&left)?;
+    tally.wait_for(&versions)?;
+    let before = by_name(left.sas()?);
 
-    let mut tally = Tally { events: left.watch("child-updown")?, seen: BTreeMap::new() };
     let streams = ["10.2.0.10", SECOND].map(|source| {
         Stream::begin((&sites.left.host, source), (&sites.right.host, sites.right.hosts[0]), EVERY)
     });
@@ -54,7 +55,7 @@ pub(super) fn under_traffic(lab: &Lab) -> Result<()> {
         *versions.get_mut(changed).context("there are as many")? += 1;
         load(&versions)?;
         if number % BY_SIGNAL == 0 {
-            hang_up(&left, "loaded the configuration")?;
+            hang_up(&left, "loaded the configuration", number + 2)?; // of the loads until now, each has told
         } else {
             let said = ferryctl(&left, lab, &["--load-all"])?.success()?;
             ensure!(said.stdout.contains(&format!("loaded {CONNECTIONS} connections, 0 unloaded")), "{said}");
@@ -71,7 +72,7 @@ pub(super) fn under_traffic(lab: &Lab) -> Result<()> {
     write(&left, &broken.to_string())?;
     let said = ferryctl(&left, lab, &["--load-all"])?;
     ensure!(said.code() == 22 && said.stderr.contains("connections.x.encap"), "{said}");
-    hang_up(&left, "not reloaded, all stays as it was")?;
+    hang_up(&left, "not reloaded, all stays as it was", 1)?;
 
     // What is gone from the configuration is closed.
     let last = format!("c{}", CONNECTIONS - 1);
@@ -79,7 +80,7 @@ pub(super) fn under_traffic(lab: &Lab) -> Result<()> {
     *end += 1;
     write(&left, &conf(&sites, false, fewer).to_string())?;
     ferryctl(&left, lab, &["--load-all"])?.success()?;
-    let expected = versions.iter().map(|version| [*version; 2]).collect::<Vec<_>>();
+    let expected = versions.iter().map(|version| [*version + 1, *version]).collect::<Vec<_>>();
     tally.wait_until(|tally| tally.of(&last).last() == expected.last().and_then(|ways| ways.last()))?;
     for stream in streams {
         stream?.end()?.is_whole()?;
@@ -87,7 +88,10 @@ pub(super) fn under_traffic(lab: &Lab) -> Result<()> {
 
     for (number, [ups, downs]) in expected.iter().enumerate().take(CONNECTIONS - 1) {
         let seen = tally.of(&format!("c{number}"));
-        ensure!(seen == [*ups, *downs], "c{number} changed {ups} times and went up and down {seen:?} times");
+        ensure!(
+            seen == [*ups, *downs],
+            "c{number} was to go up {ups} times and down {downs} times, and did so {seen:?} times"
+        );
     }
     let after = by_name(left.sas()?);
     ensure!(after.len() == CONNECTIONS - 1, "{} IKE_SAs are left", after.len());
@@ -148,25 +152,19 @@ fn write(peer: &Peer, text: &str) -> Result<()> {
     Ok(fs::write(peer.host().directory().join("swanctl/swanctl.conf"), text)?)
 }
 
-/// Sends SIGHUP and waits for what is logged of it.
-fn hang_up(peer: &Peer, words: &str) -> Result<()> {
-    let mark = peer.log().mark();
+/// Sends SIGHUP and waits until there are so many lines with these words in the log. What was logged before may be written
+/// after this has begun.
+fn hang_up(peer: &Peer, words: &str, lines: usize) -> Result<()> {
     let id = peer.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).context("it runs")?;
     kill_process(id, Signal::HUP)?;
-    peer.log().wait_for(mark, &[words], Deadline::after(PATIENCE)).map(drop)
+    until(Deadline::after(PATIENCE), words, || {
+        let text = peer.log().text();
+        Ok((text.lines().filter(|line| line.contains(words)).count() >= lines).then_some(()))
+    })
 }
 
 fn by_name(sas: Vec<IkeSa>) -> BTreeMap<String, IkeSa> {
     sas.into_iter().map(|sa| (sa.name.clone(), sa)).collect()
-}
-
-/// Waits until all connections are up, with a child each.
-fn all_up(peer: &Peer) -> Result<BTreeMap<String, IkeSa>> {
-    until(Deadline::after(PATIENCE), "all connections to be up", || {
-        let sas = by_name(peer.sas()?);
-        let is_up = |sa: &IkeSa| sa.children.len() == 1 && sa.children.iter().all(|c| c.state == "INSTALLED");
-        Ok((sas.len() == CONNECTIONS && sas.values().all(is_up)).then_some(sas))
-    })
 }
 
 /// How often the children of each connection went up and down.
@@ -180,7 +178,7 @@ impl Tally {
         self.seen.get(connection).copied().unwrap_or_default()
     }
 
-    /// Waits until each has gone up and down as often as it has changed.
+    /// Waits until each has gone down as often as it has changed, and up once more.
     fn wait_for(&mut self, versions: &[u32]) -> Result<()> {
         let is_so = |tally: &Self| {
             versions
