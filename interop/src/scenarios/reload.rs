@@ -46,6 +46,12 @@ pub(super) fn under_traffic(lab: &Lab) -> Result<()> {
     tally.wait_for(&versions)?;
     let before = by_name(left.sas()?);
 
+    // The very first packet may be early for the peer, which is not what this is about.
+    for source in ["10.2.0.10", SECOND] {
+        until(Deadline::after(PATIENCE), "an answer through the tunnel", || {
+            Ok(sites.left.host.ping(source, sites.right.hosts[0], 1).is_ok().then_some(()))
+        })?;
+    }
     let streams = ["10.2.0.10", SECOND].map(|source| {
         Stream::begin((&sites.left.host, source), (&sites.right.host, sites.right.hosts[0]), EVERY)
     });
@@ -181,10 +187,10 @@ impl Tally {
     /// Waits until each has gone down as often as it has changed, and up once more.
     fn wait_for(&mut self, versions: &[u32]) -> Result<()> {
         let is_so = |tally: &Self| {
-            versions
-                .iter()
-                .enumerate()
-                .all(|(number, version)| tally.of(&format!("c{number}")).iter().all(|seen| seen >= version))
+            versions.iter().enumerate().all(|(number, version)| {
+                let [ups, downs] = tally.of(&format!("c{number}"));
+                ups > *version && downs >= *version
+            })
         };
         self.wait_until(is_so)
     }
