@@ -24,7 +24,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// A disk may stop charon, which writes its log where it works, for some 100 ms.
+    /// A busy disk delays a daemon that waits for its log to be written.
     const HOST: Self = Self { delay: Duration::from_millis(200), busy: Duration::from_millis(190) };
     /// A guest is slow.
     const GUEST: Self = Self { delay: Duration::from_millis(750), busy: Duration::from_millis(700) };
