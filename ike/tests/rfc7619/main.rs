@@ -2,34 +2,19 @@
 #![expect(clippy::unwrap_used, reason = "a story that is not as told fails")]
 
 mod hostile;
+#[path = "../rfc7670/refused.rs"]
+mod refused;
 
 use std::time::Duration;
 
 use ferry_ike::config::{EapMethods, SendCert};
 use ferry_ike::eap::Method;
 use ferry_ike::identity::Identity;
-use ferry_ike::sim::{HostId, Setup, World, client, gateway};
+use ferry_ike::sim::{Setup, World, client, gateway};
+
+use crate::refused::{down, fails};
 
 const P256: &[u8] = include_bytes!("../../src/sim/keys/p256.p8");
-
-fn down(world: &mut World, host: HostId) -> String {
-    world.events(host).into_iter().find(|line| line.contains(" down: ")).unwrap_or_default()
-}
-
-fn fails(client: Setup, gateway: Setup, is_refused_by_gateway: bool, why: &str) {
-    let (mut world, rw, gw) = World::of(client, gateway);
-    world.initiate(rw, "net");
-    world.run();
-    let said = down(&mut world, if is_refused_by_gateway { gw } else { rw });
-    assert!(said.contains(why), "{said}\n{}", world.transcript());
-    if is_refused_by_gateway {
-        // §2: MUST return AUTHENTICATION_FAILED.
-        assert_eq!(down(&mut world, rw), "IKE_SA rw down: the peer answered AUTHENTICATION_FAILED");
-    }
-    world.run_out(Duration::from_secs(400));
-    assert!(world.ike_sas(rw).is_empty() && world.ike_sas(gw).is_empty());
-    world.assert_nothing_left();
-}
 
 #[test]
 fn neither_end_says_who_it_is() {

@@ -1,13 +1,15 @@
 //! Stories about RFC 7670: raw public keys.
 
-use std::time::Duration;
+mod refused;
 
 use ferry_ike::config::SendCert;
 use ferry_ike::crypto::signature::PrivateKey;
 use ferry_ike::identity::Identity;
-use ferry_ike::sim::{HostId, Puppet, Setup, World, client, gateway};
+use ferry_ike::sim::{Puppet, Setup, World, client, gateway};
 use ferry_ike::wire::PayloadWriter;
 use ferry_ike::wire::registry::{AuthMethod, CertEncoding, ExchangeType};
+
+use crate::refused::{down, fails};
 
 const RSA: &[u8] = include_bytes!("../../src/sim/keys/rsa.p8");
 const P256: &[u8] = include_bytes!("../../src/sim/keys/p256.p8");
@@ -19,25 +21,6 @@ fn pair(client_key: &[u8], gateway_key: &[u8]) -> (Setup, Setup) {
     let client = client().no_psk().raw_key(client_key).peer_raw_key(gateway_key);
     let gateway = gateway().no_psk().raw_key(gateway_key).peer_id("rw.example.org").peer_raw_key(client_key);
     (client, gateway)
-}
-
-fn down(world: &mut World, host: HostId) -> String {
-    world.events(host).into_iter().find(|line| line.contains(" down: ")).unwrap_or_default()
-}
-
-/// It comes to nothing; the end that refuses says why in its log.
-fn fails(client: Setup, gateway: Setup, is_refused_by_gateway: bool, why: &str) {
-    let (mut world, rw, gw) = World::of(client, gateway);
-    world.initiate(rw, "net");
-    world.run();
-    let said = down(&mut world, if is_refused_by_gateway { gw } else { rw });
-    assert!(said.contains(why), "{said}\n{}", world.transcript());
-    if is_refused_by_gateway {
-        assert_eq!(down(&mut world, rw), "IKE_SA rw down: the peer answered AUTHENTICATION_FAILED");
-    }
-    world.run_out(Duration::from_secs(400));
-    assert!(world.ike_sas(rw).is_empty() && world.ike_sas(gw).is_empty());
-    world.assert_nothing_left();
 }
 
 #[test]
