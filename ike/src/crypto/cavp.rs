@@ -1,14 +1,15 @@
 //! Vectors of NIST's Cryptographic Algorithm Validation Program, as far as they are about what is used here.
 //!
-//! Left out for want of vectors: RSASSA-PSS (those of FIPS 186-3 have salts of other lengths than their hashes), X25519
-//! and Ed25519 (which it does not have in files), HMAC (which RFC 4231's cover).
+//! HMAC and AES-CMAC are tested as what they are here, pseudorandom functions, by the vectors for key derivation in
+//! counter mode (SP 800-108): each block of their output is one MAC. It has none for X25519, AES-XCBC and
+//! ChaCha20-Poly1305, which are not NIST's, nor in files for Ed25519.
 
 use super::aead::Aead;
 use super::cbc;
 use super::cipher::AesKey;
 use super::signature::{Hash, PublicKey, SignatureScheme};
 use super::tests::hex;
-use super::{CryptoProvider, RandomSource};
+use super::{CryptoProvider, Prf, RandomSource};
 use crate::wire::registry::KeMethod;
 
 /// One vector: what each line names.
@@ -30,6 +31,11 @@ impl<'a> Vector<'a> {
 
     fn octets(&self, name: &str) -> Vec<u8> {
         hex(self.text(name).unwrap())
+    }
+
+    /// The values of all lines of that name.
+    fn each(&self, name: &str) -> impl Iterator<Item = Vec<u8>> {
+        self.0.iter().filter(move |(key, _)| *key == name).map(|(_, value)| hex(value))
     }
 
     /// With as many zeros in front as it takes for `length`.
@@ -73,22 +79,53 @@ fn integer(octets: &[u8]) -> Vec<u8> {
     tlv(2, &[sign, digits].concat())
 }
 
-#[test]
-fn rsa_pkcs1_signatures() {
+/// The key that a vector's `n` and `e` are.
+fn rsa_key(vector: &Vector<'_>) -> PublicKey {
     /// rsaEncryption and NULL.
     const ALGORITHM: &[u8] = b"\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\x00";
+    let key = tlv(0x30, &[integer(&vector.octets("n")), integer(&vector.octets("e"))].concat());
+    let info = tlv(0x30, &[ALGORITHM, &tlv(3, &[&[0], key.as_slice()].concat())].concat());
+    PublicKey::from_spki_der(&info).unwrap()
+}
+
+#[test]
+fn rsa_pkcs1_signatures() {
     let vectors = Vector::all(include_str!("cavp/rsa-pkcs1.rsp"));
     let mut valid = 0;
     for vector in &vectors {
-        let key = tlv(0x30, &[integer(&vector.octets("n")), integer(&vector.octets("e"))].concat());
-        let info = tlv(0x30, &[ALGORITHM, &tlv(3, &[&[0], key.as_slice()].concat())].concat());
-        let key = PublicKey::from_spki_der(&info).unwrap();
-        let scheme = SignatureScheme::RsaPkcs1(vector.hash());
+        let (key, scheme) = (rsa_key(vector), SignatureScheme::RsaPkcs1(vector.hash()));
         let is_right = key.verify(scheme, &vector.octets("Msg"), &vector.octets("S")).is_ok();
         assert_eq!(is_right, vector.text("Result") == Some("P"), "{:?}", vector.0);
         valid += usize::from(is_right);
     }
     assert!(vectors.len() > 100 && valid > 10, "{valid} of {} are right", vectors.len());
+}
+
+/// What we take has a salt as long as its hash, as what we write says (RFC 7427 appendix A.4: the length stands in the
+/// AlgorithmIdentifier; RFC 4055 §3.1 recommends that one). Signatures that are right, and have another, are refused.
+#[test]
+fn rsa_pss_signatures() {
+    let vectors = Vector::all(include_str!("cavp/rsa-pss.rsp"));
+    let (mut taken, mut of_other_salts, mut wrong) = (0, 0, 0);
+    for vector in &vectors {
+        let hash = vector.hash();
+        let length = match hash {
+            Hash::Sha256 => 32,
+            Hash::Sha384 => 48,
+            _ => 64,
+        };
+        let has_its_length = vector.text("Salt").unwrap().parse() == Ok(length);
+        let is_right = vector.text("Result") == Some("P");
+        let verified =
+            rsa_key(vector).verify(SignatureScheme::RsaPss(hash), &vector.octets("Msg"), &vector.octets("S"));
+        assert_eq!(verified.is_ok(), is_right && has_its_length, "{:?}", vector.0);
+        match (is_right, has_its_length) {
+            (true, true) => taken += 1,
+            (true, false) => of_other_salts += 1,
+            (false, _) => wrong += 1,
+        }
+    }
+    assert_eq!((taken, of_other_salts, wrong), (15, 21, 18));
 }
 
 #[test]
@@ -183,4 +220,46 @@ fn aes_cbc() {
         cbc::decrypt(vector.aes(), &key, &iv, &mut text).unwrap();
         assert_eq!(text, vector.octets("PT"));
     }
+}
+
+#[test]
+fn pseudorandom_functions() {
+    let vectors = Vector::all(include_str!("cavp/prf.rsp"));
+    let mut blocks = 0;
+    for vector in &vectors {
+        let prf = match vector.text("PRF").unwrap() {
+            "HMAC_SHA1" => Prf::HmacSha1,
+            "HMAC_SHA256" => Prf::HmacSha256,
+            "HMAC_SHA384" => Prf::HmacSha384,
+            "HMAC_SHA512" => Prf::HmacSha512,
+            _ => Prf::Aes128Cmac,
+        };
+        let (key, expected) = (vector.octets("KI"), vector.octets("KO"));
+        let mut output = Vec::new();
+        for input in vector.each("instring") {
+            output.extend(prf.compute(&key, &[&input]).octets());
+            blocks += 1;
+        }
+        assert_eq!(output.get(..expected.len()), Some(&expected[..]), "{:?}", vector.0);
+    }
+    assert_eq!((vectors.len(), blocks), (64, 88));
+}
+
+#[test]
+fn hashes() {
+    let vectors = Vector::all(include_str!("cavp/sha.rsp"));
+    for vector in &vectors {
+        let hash = match vector.text("Hash").unwrap() {
+            "SHA1" => Hash::Sha1,
+            "SHA256" => Hash::Sha256,
+            "SHA384" => Hash::Sha384,
+            _ => Hash::Sha512,
+        };
+        let length: usize = vector.text("Len").unwrap().parse().unwrap();
+        let message = vector.octets("Msg");
+        // A message of no length is written as one zero.
+        let message = message.get(..length / 8).unwrap();
+        assert_eq!(hash.digest(message).as_ref(), vector.octets("MD"), "{:?}", vector.0);
+    }
+    assert!(vectors.len() > 50, "{}", vectors.len());
 }

