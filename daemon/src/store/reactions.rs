@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ferry_ike::config::{Child, ChildAction};
 use ferry_ike::output::{ChildDown, Event};
+use ferry_ike::status::{ChildSaState, ChildSaStatus};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Store;
@@ -46,6 +47,16 @@ impl<T: Tunnels> Store<T> {
         }
     }
 
+    /// There is another CHILD_SA of the same name that is in use.
+    async fn has_another(&self, connection: &str, gone: &ChildSaStatus) -> bool {
+        let ike_sas = self.shared.tunnels.list().await;
+        ike_sas
+            .iter()
+            .filter(|ike_sa| ike_sa.connection.as_deref() == Some(connection))
+            .flat_map(|ike_sa| &ike_sa.children)
+            .any(|other| other.id != gone.id && other.name == gone.name && is_in_use(other))
+    }
+
     async fn react_to(&self, event: &Arc<Event>) {
         let (ike_sa, child_sa, reason) = match &**event {
             Event::ChildSaUp { ike_sa, child_sa } => (ike_sa, child_sa, None),
@@ -62,7 +73,11 @@ impl<T: Tunnels> Store<T> {
         };
         let Some(reason) = reason else { return self.guard(&connection, &child).await };
         let action = action(&child, reason);
-        self.stand_down(connection.name(), &child.name, action.traps()).await;
+        // A trap that waits for the last one to go waits on where another one carries the same: after the IKE_SA was made
+        // anew, the old one's child goes and the new one's stays.
+        if !self.has_another(connection.name(), child_sa).await {
+            self.stand_down(connection.name(), &child.name, action.traps()).await;
+        }
         if action.starts() {
             tracing::info!(
                 target: "cfg",
@@ -72,6 +87,18 @@ impl<T: Tunnels> Store<T> {
             );
         }
         self.act(action, &connection, &child).await;
+    }
+}
+
+fn is_in_use(child_sa: &ChildSaStatus) -> bool {
+    match child_sa.state {
+        ChildSaState::Installed | ChildSaState::Rekeying => true,
+        // One is not there yet, the others have a successor or go themselves.
+        ChildSaState::Created
+        | ChildSaState::Installing
+        | ChildSaState::Rekeyed
+        | ChildSaState::Deleting
+        | ChildSaState::Deleted => false,
     }
 }
 
@@ -120,6 +147,39 @@ mod tests {
         assert_eq!(fake.told().await, initiated("closed"));
         assert_eq!(fake.told().await, initiated("dead"));
         assert!(fake.nothing_more(Duration::from_millis(50)).await);
+        task.abort();
+    }
+
+    /// As after a reauthentication: the new IKE_SA's child is up when the old one's goes.
+    #[tokio::test]
+    async fn a_trap_waits_on_beneath_the_one_that_stays() {
+        let (store, mut fake) = store();
+        let children = [
+            ("lan", Section::new().with("dpd_action", "trap")),
+            ("sign", Section::new().with("close_action", "start")),
+        ];
+        let section = connection(&children).with_list("remote_addrs", ["192.0.2.2"]);
+        store.load_connection("a", &section).await.unwrap();
+        let task = tokio::spawn(store.clone().react());
+        fake.listened_to().await;
+        let down = |ike: u64, id: u64, child: &str, reason| Event::ChildSaDown {
+            ike_sa: Box::new(ike_sa(ike, "a", vec![])),
+            child_sa: Box::new(child_sa(id, child)),
+            reason,
+        };
+        for (ike, id) in [(1, 2), (3, 4)] {
+            let (ike_sa, child_sa) = (Box::new(ike_sa(ike, "a", vec![])), Box::new(child_sa(id, "lan")));
+            fake.raise(Event::ChildSaUp { ike_sa, child_sa });
+        }
+        assert_eq!(fake.told().await, Told::Install(1, "lan".into()));
+        fake.set_sas(vec![ike_sa(1, "a", vec![]), ike_sa(3, "a", vec![child_sa(4, "lan")])]);
+        fake.raise(down(1, 2, "lan", ChildDown::Terminated));
+        // By this it is known that the one before was heard.
+        fake.raise(down(1, 9, "sign", ChildDown::Closed));
+        assert_eq!(fake.told().await, Told::Initiate("a".into(), Some("sign".into())));
+        fake.set_sas(vec![]);
+        fake.raise(down(3, 4, "lan", ChildDown::Terminated));
+        assert_eq!(fake.told().await, Told::Uninstall(1));
         task.abort();
     }
 
