@@ -357,6 +357,7 @@ pub(crate) mod tests {
             expires: None,
             local_vips: Vec::new(),
             remote_vips: Vec::new(),
+            dns: Vec::new(),
             tasks_queued: Vec::new(),
             tasks_active: Vec::new(),
             tasks_passive: Vec::new(),

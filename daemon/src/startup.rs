@@ -122,7 +122,7 @@ async fn serve(
     ike.force_encapsulation |= plane.needs_encapsulation;
     let revocations = Revocations::default();
     let attempts = Attempts::default();
-    let updown = Updown::start(plane.handle.clone());
+    let updown = Updown::start(plane.handle.clone(), settings.updown_dns);
     let shards = Shards::start(ShardConfig {
         revocations: revocations.clone(),
         shards: settings.shards.map_or_else(cores, usize::from),

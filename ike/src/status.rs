@@ -127,6 +127,8 @@ pub struct IkeSaStatus {
     pub local_vips: Vec<IpAddr>,
     /// Virtual IPs we gave the peer.
     pub remote_vips: Vec<IpAddr>,
+    /// DNS servers the peer told us of.
+    pub dns: Vec<IpAddr>,
     /// What waits for its turn, by charon's task names.
     pub tasks_queued: Vec<&'static str>,
     /// Our exchange in flight.

@@ -193,7 +193,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("plugins.kernel-libipsec.**", not_yet("", "there is no such choice in our userspace data plane")),
     ("plugins.kernel-pfkey.**", Charons),
     ("plugins.kernel-pfroute.**", Charons),
-    ("plugins.updown.dns_handler", not_yet("no", "updown scripts are not told of DNS servers")),
+    ("plugins.updown.dns_handler", Honoured),
     ("plugins.resolve.**", not_yet("", "the resolver's configuration is not changed")),
     // The process.
     ("user", Honoured),

@@ -59,6 +59,8 @@ pub(crate) struct Settings {
     pub(crate) retry_initiate: Option<Duration>,
     /// Routes and addresses.
     pub(crate) routing: Routing,
+    /// Updown scripts are told of the DNS servers that our peers tell us of.
+    pub(crate) updown_dns: bool,
     /// What clients with a virtual IP are told beside what its pool says.
     pub(crate) attributes: Vec<Attribute>,
     /// Servers that judge EAP and keep accounts.

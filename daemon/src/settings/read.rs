@@ -49,6 +49,7 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
         retry_initiate: Some(from.time("retry_initiate_interval", Duration::ZERO)?)
             .filter(|interval| !interval.is_zero()),
         routing: routing(from)?,
+        updown_dns: from.bool("plugins.updown.dns_handler", false)?,
         attributes: attributes(from)?,
         radius: radius::read(from)?,
         revocation: revocation(from)?,

@@ -17,6 +17,8 @@ pub(super) struct Circumstances {
     pub(super) interface: Option<String>,
     /// The child's numbers in the kernel.
     pub(super) numbers: Option<ChildNumbers>,
+    /// The script may be told of DNS servers.
+    pub(super) tells_dns: bool,
 }
 
 /// The variables for each pair of traffic selectors that has traffic.
@@ -77,12 +79,8 @@ fn of_pair(
         if let Some(first) = addresses.first() {
             say(&format!("{whose}_SOURCEIP"), first.to_string());
         }
-        for is_v4 in [true, false] {
-            let family = if is_v4 { 4 } else { 6 };
-            for (number, address) in (1..).zip(addresses.iter().filter(|address| address.is_ipv4() == is_v4))
-            {
-                say(&format!("{whose}_SOURCEIP{family}_{number}"), address.to_string());
-            }
+        for (suffix, address) in numbered(addresses) {
+            say(&format!("{whose}_SOURCEIP{suffix}"), address.to_string());
         }
     }
     for (way, (mark, mask)) in [("IN", numbers.mark_in), ("OUT", numbers.mark_out)] {
@@ -95,6 +93,9 @@ fn of_pair(
             say(&format!("IF_ID_{way}"), interface.to_string());
         }
     }
+    for (suffix, server) in numbered(&ike_sa.dns).filter(|_| circumstances.tells_dns) {
+        say(&format!("DNS{suffix}"), server.to_string());
+    }
     if child_sa.encapsulated {
         say("UDP_ENC", ike_sa.remote.port().to_string());
     }
@@ -102,6 +103,14 @@ fn of_pair(
         say("HOST_ACCESS", "1".into());
     }
     variables
+}
+
+/// Addresses by the version of IP, and numbered in each: `4_1`, `4_2`, `6_1`.
+fn numbered(addresses: &[IpAddr]) -> impl Iterator<Item = (String, IpAddr)> {
+    [(true, 4), (false, 6)].into_iter().flat_map(|(is_v4, family)| {
+        let of_family = addresses.iter().copied().filter(move |address| address.is_ipv4() == is_v4);
+        (1..).zip(of_family).map(move |(number, address)| (format!("{family}_{number}"), address))
+    })
 }
 
 /// What has happened, to whom, and in which version of IP.
@@ -157,10 +166,12 @@ mod tests {
         let mut child = child_sa(7, "lan");
         child.local_ts = vec![selector("10.1.0.0/16"), selector("fd01::/64")];
         child.remote_ts = vec![selector("10.2.0.0/16[tcp/80]"), selector("fd02::1-fd02::6")];
-        let ike = ike_sa(3, "gw", vec![]);
+        let mut ike = ike_sa(3, "gw", vec![]);
+        ike.dns = ["10.1.0.53", "fd01::53", "10.1.0.54"].map(|server| server.parse().unwrap()).to_vec();
         let numbers =
             ChildNumbers { reqid: 9, mark_in: (5, 0xff), interface_out: 42, ..ChildNumbers::default() };
-        let circumstances = Circumstances { interface: Some("eth0".into()), numbers: Some(numbers) };
+        let circumstances =
+            Circumstances { interface: Some("eth0".into()), numbers: Some(numbers), tells_dns: true };
         let sets = of(true, &ike, &child, &circumstances);
         let [four, six] = sets.as_slice() else { panic!("{sets:?}") };
         for (name, expected) in [
@@ -179,10 +190,15 @@ mod tests {
             ("PLUTO_IF_ID_OUT", Some("42")),
             ("PLUTO_UDP_ENC", None),
             ("PLUTO_HOST_ACCESS", None),
+            ("PLUTO_DNS4_1", Some("10.1.0.53")),
+            ("PLUTO_DNS4_2", Some("10.1.0.54")),
+            ("PLUTO_DNS6_1", Some("fd01::53")),
         ] {
             assert_eq!(value(four, name), expected, "{name}");
         }
         assert_eq!(value(six, "PLUTO_PEER_CLIENT"), Some("fd02::/125"));
+        let silent = of(true, &ike, &child, &Circumstances::default());
+        assert!(silent.iter().flatten().all(|(name, _)| !name.starts_with("PLUTO_DNS")), "{silent:?}");
     }
 
     #[test]

@@ -37,10 +37,10 @@ enum Told {
 }
 
 impl Updown {
-    /// Starts the task that runs scripts.
-    pub(crate) fn start(plane: DataPlaneHandle) -> Self {
+    /// Starts the task that runs scripts, which it tells of DNS servers if they are to know.
+    pub(crate) fn start(plane: DataPlaneHandle, tells_dns: bool) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        tokio::spawn(Keeper { plane, up: HashMap::new(), going: Vec::new() }.run(told));
+        tokio::spawn(Keeper { plane, tells_dns, up: HashMap::new(), going: Vec::new() }.run(told));
         Self(tell)
     }
 
@@ -77,6 +77,7 @@ impl Updown {
 /// Knows what scripts were told. It ends with the daemon; dropped midway, it leaves scripts to themselves.
 struct Keeper {
     plane: DataPlaneHandle,
+    tells_dns: bool,
     up: HashMap<ChildSaId, Up>,
     /// Scripts of children that are gone.
     going: Vec<JoinHandle<()>>,
@@ -139,6 +140,7 @@ impl Keeper {
         let circumstances = Circumstances {
             interface: self.plane.interface_of(ike_sa.local.ip()).await,
             numbers: used.get(&child_sa.id).and_then(|used| used.numbers),
+            tells_dns: self.tells_dns,
         };
         let sets = environment::of(true, ike_sa, child_sa, &circumstances);
         let last = tokio::spawn(run_all(script(child_sa), sets, None));

@@ -33,6 +33,22 @@ pub struct Lease {
 }
 
 /// The address that asks for any of a family.
+impl Lease {
+    /// The DNS servers among its attributes, in their order. What is no address is passed over.
+    pub(crate) fn dns(&self) -> Vec<IpAddr> {
+        let address = |(kind, value): &(CfgAttributeType, Vec<u8>)| match *kind {
+            CfgAttributeType::INTERNAL_IP4_DNS => {
+                <[u8; 4]>::try_from(value.as_slice()).ok().map(IpAddr::from)
+            }
+            CfgAttributeType::INTERNAL_IP6_DNS => {
+                <[u8; 16]>::try_from(value.as_slice()).ok().map(IpAddr::from)
+            }
+            _ => None,
+        };
+        self.attributes.iter().filter_map(address).collect()
+    }
+}
+
 #[must_use]
 pub fn any_address(v6: bool) -> IpAddr {
     if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }

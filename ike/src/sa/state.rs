@@ -638,6 +638,7 @@ impl Core {
             expires: None,
             local_vips: vec![],
             remote_vips: vec![],
+            dns: vec![],
             tasks_queued: vec![],
             tasks_active: vec![],
             tasks_passive: vec![],

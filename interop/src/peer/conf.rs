@@ -197,6 +197,11 @@ impl Settings {
         self
     }
 
+    /// Whether a setting is among them.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.0.iter().any(|(other, _)| other == path)
+    }
+
     /// The file's text. The same section may be opened any number of times.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();

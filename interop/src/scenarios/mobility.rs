@@ -1,6 +1,6 @@
 //! Clients that change their addresses while traffic flows.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::topology::{Road, Roam};
 use super::{Roles, roadwarrior};
-use crate::lab::{Carried, Deadline, Host, Lab, Log, Mark, Passed, Plane, passed};
+use crate::lab::{Carried, Deadline, Host, Lab, Log, Mark, Passed, Plane, passed, until};
 use crate::peer::{Daemon, IkeSa, Peer};
 
 /// Time between two packets each way.
@@ -65,7 +65,10 @@ pub(super) fn moving_client_of_ours(lab: &Lab) -> Result<()> {
 fn moving(lab: &Lab, roles: Roles) -> Result<[(IkeSa, IkeSa); 2]> {
     let roam = Roam::build(lab, Pace::of(lab.plane()).delay)?;
     let gateway = lab.peer(&roam.gateway, roles.responder, &roadwarrior::gateway())?;
-    let client = lab.peer(&roam.client, roles.initiator, &roadwarrior::client("alice"))?;
+    let told = roam.client.directory().join("told");
+    let script = format!("echo $PLUTO_VERB $PLUTO_ME >> {}", told.display());
+    let client = roadwarrior::client_told_by("alice", &script);
+    let client = lab.peer(&roam.client, roles.initiator, &client)?;
     client.initiate("net")?;
     let before = (client.sa()?, gateway.sa()?);
     is_at(&before, Roam::HOME)?;
@@ -102,6 +105,15 @@ fn moving(lab: &Lab, roles: Roles) -> Result<[(IkeSa, IkeSa); 2]> {
     for at in [Roam::HOME_TOO, Roam::CAFE] {
         flows_again(&seen, at.parse()?, lab.plane(), roles)?;
     }
+    // Scripts are told of children, which are the same wherever their ends are. That the last one is told of, and by then
+    // all before it, is known when it is gone.
+    client.terminate("home")?;
+    let deadline = Deadline::after(Duration::from_secs(20));
+    let told = until(deadline, "the script to be told that the child is gone", || {
+        Ok(fs::read_to_string(&told).ok().filter(|told| told.contains("down-client")))
+    })?;
+    let expected = format!("up-client {}\ndown-client {}\n", Roam::HOME, Roam::CAFE);
+    ensure!(told == expected, "the script was told {told:?}");
     Ok(both)
 }
 

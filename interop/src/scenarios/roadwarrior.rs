@@ -29,10 +29,17 @@ pub(super) fn gateway_with(key: &str, value: &str) -> SwanctlConf {
 
 /// A client's configuration.
 pub(crate) fn client(id: &str) -> SwanctlConf {
+    client_told_by(id, "")
+}
+
+/// The same, with a script that is told of its child.
+pub(super) fn client_told_by(id: &str, updown: &str) -> SwanctlConf {
+    let net = child("dynamic", Road::LAN);
+    let net = if updown.is_empty() { net } else { net.set("updown", updown) };
     let connection = Connection::psk(id, "gw.test")
         .set("remote_addrs", Road::GATEWAY)
         .set("vips", "0.0.0.0")
-        .child("net", child("dynamic", Road::LAN));
+        .child("net", net);
     SwanctlConf::new().connection("home", connection).secret("home", SECRET, &[])
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use super::topology::Road;
 use super::{Roles, roadwarrior};
 use crate::lab::{Deadline, Host, Lab, until};
-use crate::peer::{Connection, Section, SwanctlConf, child};
+use crate::peer::{Connection, Section, Settings, SwanctlConf, child};
 
 /// What a script was told at one time.
 type Told = BTreeMap<String, String>;
@@ -56,14 +56,15 @@ pub(super) fn told_at_both_ends(lab: &Lab, roles: Roles) -> Result<()> {
     let gateway = SwanctlConf::new()
         .connection("road", offering)
         .secret("road", roadwarrior::SECRET, &[])
-        .pool("road", Section::new().set("addrs", "10.9.0.0/24"));
+        .pool("road", Section::new().set("addrs", "10.9.0.0/24").set("dns", Road::SERVER));
     let asking = Connection::psk("alice", "gw.test")
         .set("remote_addrs", Road::GATEWAY)
         .set("vips", "0.0.0.0")
         .child("net", child("dynamic", Road::LAN).set("updown", at_client));
     let client = SwanctlConf::new().connection("home", asking).secret("home", roadwarrior::SECRET, &[]);
     let _gateway = lab.peer(gateway_host, roles.responder, &gateway)?;
-    let client = lab.peer(client_host, roles.initiator, &client)?;
+    let tells_dns = Settings::new().set("charon.plugins.updown.dns_handler", "yes");
+    let client = lab.peer_with(client_host, roles.initiator, &client, &tells_dns)?;
 
     client.initiate("net")?;
     let (near, far) = (told(client_host, "up-client")?, told(gateway_host, "up-client")?);
@@ -74,6 +75,7 @@ pub(super) fn told_at_both_ends(lab: &Lab, roles: Roles) -> Result<()> {
         (&near, "PLUTO_MY_SOURCEIP", "10.9.0.1"),
         (&near, "PLUTO_MY_SOURCEIP4_1", "10.9.0.1"),
         (&near, "PLUTO_UDP_ENC", "4500"),
+        (&near, "PLUTO_DNS4_1", Road::SERVER),
         (&far, "PLUTO_CONNECTION", "lan"),
         (&far, "PLUTO_INTERFACE", "wan"),
         (&far, "PLUTO_PEER_SOURCEIP", "10.9.0.1"),
@@ -111,7 +113,7 @@ fn mirror(near: &Told, far: &Told) -> Result<()> {
             );
         }
     }
-    let only_one = ["PLUTO_MY_SOURCEIP", "PLUTO_PEER_SOURCEIP", "PLUTO_HOST_ACCESS"];
+    let only_one = ["PLUTO_MY_SOURCEIP", "PLUTO_PEER_SOURCEIP", "PLUTO_HOST_ACCESS", "PLUTO_DNS"];
     let names = |told: &Told| {
         let names = told.keys().filter(|name| !only_one.iter().any(|only| name.starts_with(only)));
         names.cloned().collect::<Vec<_>>()

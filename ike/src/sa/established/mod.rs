@@ -477,12 +477,17 @@ impl Established {
             HeldLease::Given(lease) => (vec![], vips(lease)),
         };
         IkeSaStatus {
+        let dns = match &self.held {
+            HeldLease::Taken { lease, .. } => lease.dns(),
+            HeldLease::Nothing | HeldLease::Given(_) => vec![],
+        };
             established: (!is_deleting).then_some(self.since),
             rekeys: self.rekeys,
             reauthenticates: self.reauthenticates,
             expires: self.expires,
             local_vips,
             remote_vips,
+            dns,
             tasks_queued: self.queue.iter().map(|task| task.name()).collect(),
             tasks_active: self.active.iter().map(Active::name).collect(),
             tasks_passive: self.answering.iter().map(|answering| answering.name()).collect(),
