@@ -117,7 +117,7 @@ pub(crate) mod tests {
     use std::net::{Ipv4Addr, SocketAddr};
     use std::sync::{Mutex, MutexGuard};
 
-    use ferry_ike::config::AddressPattern;
+    use ferry_ike::config::{AddressPattern, Interfaces};
     use ferry_ike::status::{ChildSaState, ChildSaStatus, IkeSaState};
     use ferry_ike::wire::registry::{IkeSpi, Spi};
     use ferry_vici::Section;
@@ -355,9 +355,10 @@ pub(crate) mod tests {
             rekeys: None,
             reauthenticates: None,
             expires: None,
+            interfaces: Interfaces::default(),
             local_vips: Vec::new(),
-            remote_vips: Vec::new(),
             dns: Vec::new(),
+            remote_vips: Vec::new(),
             tasks_queued: Vec::new(),
             tasks_active: Vec::new(),
             tasks_passive: Vec::new(),

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use ferry_ike::config::UniqueIds;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, watch};
@@ -103,12 +104,14 @@ async fn serve(
     // again.
     let deliver_to: Arc<OnceLock<Shards>> = Arc::default();
     let shards = Arc::clone(&deliver_to);
+    let unique_ids = Arc::new(UniqueIds::default());
     let plane_config = PlaneConfig {
         choice: settings.data_plane,
         tun_name: &settings.tun_name,
         spis: settings.esp_spis.clone(),
         routing: &settings.routing,
         sockets: &sockets,
+        unique_ids: Arc::clone(&unique_ids),
     };
     let deliver = move |datagram: &[u8], path| {
         if let Some(shards) = shards.get() {
@@ -129,6 +132,7 @@ async fn serve(
         settings: ike,
         sockets: Arc::clone(&sockets),
         dataplane: plane.handle.clone(),
+        unique_ids,
         leases: leases.clone(),
         radius: radius.clone(),
         updown: updown.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::attempt::Attempt;
-use crate::config::{Child, Connection, Lease, Mode};
+use crate::config::{Child, Connection, Interfaces, Lease, Mode};
 use crate::crypto::{ChildKeyMaterial, EspSuite};
 use crate::eap::Relayed;
 use crate::identity::Identity;
@@ -269,6 +269,8 @@ pub struct ChildInstall {
     pub remote_ts: Vec<TrafficSelector>,
     /// Virtual IPs we were assigned: source addresses to prefer.
     pub virtual_ips: Vec<IpAddr>,
+    /// The interfaces of its IKE SA.
+    pub interfaces: Interfaces,
     /// When to begin to send with it. What it receives is to be accepted at once.
     pub outbound_use: Outbound,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::attempt::Cause;
-use crate::config::{Child, Connection, Mode};
+use crate::config::{Child, Connection, Interfaces, Mode};
 use crate::crypto::{EspSuite, IkeSuite};
 use crate::identity::Identity;
 use crate::output::{ChildSaId, IkeSaId};
@@ -123,12 +123,14 @@ pub struct IkeSaStatus {
     pub reauthenticates: Option<Instant>,
     /// When it ends at the latest.
     pub expires: Option<Instant>,
+    /// Its XFRM interfaces.
+    pub interfaces: Interfaces,
     /// Virtual IPs the peer gave us.
     pub local_vips: Vec<IpAddr>,
-    /// Virtual IPs we gave the peer.
-    pub remote_vips: Vec<IpAddr>,
     /// DNS servers the peer told us of.
     pub dns: Vec<IpAddr>,
+    /// Virtual IPs we gave the peer.
+    pub remote_vips: Vec<IpAddr>,
     /// What waits for its turn, by charon's task names.
     pub tasks_queued: Vec<&'static str>,
     /// Our exchange in flight.

@@ -191,9 +191,6 @@ impl<'a> Draft<'a> {
         let label = key.read(child::INTERFACE, values::interface_id)?;
         match label {
             Some(_) if !defaults.plane.labels => Err(key.unsupported(child::NO_INTERFACES)),
-            Some(Label::Unique | Label::UniqueDirection) => {
-                Err(key.unsupported("IKE SAs have no numbers of their own; its children can have some"))
-            }
             label => Ok(label),
         }
     }
@@ -248,10 +245,14 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(mut self, name: &str, path: &str) -> Result<Parsed, ConfigError> {
+        let of_ike_sa = |label| match label {
+            Label::Unique | Label::UniqueDirection => Label::OfIkeSa,
+            label => label,
+        };
         for child in self.children.iter_mut().filter(|child| child.mode().is_some()) {
             let labels = &mut Arc::make_mut(child).labels;
-            labels.interface_in = labels.interface_in.or(self.interface_in);
-            labels.interface_out = labels.interface_out.or(self.interface_out);
+            labels.interface_in = labels.interface_in.or(self.interface_in.map(of_ike_sa));
+            labels.interface_out = labels.interface_out.or(self.interface_out.map(of_ike_sa));
         }
         let times = Times::of(self.rekey_time, self.reauth_time, self.over_time, self.rand_time);
         let or_any = |addrs: Vec<_>| if addrs.is_empty() { vec![AddressPattern::Any] } else { addrs };
@@ -290,6 +291,8 @@ impl<'a> Draft<'a> {
             over_time: times.over,
             rand_time: times.rand,
             pools: self.pools,
+            interface_in: self.interface_in,
+            interface_out: self.interface_out,
             local: auth::local(&self.local, path, &mut remarks)?,
             remote: auth::remote(&self.remote, &mut remarks)?,
             children: self.children,
@@ -557,6 +560,21 @@ mod tests {
         for (section, expected) in cases {
             assert_eq!(error(section), expected);
         }
+    }
+
+    #[test]
+    fn children_without_interfaces_of_their_own_have_the_connections() {
+        let children = Section::new()
+            .with_section("own", Section::new().with("if_id_out", "%unique"))
+            .with_section("common", Section::new());
+        let section =
+            psk().with("if_id_in", "7").with("if_id_out", "%unique").with_section("children", children);
+        let defaults = Defaults { plane: crate::dataplane::Abilities::KERNEL, ..DEFAULTS };
+        let connection = parse("gw", &section, &defaults).unwrap().connection;
+        assert_eq!(connection.interface_out, Some(Label::Unique));
+        let out = |name| connection.child(name).unwrap().labels.interface_out;
+        assert_eq!((out("own"), out("common")), (Some(Label::Unique), Some(Label::OfIkeSa)));
+        assert_eq!(connection.child("own").unwrap().labels.interface_in, Some(Label::Fixed(7)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ferry_ike::config::Mode;
+use ferry_ike::config::{Mode, UniqueIds};
 use ferry_ike::output::{Action, ChildInstall, ChildSaId, Outcome, Path};
 use ferry_ike::selector::TrafficSelector;
 use ferry_ike::wire::registry::Spi;
@@ -297,6 +297,7 @@ pub(crate) struct PlaneConfig<'a> {
     pub(crate) spis: RangeInclusive<u32>,
     pub(crate) routing: &'a settings::Routing,
     pub(crate) sockets: &'a Sockets,
+    pub(crate) unique_ids: Arc<UniqueIds>,
 }
 
 /// A plane that runs.
@@ -331,7 +332,7 @@ pub(crate) async fn start(
     let routing = Routing::open(config.routing).await?;
     let (orders, receiver) = mpsc::unbounded_channel();
     let (name, abilities) = if is_kernel {
-        let plane = Kernel::start(config.spis, config.sockets, events).await?;
+        let plane = Kernel::start(config.spis, config.sockets, config.unique_ids, events).await?;
         tokio::spawn(Steward::new(plane, routing, receiver).run());
         ("kernel", Abilities::KERNEL)
     } else {

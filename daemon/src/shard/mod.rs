@@ -103,6 +103,7 @@ pub(crate) struct ShardConfig {
     pub(crate) settings: Settings,
     pub(crate) sockets: Arc<Sockets>,
     pub(crate) dataplane: DataPlaneHandle,
+    pub(crate) unique_ids: Arc<UniqueIds>,
     pub(crate) leases: Leases,
     pub(crate) revocations: Revocations,
     pub(crate) radius: Radius,
@@ -118,6 +119,7 @@ impl Shards {
             settings,
             sockets,
             dataplane,
+            unique_ids,
             leases,
             radius,
             updown,
@@ -126,7 +128,6 @@ impl Shards {
         } = config;
         let steering = Steering::new(shards);
         let crypto = Arc::new(CryptoProvider::system());
-        let unique_ids = Arc::new(UniqueIds::default());
         let half_open = Arc::new(HalfOpenTotal::default());
         let ike_sas = Arc::new(IkeSaTotal::default());
         let registry = Arc::new(Registry::default());

@@ -1,6 +1,7 @@
 //! One kind of CHILD_SA: what traffic it is for, and what becomes of it.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::proposal::Proposal;
@@ -163,6 +164,8 @@ pub enum Label {
     Unique,
     /// Two, one for each direction.
     UniqueDirection,
+    /// The one that its IKE SA has for itself, and the successors of that.
+    OfIkeSa,
     /// The one of the packets that were not processed yet.
     Same,
 }
@@ -193,6 +196,15 @@ pub struct Labels {
     pub interface_in: Option<Label>,
     /// The XFRM interface that packets leave by to be sealed.
     pub interface_out: Option<Label>,
+}
+
+/// The XFRM interfaces of an IKE SA, for those of its CHILD_SAs that have none of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interfaces {
+    /// The one that opened packets come by.
+    pub inbound: Option<NonZeroU32>,
+    /// The one that packets leave by to be sealed.
+    pub outbound: Option<NonZeroU32>,
 }
 
 /// How a child's policies are installed. It is the data plane's alone; peers do not know of it.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Child, LocalAuth, RemoteAuth};
+use super::{Child, Label, LocalAuth, RemoteAuth};
 use crate::proposal::Proposal;
 
 /// One peer, or a kind of peer: swanctl.conf's `connections.<name>`.
@@ -56,6 +56,10 @@ pub struct Connection {
     pub rand_time: Duration,
     /// Pools that virtual IPs for the peer come from, in order.
     pub pools: Vec<String>,
+    /// The XFRM interface that opened packets of its children come by, where they do not say.
+    pub interface_in: Option<Label>,
+    /// The XFRM interface that packets for its children leave by to be sealed, where they do not say.
+    pub interface_out: Option<Label>,
     /// Our rounds of authentication; at least one.
     pub local: Vec<LocalAuth>,
     /// The peer's rounds of authentication; at least one.

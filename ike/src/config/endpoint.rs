@@ -1,10 +1,11 @@
 //! What an endpoint is told when it is made: strongswan.conf's part, and what endpoints share.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::Configuration;
+use super::{Configuration, Interfaces, Label};
 use crate::cookie::{HalfOpenLimits, HalfOpenTotal};
 use crate::eap::{Method, TlsSettings};
 
@@ -68,6 +69,7 @@ pub struct UniqueIds {
     ike_sa: AtomicU64,
     child_sa: AtomicU64,
     reqid: AtomicU32,
+    label: AtomicU32,
 }
 
 impl UniqueIds {
@@ -82,6 +84,26 @@ impl UniqueIds {
     /// The next free reqid.
     pub fn reqid(&self) -> u32 {
         self.reqid.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// The next free number for marks and interfaces, none of which is zero.
+    pub fn label(&self) -> NonZeroU32 {
+        let next = || self.label.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        NonZeroU32::new(next()).or_else(|| NonZeroU32::new(next())).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// The interfaces of an IKE SA that is to have these.
+    pub(crate) fn interfaces(&self, inbound: Option<Label>, outbound: Option<Label>) -> Interfaces {
+        let is_by_direction = [inbound, outbound].contains(&Some(Label::UniqueDirection));
+        let mut common = None;
+        let mut number = |label| match label {
+            Label::Fixed(number) => NonZeroU32::new(number),
+            Label::Unique | Label::UniqueDirection if is_by_direction => Some(self.label()),
+            Label::Unique | Label::UniqueDirection => Some(*common.get_or_insert_with(|| self.label())),
+            // There is nobody that it could have it from.
+            Label::OfIkeSa | Label::Same => None,
+        };
+        Interfaces { inbound: inbound.and_then(&mut number), outbound: outbound.and_then(&mut number) }
     }
 }
 

@@ -14,7 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use self::auth::{AuthClass, EapMethods, LocalAuth, RemoteAuth};
 pub use self::child::{
-    Child, ChildAction, CopyDscp, Label, Labels, Mark, Mode, Offload, PolicySettings, Processing, Volume,
+    Child, ChildAction, CopyDscp, Interfaces, Label, Labels, Mark, Mode, Offload, PolicySettings, Processing,
+    Volume,
 };
 pub use self::connection::{AddressPattern, Childless, Connection, Fragmentation, SendCert, Unique, Version};
 pub use self::credentials::{Configuration, SecretKind, SharedSecret};
@@ -32,7 +33,6 @@ pub struct Lease {
     pub attributes: Vec<(CfgAttributeType, Vec<u8>)>,
 }
 
-/// The address that asks for any of a family.
 impl Lease {
     /// The DNS servers among its attributes, in their order. What is no address is passed over.
     pub(crate) fn dns(&self) -> Vec<IpAddr> {
@@ -49,6 +49,7 @@ impl Lease {
     }
 }
 
+/// The address that asks for any of a family.
 #[must_use]
 pub fn any_address(v6: bool) -> IpAddr {
     if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }

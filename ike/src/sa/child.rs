@@ -311,6 +311,7 @@ impl Agreed {
             local_ts: self.local_ts.clone(),
             remote_ts: self.remote_ts.clone(),
             virtual_ips: with.virtual_ips,
+            interfaces: core.interfaces.unwrap_or_default(),
             outbound_use: with.outbound,
         });
         let child_sa = ChildSa {

@@ -32,7 +32,7 @@ pub(crate) use self::renewal::Word;
 pub(crate) use self::state::{IkeSa, State};
 pub(crate) use self::task::Wanted;
 use self::window::Window;
-use crate::config::{Connection, Lease};
+use crate::config::{Connection, Interfaces, Lease};
 use crate::context::Cx;
 use crate::crypto::{IkeSuite, Opener, Role, Sealer};
 use crate::error::Failure;
@@ -58,6 +58,8 @@ pub(crate) struct Core {
     /// We pretended to be behind a NAT.
     pub(crate) nat_fake: bool,
     pub(crate) connection: Option<Arc<Connection>>,
+    /// As its connection wants it, once that is certain.
+    pub(crate) interfaces: Option<Interfaces>,
     pub(crate) suite: Option<IkeSuite>,
     pub(crate) protection: Option<Protection>,
     pub(crate) local_id: Option<Identity>,
@@ -134,6 +136,7 @@ impl Core {
             nat_t: false,
             nat_fake: false,
             connection: None,
+            interfaces: None,
             suite: None,
             protection: None,
             local_id: None,
@@ -159,6 +162,14 @@ impl Core {
         match self.role {
             Role::Initiator => self.spi_i,
             Role::Responder => self.spi_r,
+        }
+    }
+
+    /// Gives it the interfaces that its connection wants it to have, unless it has them.
+    pub(crate) fn take_interfaces(&mut self, cx: &Cx<'_>) {
+        if let (None, Some(connection)) = (self.interfaces, &self.connection) {
+            let of = (connection.interface_in, connection.interface_out);
+            self.interfaces = Some(cx.unique_ids.interfaces(of.0, of.1));
         }
     }
 

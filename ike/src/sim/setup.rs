@@ -438,6 +438,8 @@ fn connection(name: &str) -> Connection {
         over_time: Duration::ZERO,
         rand_time: Duration::ZERO,
         pools: vec![],
+        interface_in: None,
+        interface_out: None,
         local: vec![psk_auth(None)],
         remote: vec![remote_auth("%any")],
         children: vec![Arc::new(child())],

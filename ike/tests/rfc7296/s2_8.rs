@@ -1,10 +1,11 @@
 //! Section 2.8, Rekeying: SAs are replaced in time, and end when their time is up.
 
 use ferry_ike::Command;
+use ferry_ike::config::Label;
 use ferry_ike::sim::{ActionKind, HostId, Manner, Setup, World, client, gateway};
 use ferry_ike::status::IkeSaState;
 
-use crate::rekeying::{child, rekey_child};
+use crate::rekeying::{child, rekey_child, rekey_ike};
 use crate::seconds;
 
 /// The peer has another key by the time that the IKE SA is to be made anew, so that it is not.
@@ -279,4 +280,31 @@ fn the_responder_sends_with_the_successor_once_it_has_received_with_it() {
     assert_eq!(child(&world, gw).id, new);
     world.assert_connected(rw, gw);
     world.assert_no_faults();
+}
+
+/// What the data plane tells packets by is the IKE SA's own, as long as it has successors, and nobody else's.
+#[test]
+fn interfaces_go_over_to_the_successor() {
+    let labelled = |setup: Setup| {
+        setup.connection(|connection| {
+            connection.interface_in = Some(Label::Unique);
+            connection.interface_out = Some(Label::UniqueDirection);
+        })
+    };
+    for side in 0..2 {
+        let (mut world, rw, gw) = World::of(labelled(client()), labelled(gateway()));
+        world.connect(rw, gw, "net");
+        let host = [rw, gw][side];
+        let before = world.ike_sa(host).interfaces;
+        assert!(before.inbound.is_some() && before.inbound != before.outbound, "{before:?}");
+        rekey_ike(&mut world, rw);
+        world.run_for(seconds(6));
+        let after = world.ike_sa(host);
+        assert_eq!(after.interfaces, before);
+        world.terminate(rw, world.ike_sa(rw).id);
+        world.run_out(seconds(400));
+        world.connect(rw, gw, "net");
+        let another = world.ike_sa(host).interfaces;
+        assert!(![before.inbound, before.outbound].contains(&another.inbound), "{before:?} {another:?}");
+    }
 }

@@ -156,6 +156,66 @@ pub(super) fn interfaces(lab: &Lab, roles: Roles) -> Result<()> {
     Ok(())
 }
 
+/// The children of an IKE SA have its interfaces, also when it has a successor, and another IKE SA has others.
+pub(super) fn interfaces_of_ike_sa(lab: &Lab, roles: Roles) -> Result<()> {
+    let sites = Sites::build(lab)?;
+    let ours = if roles.initiator == Daemon::Ferryd { "left.test" } else { "right.test" };
+    let conf = |near: &Site, far: &Site| {
+        let connection = |names: [&str; 2]| {
+            let both = Connection::psk(near.id, far.id).between(near.outer[0], far.outer[0]);
+            let both = if near.id == ours {
+                both.set("if_id_in", "%unique-dir").set("if_id_out", "%unique-dir")
+            } else {
+                both
+            };
+            let children = names.into_iter().zip(near.networks.iter().zip(far.networks));
+            children.fold(both, |both, (name, (near, far))| both.child(name, child(near, far)))
+        };
+        site::conf(connection(["four", "six"]))
+    };
+    let [near, far] = [&sites.left, &sites.right];
+    let left = lab.peer(&near.gateway, roles.initiator, &conf(near, far))?;
+    let right = lab.peer(&far.gateway, roles.responder, &conf(far, near))?;
+    let peers = Peer2 { left, right };
+    let ours = peers.ours();
+    let mut events = ours.watch("ike-updown")?;
+    let numbers = || -> Result<Vec<[Option<String>; 2]>> {
+        let children = ours.sa()?.children.into_iter();
+        Ok(children.map(|child| [child.inbound.labels, child.outbound.labels]).collect())
+    };
+    let wanted = |pair: [u32; 2]| pair.map(|number| Some(format!("-|0x{number:08x}")));
+
+    peers.left.initiate("four")?;
+    let up = events.wait_for(patience(), |event| event.section("site").is_some())?;
+    let ike_sa = up.section("site").context("the event has no IKE_SA")?;
+    let told = [ike_sa.str("if-id-in"), ike_sa.str("if-id-out")];
+    ensure!(told == [Some("00000001"), Some("00000002")], "the IKE_SA is told of with {told:?}");
+    ensure!(numbers()? == [wanted([1, 2])], "the child has {:?}", numbers()?);
+    let before = ours.sa()?.spis;
+    peers.left.swanctl(&["--rekey", "--ike", "site"])?.success()?;
+    until(patience(), "a successor of the IKE SA", || {
+        let sas = ours.sas()?;
+        Ok(sas.iter().all(|sa| sa.spis != before).then_some(()))
+    })?;
+    peers.left.initiate("six")?;
+    ensure!(
+        numbers()? == [wanted([1, 2]), wanted([1, 2])],
+        "after rekeying the children have {:?}",
+        numbers()?
+    );
+    let policies = ours.host().succeed(&["ip", "xfrm", "policy"])?.stdout;
+    // In and forwarded, for each of both.
+    ensure!(
+        policies.matches("if_id 0x1").count() == 4 && policies.matches("if_id 0x2").count() == 2,
+        "{policies}"
+    );
+
+    peers.left.terminate("site")?;
+    peers.left.initiate("four")?;
+    ensure!(numbers()? == [wanted([3, 4])], "of another IKE_SA the child has {:?}", numbers()?);
+    Ok(())
+}
+
 /// No network card here does ESP: where it may be done in software, it is, and where it may not, there is no child.
 pub(super) fn offloaded(lab: &Lab, roles: Roles) -> Result<()> {
     let sites = Sites::build(lab)?;

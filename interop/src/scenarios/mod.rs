@@ -656,6 +656,11 @@ const OF_KERNEL: &[Entry<WithRoles>] = &[
         kernel::interfaces,
     ),
     (
+        "interfaces-of-ike-sa",
+        "Children have the interface IDs that their IKE SA has for itself, as long as it has successors.",
+        kernel::interfaces_of_ike_sa,
+    ),
+    (
         "offload",
         "With hw_offload = auto, ESP is done in software where no network card does it; with crypto there is no child.",
         kernel::offloaded,

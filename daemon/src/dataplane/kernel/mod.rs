@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ferry_ike::config::{Labels, PolicySettings};
+use ferry_ike::config::{Interfaces, Labels, PolicySettings, UniqueIds};
 use ferry_ike::output::{ChildInstall, ChildSaId, Path};
 use ferry_ike::selector::TrafficSelector;
 use ferry_ike::wire::registry::Spi;
@@ -72,6 +72,7 @@ impl Kernel {
     pub(super) async fn start(
         spis: RangeInclusive<u32>,
         sockets: &Sockets,
+        ids: Arc<UniqueIds>,
         tell: mpsc::UnboundedSender<PlaneEvent>,
     ) -> Result<Self, ferry_xfrm::Error> {
         let (sad, spd) = (Sad::open().await?, Spd::open().await?);
@@ -80,7 +81,8 @@ impl Kernel {
         sockets.decapsulate_esp()?;
         leftovers::remove(&sad, &spd).await?;
         let (children, policies) = (Children::new(sad), Policies::new(spd));
-        let (reserved, traps, asked, reqids, uniques) = Default::default();
+        let (reserved, traps, asked, reqids) = Default::default();
+        let uniques = Uniques::new(ids);
         let state = State { reserved, children, policies, traps, asked, reqids, uniques };
         let state = Arc::new(Mutex::new(state));
         tokio::spawn(watch::run(events, Arc::clone(&state), tell));
@@ -191,8 +193,9 @@ impl State {
         let selectors = selectors::outbound(&install.local_ts, &install.remote_ts)?;
         let settings = &install.child.policies;
         let placing = if settings.are_left_out { None } else { Some(placing(settings).await?) };
-        // With numbers of its own, its policies are nobody else's.
-        let is_own = install.child.reqid.is_some() || labels::is_unique(&labels);
+        // With numbers of its own, or its IKE SA's, its policies are nobody else's.
+        let is_numbered = labels::is_unique(&labels) || labels::is_of_ike_sa(&labels);
+        let is_own = install.child.reqid.is_some() || is_numbered;
         let traffic = (!is_own).then(|| (install.local_ts.clone(), install.remote_ts.clone(), labels));
         let reqid = match &traffic {
             Some(traffic) => {
@@ -201,7 +204,7 @@ impl State {
             }
             None => install.reqid,
         };
-        let numbers = self.uniques.take(&labels, reqid);
+        let numbers = self.uniques.take(&labels, install.interfaces, reqid);
         let policies = placing.map_or(Ok(Vec::new()), |placing| {
             let with =
                 Protection { mode: sa::mode(install.mode), reqid, path: install.path, numbers, placing };
@@ -254,7 +257,13 @@ impl State {
             PolicyKind::Pass | PolicyKind::Drop => {
                 let purpose = if policy.kind == PolicyKind::Pass { Purpose::Pass } else { Purpose::Drop };
                 // Nobody else has the numbers that a shunt would have for itself.
-                shunting(&selectors, purpose, &Uniques::default().take(&labels, 0), placing)
+                shunting(&selectors, purpose, &self.uniques.take_once(&labels), placing)
+            }
+            PolicyKind::Trap { .. } if labels::is_of_ike_sa(&labels) => {
+                return Err(
+                    "each IKE_SA has interfaces of its own, and there is none yet whose a trap could have"
+                        .into(),
+                );
             }
             PolicyKind::Trap { reqid, mode, path } => {
                 let traffic = (policy.local_ts.clone(), policy.remote_ts.clone(), labels);
@@ -262,7 +271,7 @@ impl State {
                 if taken != reqid {
                     warn!(target: "knl", "the trap '{}' carries what reqid {taken} does", policy.name);
                 }
-                let numbers = self.uniques.take(&labels, taken);
+                let numbers = self.uniques.take(&labels, Interfaces::default(), taken);
                 let with = Protection { mode: sa::mode(mode), reqid: taken, path, numbers, placing };
                 let is_for_anybody = path.remote.ip().is_unspecified();
                 let trap =

@@ -104,6 +104,10 @@ fn ike_sa(status: &IkeSaStatus, now: Instant) -> Section {
         .with_flag("nat-remote", status.nat_remote)
         .with_flag("nat-fake", status.nat_fake)
         .with_flag("nat-any", status.nat_local || status.nat_remote || status.nat_fake);
+    let interfaces = [status.interfaces.inbound, status.interfaces.outbound];
+    for (key, interface) in ["if-id-in", "if-id-out"].into_iter().zip(interfaces) {
+        section = section.with_some(key, interface.map(|interface| format!("{interface:08x}")));
+    }
     if let Some(suite) = &status.suite {
         section = section
             .with("encr-alg", suite.encr_id().to_string())

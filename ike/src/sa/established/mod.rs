@@ -139,6 +139,7 @@ impl Established {
     ) -> Self {
         let range = connection.rand_time;
         let reauthenticates = connection.reauth_time.map(|time| cx.now + jittered(time, range, cx));
+        core.take_interfaces(cx);
         let mut established = Self::bare(connection, held, sk_d, cx);
         established.reauthenticates = reauthenticates;
         established.opened_by_us = core.role == Role::Initiator;
@@ -476,18 +477,18 @@ impl Established {
             HeldLease::Taken { lease, .. } => (vips(lease), vec![]),
             HeldLease::Given(lease) => (vec![], vips(lease)),
         };
-        IkeSaStatus {
         let dns = match &self.held {
             HeldLease::Taken { lease, .. } => lease.dns(),
             HeldLease::Nothing | HeldLease::Given(_) => vec![],
         };
+        IkeSaStatus {
             established: (!is_deleting).then_some(self.since),
             rekeys: self.rekeys,
             reauthenticates: self.reauthenticates,
             expires: self.expires,
             local_vips,
-            remote_vips,
             dns,
+            remote_vips,
             tasks_queued: self.queue.iter().map(|task| task.name()).collect(),
             tasks_active: self.active.iter().map(Active::name).collect(),
             tasks_passive: self.answering.iter().map(|answering| answering.name()).collect(),

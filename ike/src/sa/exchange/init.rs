@@ -82,6 +82,7 @@ pub(crate) fn initiate(
     cx: &mut Cx<'_>,
 ) -> Result<State, Failure> {
     core.connection = Some(connection.clone());
+    core.take_interfaces(cx);
     match wanted {
         None => begin(core, connection, None, 1, cx),
         Some(wanted) => {

@@ -290,6 +290,7 @@ impl Successor {
         core.can_be_redirected = old.can_be_redirected;
         core.fragments = old.fragments;
         core.connection.clone_from(&old.connection);
+        core.interfaces = old.interfaces;
         core.suite = Some(suite);
         core.protection = Some(Protection { sealer, opener });
         core.local_id.clone_from(&old.local_id);

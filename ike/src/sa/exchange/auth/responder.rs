@@ -584,6 +584,7 @@ impl Answering {
             virtual_ips: vec![],
             outbound: if self.has_other { Outbound::Behind } else { Outbound::Now },
         };
+        core.take_interfaces(cx);
         let (child_sa, install) = agreed.install(with, core, cx)?;
         let action = cx.ask(core.id, Action::InstallChild(install));
         self.stage = Stage::Install(action, child_sa, proposal);
