@@ -205,11 +205,6 @@ const ONCE: &[Entry<WithOurs>] = &[
         swanctl::inform,
     ),
     (
-        "vici",
-        "Python's vici asks charon and ferryd for everything, and the answers differ in nothing but what is known and why.",
-        vici::key_by_key,
-    ),
-    (
         "list-pols",
         "swanctl --install, --uninstall and --list-pols do and show what they do with charon.",
         children::list_policies,
@@ -457,6 +452,20 @@ const WITH_CHARON6_ALONE: &[Entry<WithRoles>] = &[(
     eap_tls::with_tls_1_3,
 )];
 
+/// Scenarios in which strongSwan of either generation is compared with the daemon under test, which plays the same part.
+const COMPARED: &[Entry<WithRoles>] = &[
+    (
+        "vici",
+        "Python's vici asks charon and ferryd for everything, and the answers differ in nothing but what is known and why.",
+        vici::by_python,
+    ),
+    (
+        "swanctl",
+        "Every command of swanctl says of charon and of ferryd the same, and exits alike, but for what is known and why.",
+        vici::by_swanctl,
+    ),
+];
+
 /// Scenarios to be played in both roles and with both generations of strongSwan, beside all others.
 const LASTING: &[Entry<WithRoles>] = &[(
     "rekeying",
@@ -604,6 +613,10 @@ pub fn all() -> Vec<Scenario> {
     let twice = IN_BOTH_ROLES.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon));
     let again = IN_BOTH_ROLES.iter().filter(|(name, ..)| WITH_CHARON6.contains(name));
     let again = again.flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon6));
+    let compared = COMPARED.iter().flat_map(|&(name, claim, run)| {
+        [(name.to_owned(), Daemon::Charon), (format!("{name}-6"), Daemon::Charon6)]
+            .map(|(name, charon)| Scenario::new(name, claim, Run::Initiating(run, charon)))
+    });
     let newer = WITH_CHARON6_ALONE.iter().flat_map(|entry| Scenario::in_both_roles(entry, Daemon::Charon6));
     let lasting = LASTING.iter().flat_map(|entry| {
         [Daemon::Charon, Daemon::Charon6].into_iter().flat_map(|peer| Scenario::in_both_roles(entry, peer))
@@ -611,7 +624,15 @@ pub fn all() -> Vec<Scenario> {
     let lasting = lasting.map(|scenario| Scenario { company: Company::All, ..scenario });
     let alone = FERRYD_ALONE.iter();
     let alone = alone.map(|&(name, claim, run)| Scenario::new(name.to_owned(), claim, Run::FerrydAlone(run)));
-    lasting.chain(twice).chain(again).chain(newer).chain(once).chain(alone).chain(measuring).collect()
+    lasting
+        .chain(twice)
+        .chain(again)
+        .chain(newer)
+        .chain(compared)
+        .chain(once)
+        .chain(alone)
+        .chain(measuring)
+        .collect()
 }
 
 /// Those that are played on the ESP of a kernel too, by their names without roles.

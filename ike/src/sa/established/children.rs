@@ -132,6 +132,18 @@ impl Established {
 
     /// A CHILD_SA is over; the data plane is told, and everybody else.
     pub(crate) fn drop_child(&mut self, id: ChildSaId, why: ChildDown, core: &mut Core, cx: &mut Cx<'_>) {
+        self.let_go_of_child(id, ChildSaState::Deleted, why, core, cx);
+    }
+
+    /// The same, where it is told to have gone in that state.
+    pub(super) fn let_go_of_child(
+        &mut self,
+        id: ChildSaId,
+        state: ChildSaState,
+        why: ChildDown,
+        core: &mut Core,
+        cx: &mut Cx<'_>,
+    ) {
         if let Some(index) = self.children.iter().position(|child| child.id == id) {
             let mut child = self.children.remove(index);
             if let Some(successor) = child.successor {
@@ -143,7 +155,7 @@ impl Established {
                 && child.state != ChildSaState::Deleted
                 && child.successor.is_none()
                 && child.outbound == Outbound::Now;
-            child.state = ChildSaState::Deleting;
+            child.state = state;
             child.remove(core, cx);
             if self.installing.as_ref().is_some_and(|installing| installing.child_sa == Some(id)) {
                 // Nothing follows from its outcome any more.

@@ -102,7 +102,8 @@ impl Established {
         }
         let mut requests = std::mem::take(&mut core.requests);
         while let Some(child) = self.children.first() {
-            self.drop_child(child.id, why, core, cx);
+            // They go as they are, with their IKE SA: none of them was deleted.
+            self.let_go_of_child(child.id, child.state, why, core, cx);
         }
         match std::mem::replace(&mut self.held, HeldLease::Nothing) {
             HeldLease::Nothing => {}

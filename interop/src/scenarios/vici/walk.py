@@ -3,8 +3,6 @@
 Each line is a step, the path of a key, and its value; what differs between any two runs of one daemon is replaced by what
 it is. The daemon has a connection 'home' with a child 'net', its peer answers, and nothing else is loaded.
 """
-import os
-import re
 import socket
 import sys
 
@@ -12,11 +10,7 @@ from vici import Session
 from vici.exception import CommandException, EventUnknownException, SessionException
 from vici.protocol import FiniteStream, Message
 
-# Numbers that are another's each time.
-VOLATILE = re.compile(
-    r"(uniqueid|reqid|.*-spi|spi-(in|out)|established|(re)?(key|auth)-time|.*-time|bytes-.*|packets-.*|use-(in|out)"
-    r"|since|running|total|idle|critical|high|medium|low|scheduled|sbrk|mmap|used|free|allocs|release|.*-port)$"
-)
+from told import lines, text
 
 
 class Recorder(Session):
@@ -26,32 +20,6 @@ class Recorder(Session):
         answer = super()._communicate(packet)
         self.answer = answer.payload.getvalue()[answer.payload.tell():]
         return answer
-
-
-def lines(path, value):
-    """What a value has, one line for each key."""
-    if isinstance(value, dict):
-        if not value:
-            yield path, "{}"
-        for key, inner in value.items():
-            key = re.sub(r"-\d+$", "", key) if "child-sas" in path else key
-            yield from lines(f"{path}/{key}", inner)
-    elif isinstance(value, list):
-        items = [text(item) for item in value]
-        # What charon lists of hash tables has no order.
-        yield path, "[" + ", ".join(sorted(items) if path.endswith(("/keys", "/conns")) else items) + "]"
-    else:
-        key = path.rsplit("/", 1)[-1]
-        said = text(value)
-        if key == "errmsg":
-            said = "SENTENCE" if said else ""
-        elif VOLATILE.match(key) and re.fullmatch(r"-?[0-9a-f]+|[\w.: -]+", said):
-            said = "NUMBER"
-        yield path, said
-
-
-def text(value):
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def connect():
@@ -111,7 +79,7 @@ extra = {
     "local-b": {"auth": "psk", "id": "b.test"}, "remote": {"auth": "eap-md5", "id": "%any", "eap_id": "%any"},
     "local-a": {"auth": "psk", "id": "a.test", "round": "2"},
     "children": {
-        "one": {"local_ts": ["10.5.0.0/24[tcp/443]", "fd05::/64"], "remote_ts": ["dynamic"], "rekey_bytes": "5000000",
+        "one": {"local_ts": ["10.5.0.0/24[253/40443]", "fd05::/64"], "remote_ts": ["dynamic"], "rekey_bytes": "5000000",
                 "dpd_action": "restart", "close_action": "trap", "esp_proposals": ["aes128gcm16"]},
         "pass": {"mode": "pass", "local_ts": ["10.6.0.0/24"], "remote_ts": ["10.7.0.0/24"]},
     },
