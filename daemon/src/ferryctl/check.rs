@@ -26,9 +26,17 @@ pub(crate) fn check(options: &Check) -> Result<ExitCode> {
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     print(&match (errors, warnings) {
         (0, 0) => format!("{}: nothing is wrong\n", file.display()),
-        _ => format!("{}: {errors} errors, {warnings} warnings\n", file.display()),
+        _ => {
+            let (errors, warnings) = (number(errors, "error"), number(warnings, "warning"));
+            format!("{}: {errors}, {warnings}\n", file.display())
+        }
     })?;
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
+}
+
+/// `1 error`, `2 errors`
+fn number(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// This host, as the daemon would find it.
