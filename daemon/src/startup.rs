@@ -29,7 +29,7 @@ use crate::settings::{self, Loaded, Settings};
 use crate::shard::{ShardConfig, Shards};
 use crate::store::Store;
 use crate::updown::Updown;
-use crate::vici_server::{self, Control, Started};
+use crate::vici_server::{self, Control, Listings, Started};
 
 /// How long peers have to answer that their SAs are deleted when the daemon ends.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -170,6 +170,7 @@ async fn serve(
         reload: reload.clone(),
         started,
         counted_before: Mutex::default(),
+        listings: Listings::default(),
     };
     let (stop, stopped) = watch::channel(false);
     let mut server = tokio::spawn(vici_server::serve(vici, control, stopped));

@@ -74,19 +74,21 @@ impl Client {
 
     /// Sends an event to this client alone, as often as it has registered for it.
     pub(super) async fn emit(&self, event: EventName, message: &ferry_vici::Message) {
-        let count = self.hub.count(self.number, event);
-        if count == 0 {
+        if !self.wants(event) {
             return;
         }
-        let frame = match event_frame(event.name(), message) {
-            Ok(frame) => frame,
+        match event_frame(event.name(), message) {
+            Ok(frame) => self.emit_frame(event, &frame).await,
             Err(error) => {
                 tracing::warn!(target: "cfg", "a {} event cannot be sent: {error}", event.name());
-                return;
             }
-        };
-        for _ in 0..count {
-            if self.send(Arc::clone(&frame)).await.is_err() {
+        }
+    }
+
+    /// The same with an event that is ready to be written.
+    pub(super) async fn emit_frame(&self, event: EventName, frame: &Frame) {
+        for _ in 0..self.hub.count(self.number, event) {
+            if self.send(Arc::clone(frame)).await.is_err() {
                 return; // the client is gone; the command goes on without it
             }
         }

@@ -2,12 +2,13 @@
 //!
 //! [`client`] serves one connection over an [`outbox`] that never makes others wait,
 //! [`events`] knows who wants to hear what, [`announce`] turns what happens into events, [`commands`] does
-//! what is asked, by family, and [`render`] has the shapes of what is shown.
+//! what is asked, by family, [`listings`] has what many ask for at once, and [`render`] the shapes of what is shown.
 
 mod announce;
 mod client;
 mod commands;
 mod events;
+mod listings;
 mod outbox;
 mod render;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use tokio::task::JoinSet;
 
 pub(crate) use self::commands::{Arguments, read};
 use self::events::Hub;
+pub(crate) use self::listings::Listings;
 use crate::attempts::Attempts;
 use crate::control::Tunnels;
 use crate::logging::Logger;
@@ -51,6 +53,8 @@ pub(crate) struct Control<T> {
     pub(crate) started: Started,
     /// Counters when they were last reset.
     pub(crate) counted_before: Mutex<Counters>,
+    /// What all who ask for IKE_SAs at once share.
+    pub(crate) listings: Listings,
 }
 
 /// A moment on both clocks.

@@ -10,13 +10,17 @@ use ferry_vici::packet::MAX_FRAME;
 use ferry_vici::{EncodeError, Message, Packet};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// Octets of answers, and of events that commands stream, that may wait: at least the longest packet.
 const ANSWERS: usize = 2 * MAX_FRAME;
 
 /// Octets of other events that may wait.
 const EVENTS: usize = 4 * MAX_FRAME;
+
+/// Packets that are written together, and their octets at most: of thousands of small ones each would take a system call.
+const TOGETHER: usize = 64;
+const OCTETS_TOGETHER: usize = 32 * 1024;
 
 /// A packet, ready to be written, perhaps to many.
 pub(super) type Frame = Arc<Zeroizing<Vec<u8>>>;
@@ -104,14 +108,41 @@ impl Outgoing {
     }
 
     async fn drain(&mut self, stream: &mut (impl AsyncWrite + Unpin)) {
-        while let Some((frame, permit)) = self.queue.recv().await {
-            if stream.write_all(&frame).await.is_err() {
+        let mut waiting = Vec::with_capacity(TOGETHER);
+        let mut together = Zeroizing::new(Vec::with_capacity(OCTETS_TOGETHER));
+        while self.queue.recv_many(&mut waiting, TOGETHER).await > 0 {
+            for (frame, permit) in waiting.drain(..) {
+                // What was copied is written before there is no room for the next: what held secrets must not be moved.
+                if together.len() + frame.len() > OCTETS_TOGETHER
+                    && write(&mut together, stream).await.is_err()
+                {
+                    return;
+                }
+                if frame.len() > OCTETS_TOGETHER {
+                    if stream.write_all(&frame).await.is_err() {
+                        return;
+                    }
+                } else {
+                    together.extend_from_slice(&frame);
+                }
+                drop(permit);
+            }
+            if write(&mut together, stream).await.is_err() {
                 return;
             }
-            drop(permit);
         }
         let _ = stream.shutdown().await; // the client may have gone first
     }
+}
+
+/// Writes what was gathered, and wipes it.
+async fn write(
+    together: &mut Zeroizing<Vec<u8>>,
+    stream: &mut (impl AsyncWrite + Unpin),
+) -> std::io::Result<()> {
+    let written = stream.write_all(together).await;
+    together.zeroize();
+    written
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ impl Server {
             reload,
             started: Started::now(),
             counted_before: Mutex::default(),
+            listings: Listings::default(),
         };
         let bound = Bound::open(&SocketUri::Unix(directory.path().join("vici")), None).unwrap();
         let (stop, stopped) = watch::channel(false);

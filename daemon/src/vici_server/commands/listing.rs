@@ -1,16 +1,14 @@
 //! `list-sas`, `list-policies` and `list-conns`: one event for each, then an empty answer.
 
-use std::time::Instant;
-
 use ferry_ike::config::Processing;
-use ferry_ike::status::IkeSaStatus;
+use ferry_ike::status::ChildSaStatus;
 use ferry_vici::Message;
 
 use crate::control::Tunnels;
 use crate::vici_server::Control;
 use crate::vici_server::client::Client;
 use crate::vici_server::events::EventName;
-use crate::vici_server::render::{conns, policies, sas};
+use crate::vici_server::render::{conns, policies};
 
 /// Lists IKE_SAs. Filters for the IKE_SA leave others out; filters for the child only leave out children.
 pub(super) async fn sas<T: Tunnels>(message: &Message, client: &Client, control: &Control<T>) -> Message {
@@ -21,16 +19,24 @@ pub(super) async fn sas<T: Tunnels>(message: &Message, client: &Client, control:
         message.int(key).is_none_or(|wanted| wanted == 0 || u64::try_from(wanted) == Ok(id))
     };
     let is_name = |key: &str, name: Option<&str>| message.str(key).is_none_or(|wanted| name == Some(wanted));
-    let mut listed: Vec<IkeSaStatus> = control.tunnels.list().await;
-    listed.retain(|ike_sa| is_name("ike", ike_sa.connection.as_deref()) && is_id("ike-id", ike_sa.id.0));
-    for ike_sa in &mut listed {
-        ike_sa.children.retain(|child| is_name("child", Some(&child.name)) && is_id("child-id", child.id.0));
-    }
-    let child_sas = listed.iter().flat_map(|ike_sa| ike_sa.children.iter().map(|child| child.id)).collect();
-    let uses = control.tunnels.usage(child_sas).await;
-    let now = Instant::now();
-    for ike_sa in &listed {
-        client.emit(EventName::ListSa, &sas::list_sa(ike_sa, &uses, now)).await;
+    let is_listed =
+        |child: &ChildSaStatus| is_name("child", Some(&child.name)) && is_id("child-id", child.id.0);
+    let listing = control.listings.take(&control.tunnels).await;
+    for entry in listing.entries() {
+        let ike_sa = &entry.ike_sa;
+        if !is_name("ike", ike_sa.connection.as_deref()) || !is_id("ike-id", ike_sa.id.0) {
+            continue;
+        }
+        let frame = if ike_sa.children.iter().all(is_listed) {
+            listing.whole(entry)
+        } else {
+            let mut part = ike_sa.clone();
+            part.children.retain(is_listed);
+            listing.frame(&part)
+        };
+        if let Some(frame) = frame {
+            client.emit_frame(EventName::ListSa, &frame).await;
+        }
     }
     Message::new()
 }
