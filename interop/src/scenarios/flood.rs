@@ -155,7 +155,7 @@ fn half_open(peer: &Peer) -> Result<usize> {
 }
 
 /// How much of the machine's memory a daemon occupies.
-fn memory_kib(peer: &Peer) -> Result<u64> {
+pub(super) fn memory_kib(peer: &Peer) -> Result<u64> {
     let id = peer.id().context("the daemon is not running")?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
     let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));

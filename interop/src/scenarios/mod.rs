@@ -19,6 +19,7 @@ mod libreswan;
 mod lifecycle;
 mod loss;
 mod machine;
+mod many;
 mod mobility;
 mod openiked;
 mod operator;
@@ -474,12 +475,20 @@ const LASTING: &[Entry<WithRoles>] = &[(
 )];
 
 /// Scenarios about how much the daemon under test can do, to be played by themselves.
-const MEASURING: &[Entry<WithOurs>] = &[(
-    "flood",
-    "In a flood of 20000 spoofed first messages a second the gateway demands cookies, remembers nobody, and lets a \
-     client in within two seconds.",
-    flood::spoofed,
-)];
+const MEASURING: &[Entry<WithOurs>] = &[
+    (
+        "flood",
+        "In a flood of 20000 spoofed first messages a second the gateway demands cookies, remembers nobody, and lets a \
+         client in within two seconds.",
+        flood::spoofed,
+    ),
+    (
+        "many",
+        "Of 5000 IKE SAs twenty listings at once are there within a second, while new clients connect without a \
+         retransmission.",
+        many::listed,
+    ),
+];
 
 /// Scenarios about ferryd alone.
 const FERRYD_ALONE: &[Entry<Alone>] = &[

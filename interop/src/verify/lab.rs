@@ -113,15 +113,18 @@ fn play_and_tell(scenario: &Scenario, plan: Plan, all: &Mutex<Tally>) {
     let begun = Instant::now();
     let result = play_apart(scenario, plan);
     let (tally, verdict) = match &result {
-        Ok(()) => (Tally::PASSED, "ok"),
+        Ok(_) => (Tally::PASSED, "ok"),
         Err(_) => (Tally::FAILED, "FAILED"),
     };
     // Whole lines under the lock, so that those of different scenarios do not mix.
     if let Ok(mut all) = all.lock() {
         println!("  {:33} {verdict}, {}", scenario.name, seconds(begun.elapsed()));
-        if let Err(error) = result {
-            println!("    it should be that: {}", scenario.claim);
-            print!("{}", tail(&format!("{error:#}"), 40));
+        match result {
+            Ok(measured) => print!("{measured}"),
+            Err(error) => {
+                println!("    it should be that: {}", scenario.claim);
+                print!("{}", tail(&format!("{error:#}"), 40));
+            }
         }
         all.add(tally);
     }
@@ -141,8 +144,11 @@ pub(super) fn play(name: &str, plan: Plan) -> Result<bool> {
     Ok(result.is_ok())
 }
 
-/// Starts this program again for one scenario and waits for it.
-fn play_apart(scenario: &Scenario, plan: Plan) -> Result<()> {
+/// What scenarios print of figures that are to be seen when all went well.
+const MEASURED: &str = "measured: ";
+
+/// Starts this program again for one scenario and waits for it. Gives what it has measured, a line each.
+fn play_apart(scenario: &Scenario, plan: Plan) -> Result<String> {
     let logs = logs_of(plan.part)?;
     let said = logs.join(format!("{}.log", scenario.name));
     let mut command = Command::new(std::env::current_exe()?);
@@ -164,7 +170,12 @@ fn play_apart(scenario: &Scenario, plan: Plan) -> Result<()> {
     let ended = process.wait(Deadline::after(scenario.limit + extra));
     leftovers::clear(&format!("{NAME}-{}-", process.id()))?;
     match ended {
-        Ok(status) if status.success() => Ok(std::fs::remove_file(&said)?),
+        Ok(status) if status.success() => {
+            let text = std::fs::read_to_string(&said)?;
+            std::fs::remove_file(&said)?;
+            let measured = text.lines().filter_map(|line| line.strip_prefix(MEASURED));
+            Ok(measured.map(|line| format!("    {line}\n")).collect())
+        }
         Ok(_) => Err(anyhow::anyhow!("{}", read(&said))),
         Err(error) => {
             let folder = logs.join(&scenario.name);
