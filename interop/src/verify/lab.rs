@@ -32,6 +32,16 @@ pub(super) struct Plan {
     pub(super) part: Part,
     /// How many of those that keep the machine busy are played at a time.
     pub(super) jobs: usize,
+    /// How many that failed beside others may be played again alone; if more fail, none is.
+    pub(super) retries: usize,
+}
+
+/// What came of the scenarios so far.
+#[derive(Default)]
+struct Outcome<'s> {
+    tally: Tally,
+    /// Those that failed and are not counted yet.
+    failed: Vec<&'s Scenario>,
 }
 
 /// Builds the daemon, with what the tests have built if there were any, and plays the scenarios.
@@ -68,7 +78,7 @@ pub(super) fn run(scenarios: &[Scenario], plan: Plan, after_tests: bool) -> Resu
     }
     let with =
         |company: Company| playable.iter().copied().filter(move |scenario| scenario.company == company);
-    let all = Mutex::new(tally);
+    let all = Mutex::new(Outcome { tally, failed: Vec::new() });
     let few = Mutex::new(with(Company::Few));
     std::thread::scope(|scope| {
         for scenario in with(Company::All) {
@@ -85,7 +95,8 @@ pub(super) fn run(scenarios: &[Scenario], plan: Plan, after_tests: bool) -> Resu
         }
     });
     with(Company::None).for_each(|scenario| play_and_tell(scenario, plan, &all));
-    let mut tally = *all.lock().map_err(|_| anyhow::anyhow!("a thread of the lab panicked"))?;
+    let outcome = all.into_inner().map_err(|_| anyhow::anyhow!("a thread of the lab panicked"))?;
+    let mut tally = give_second_try(outcome, plan)?;
     let left = leftovers::find(std::process::id())?;
     for thing in &left {
         println!("  left over: {thing}");
@@ -109,25 +120,59 @@ fn provide_charon6(scenarios: &[Scenario], daemon: Daemon) -> Result<()> {
 }
 
 /// Plays a scenario in a process of its own and says and counts what came of it.
-fn play_and_tell(scenario: &Scenario, plan: Plan, all: &Mutex<Tally>) {
+fn play_and_tell<'s>(scenario: &'s Scenario, plan: Plan, all: &Mutex<Outcome<'s>>) {
     let begun = Instant::now();
     let result = play_apart(scenario, plan);
-    let (tally, verdict) = match &result {
-        Ok(_) => (Tally::PASSED, "ok"),
-        Err(_) => (Tally::FAILED, "FAILED"),
-    };
+    let verdict = if result.is_ok() { "ok" } else { "FAILED" };
     // Whole lines under the lock, so that those of different scenarios do not mix.
     if let Ok(mut all) = all.lock() {
         println!("  {:33} {verdict}, {}", scenario.name, seconds(begun.elapsed()));
         match result {
-            Ok(measured) => print!("{measured}"),
+            Ok(measured) => {
+                print!("{measured}");
+                all.tally.add(Tally::PASSED);
+            }
             Err(error) => {
                 println!("    it should be that: {}", scenario.claim);
                 print!("{}", tail(&format!("{error:#}"), 40));
+                all.failed.push(scenario);
             }
         }
-        all.add(tally);
     }
+}
+
+/// Plays alone, once more, the few scenarios that failed beside others, and counts what comes of that.
+///
+/// What is played here is real daemons, some of them not ours, in real time on a machine that others keep busy. A
+/// fault fails twice; what passes alone is told all the same, with what was seen the first time, for somebody to find
+/// the race. Many that fail are no accident.
+fn give_second_try(outcome: Outcome<'_>, plan: Plan) -> Result<Tally> {
+    let Outcome { mut tally, failed } = outcome;
+    if failed.len() > plan.retries {
+        failed.iter().for_each(|_| tally.add(Tally::FAILED));
+        return Ok(tally);
+    }
+    let logs = logs_of(plan.part)?;
+    for scenario in failed {
+        let first = logs.join(format!("{}.first", scenario.name));
+        if first.exists() {
+            std::fs::remove_dir_all(&first)?;
+        }
+        let seen = logs.join(&scenario.name);
+        if seen.exists() {
+            std::fs::rename(seen, &first)?;
+        }
+        let again = Mutex::new(Outcome::default());
+        play_and_tell(scenario, plan, &again);
+        let again = again.into_inner().map_err(|_| anyhow::anyhow!("a thread of the lab panicked"))?;
+        if again.failed.is_empty() {
+            println!("    only when played again, alone; the first time lies in {}", first.display());
+            tally.add(Tally { retried: 1, ..Tally::PASSED });
+        } else {
+            tally.add(Tally::FAILED);
+        }
+    }
+    Ok(tally)
 }
 
 /// Plays a scenario in this process. `Ok(false)` when it failed, with the reason on standard error.

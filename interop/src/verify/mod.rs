@@ -43,6 +43,9 @@ pub struct Options {
     /// The daemon the scenarios put to the test; charon shows that they ask for nothing charon does not do
     #[arg(long, value_enum, default_value_t = Daemon::Ferryd)]
     daemon: Daemon,
+    /// Play again, alone, the scenarios of a part that failed, if no more than this many did
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    retries: u8,
     /// Let rekeying last ten minutes instead of one, and endure ten thousand seeds instead of a hundred
     #[arg(long)]
     long: bool,
@@ -138,29 +141,43 @@ struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// Of those that passed, how many had failed before.
+    retried: u64,
 }
 
 impl Tally {
-    const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
-    const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
+    const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0, retried: 0 };
+    const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0, retried: 0 };
+    const RETRIED: &str = " passed only when played again";
 
     /// Reads what [`Tally`] shows.
     fn parse(text: &str) -> Option<Self> {
-        let mut counts = text.split(", ").zip([" passed", " failed", " skipped"]);
-        let mut next = || counts.next().and_then(|(count, what)| count.strip_suffix(what)?.parse().ok());
-        Some(Self { passed: next()?, failed: next()?, skipped: next()? })
+        let mut counts = text.split(", ").zip([" passed", " failed", " skipped", Self::RETRIED]);
+        let mut next = || counts.next().map(|(count, what)| count.strip_suffix(what)?.parse().ok());
+        let tally = Self {
+            passed: next()??,
+            failed: next()??,
+            skipped: next()??,
+            retried: next().unwrap_or(Some(0))?,
+        };
+        Some(tally)
     }
 
     fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.retried += other.retried;
     }
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)?;
+        match self.retried {
+            0 => Ok(()),
+            retried => write!(f, ", {retried}{}", Self::RETRIED),
+        }
     }
 }
 
@@ -220,7 +237,11 @@ pub fn run(options: &Options) -> Result<bool> {
         }
         all
     });
-    println!("{tally}");
+    if tally.retried > 0 {
+        println!("{}{}: a race, to be found", tally.retried, Tally::RETRIED);
+    }
+    // The last line has one form, whatever happened.
+    println!("{}", Tally { retried: 0, ..tally });
     Ok(tally.failed == 0)
 }
 
@@ -253,7 +274,7 @@ fn run_part(part: Part, options: &Options, tell: impl Fn(&str)) -> Ended {
         Part::Tests => tests::run(options.length()),
         Part::Docs => checks::docs(),
         Part::Kernel => kernel::run(),
-        Part::KernelLab | Part::QemuLab => kernel_lab::run(part, &scenarios, after_tests, tell),
+        Part::KernelLab | Part::QemuLab => kernel_lab::run(options.plan(part), &scenarios, after_tests, tell),
         Part::Lab => lab::run(&scenarios, options.plan(part), after_tests),
     };
     Ended { tally, took: begun.elapsed() }
@@ -271,7 +292,13 @@ impl Options {
 
     /// How the scenarios of a part are played.
     fn plan(&self, part: Part) -> lab::Plan {
-        lab::Plan { daemon: self.daemon, length: self.length(), part, jobs: usize::from(self.jobs) }
+        lab::Plan {
+            daemon: self.daemon,
+            length: self.length(),
+            part,
+            jobs: usize::from(self.jobs),
+            retries: usize::from(self.retries),
+        }
     }
 
     /// The scenarios of a part that are asked for: all, unless some are named; those that are played in a guest, with the
@@ -377,8 +404,10 @@ mod self_tests {
 
     #[test]
     fn a_count_is_read_as_it_is_written() {
-        let tally = Tally { passed: 12, failed: 0, skipped: 3 };
-        assert_eq!(Tally::parse(&tally.to_string()), Some(tally));
+        for retried in [0, 2] {
+            let tally = Tally { passed: 12, failed: 0, skipped: 3, retried };
+            assert_eq!(Tally::parse(&tally.to_string()), Some(tally));
+        }
         assert_eq!(Tally::parse("12 passed"), None);
     }
 

@@ -145,7 +145,7 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 ";
         let mut reader = Reader::default();
         let told: Vec<String> = output.lines().filter_map(|line| reader.read(line)).collect();
-        assert_eq!(reader.tally, Tally { passed: 8, failed: 1, skipped: 1 });
+        assert_eq!(reader.tally, Tally { passed: 8, failed: 1, skipped: 1, retried: 0 });
         assert!(reader.failures.contains("panicked at ike/src/wire.rs:3:5"), "{}", reader.failures);
         assert!(!reader.failures.contains("Doc-tests"), "{}", reader.failures);
         assert_eq!(
