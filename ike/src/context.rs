@@ -189,6 +189,22 @@ impl Outputs {
         id
     }
 
+    /// Where the queue ends, for [`orders_since`](Self::orders_since).
+    pub(crate) const fn mark(&self) -> ActionId {
+        ActionId(self.last_action)
+    }
+
+    /// What the data plane was told since `mark` about CHILD_SAs that end, and has not heard yet.
+    pub(crate) fn orders_since(&self, mark: ActionId) -> Vec<ActionId> {
+        let order = |output: &Output| match output {
+            Output::Action(id, Action::UseChild { .. } | Action::RemoveChild { .. }) if *id > mark => {
+                Some(*id)
+            }
+            _ => None,
+        };
+        self.queue.iter().filter_map(order).collect()
+    }
+
     pub(crate) fn tell(&mut self, event: Event) {
         self.queue.push_back(Output::Event(event));
     }

@@ -38,7 +38,7 @@ use crate::crypto::{IkeSuite, Opener, Role, Sealer};
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::natt::NatSituation;
-use crate::output::{ChildSaId, IkeSaId, Path, RequestId};
+use crate::output::{ActionId, ChildSaId, IkeSaId, Path, RequestId};
 use crate::timer::{Timer, Timers};
 use crate::wire::header::{Flags, HeaderFields};
 use crate::wire::registry::{ExchangeType, IkeSpi, MessageId, Spi};
@@ -85,6 +85,7 @@ pub(crate) struct Core {
     pub(crate) redirects: Redirects,
     /// As responder: the peer goes where it is sent.
     pub(crate) can_be_redirected: bool,
+    pub(crate) held_response: Option<HeldResponse>,
     /// When a new authenticated message last came.
     pub(crate) heard: Instant,
 }
@@ -93,6 +94,12 @@ pub(crate) struct Core {
 pub(crate) struct Protection {
     pub(crate) sealer: Sealer,
     pub(crate) opener: Opener,
+}
+
+/// A response that waits for the data plane.
+pub(crate) struct HeldResponse {
+    after: Vec<ActionId>,
+    path: Path,
 }
 
 /// A CHILD_SA we mean to make together with the IKE SA.
@@ -153,6 +160,7 @@ impl Core {
             heritage: None,
             redirects: Redirects::default(),
             can_be_redirected: false,
+            held_response: None,
             heard: now,
         }
     }
@@ -255,14 +263,49 @@ impl Core {
         path: Path,
         cx: &mut Cx<'_>,
     ) -> Result<(), Failure> {
+        self.prepare_response(exchange, id, payloads, path, cx)?;
+        self.send_response(Vec::new(), path, cx);
+        Ok(())
+    }
+
+    /// Makes the response to a request; [`send_response`](Self::send_response) sends it.
+    pub(crate) fn prepare_response(
+        &mut self,
+        exchange: ExchangeType,
+        id: MessageId,
+        payloads: &PayloadWriter,
+        path: Path,
+        cx: &mut Cx<'_>,
+    ) -> Result<(), Failure> {
         let messages = self.seal(self.fields(exchange, id, true), payloads, path, cx)?;
         for message in &messages {
             debug!(target: "net", "sending {exchange} response {id} to {} ({} octets)", path.remote, message.len());
-            cx.transmit(path, message);
         }
         cx.counters.exchange(exchange).responses_out += 1;
         self.window.answered(id, messages);
         Ok(())
+    }
+
+    /// Sends the response that was made last as soon as the data plane has done what it was told: once the peer has
+    /// the answer to its DELETE, it receives nothing more on what it has deleted, and what we still sent there would be
+    /// lost though another CHILD_SA is there for it. Should the peer ask again before, it is answered.
+    pub(crate) fn send_response(&mut self, after: Vec<ActionId>, path: Path, cx: &mut Cx<'_>) {
+        if after.is_empty() {
+            self.answer_again(path, cx);
+        } else {
+            self.held_response = Some(HeldResponse { after, path });
+        }
+    }
+
+    /// The data plane has done something; a response may have waited for that.
+    fn release_response(&mut self, done: ActionId, cx: &mut Cx<'_>) {
+        if let Some(HeldResponse { after, path }) = &mut self.held_response {
+            after.retain(|id| *id != done);
+            let (path, is_free) = (*path, after.is_empty());
+            if is_free {
+                self.send_response(Vec::new(), path, cx);
+            }
+        }
     }
 
     /// We have answered more than the first message of a peer.
@@ -271,7 +314,8 @@ impl Core {
     }
 
     /// Sends the response to the request answered last again, to where it was asked for.
-    pub(crate) fn answer_again(&self, path: Path, cx: &mut Cx<'_>) {
+    pub(crate) fn answer_again(&mut self, path: Path, cx: &mut Cx<'_>) {
+        self.held_response = None;
         for message in self.window.last_answer() {
             cx.transmit(path, message);
         }

@@ -279,6 +279,7 @@ impl IkeSa {
     }
 
     pub(crate) fn handle_outcome(&mut self, id: ActionId, outcome: Outcome, cx: &mut Cx<'_>) {
+        self.core.release_response(id, cx);
         let result = match mem::replace(&mut self.state, State::Gone) {
             State::Preparing(preparing) => preparing.handle_outcome(&mut self.core, id, outcome, cx),
             State::Redirecting(redirecting) => redirecting.handle_outcome(&mut self.core, id, outcome, cx),

@@ -150,6 +150,38 @@ fn the_answer_waits_for_the_outside() {
 }
 
 #[test]
+fn the_answer_to_a_delete_waits_until_nothing_is_sent_any_more() {
+    let (mut world, rw, gw) = World::of(client(), gateway());
+    world.connect(rw, gw, "net");
+    world.deal(gw, ActionKind::RemoveChild, Manner::Late(seconds(5)));
+    world.terminate(rw, world.ike_sa(rw).id);
+    assert_eq!(world.deliver(), "rw --> gw: HDR, SK {D}");
+    assert!(world.in_air().is_empty(), "the data plane still sends to it");
+    // The peer cannot tell that from a loss, and is answered when it asks again.
+    world.wait(seconds(4));
+    assert_eq!(world.deliver(), "rw --> gw: HDR, SK {D}");
+    assert_eq!(world.deliver(), "gw --> rw: HDR, SK {}");
+    assert!(world.ike_sas(rw).is_empty());
+    end(world, [rw, gw]);
+}
+
+#[test]
+fn the_answer_to_the_delete_of_a_rekeyed_child_sa_waits_until_its_successor_is_sent_with() {
+    let (mut world, rw, gw) = World::of(client(), gateway());
+    world.connect(rw, gw, "net");
+    world.deal(gw, ActionKind::UseChild, LATE);
+    crate::rekeying::rekey_child(&mut world, rw);
+    assert_eq!(world.deliver(), "rw --> gw: HDR, SK {N(REKEY_SA), SA, Ni, TSi, TSr}");
+    world.deliver();
+    assert_eq!(world.deliver(), "rw --> gw: HDR, SK {D}");
+    assert!(world.in_air().is_empty(), "the old one is still sent with");
+    assert_eq!(world.wait_for_deadline(), Duration::from_millis(500));
+    assert_eq!(world.deliver(), "gw --> rw: HDR, SK {D}");
+    world.assert_connected(rw, gw);
+    end(world, [rw, gw]);
+}
+
+#[test]
 fn a_request_that_is_repeated_while_it_is_being_answered_is_answered_once() {
     let (mut world, rw, gw) = World::of(client(), gateway());
     world.deal(gw, ActionKind::InstallChild, Manner::Late(seconds(5)));

@@ -268,12 +268,18 @@ impl Established {
                 Err(failure) => self.refuse(failure, core, plaintext, cx),
             };
         }
+        let (mark, path) = (cx.outputs.mark(), opened.path);
         let verdict = informational::answer(&mut self, core, &opened, cx)?;
         match verdict {
-            informational::Verdict::Stays => self.work(core, cx),
+            informational::Verdict::Stays => {
+                core.send_response(cx.outputs.orders_since(mark), path, cx);
+                self.work(core, cx)
+            }
             informational::Verdict::Deleted => {
                 rekey_ike::forget(&mut self, core, cx);
-                Ok(self.linger("deleted by the peer", core, cx))
+                let ended = self.linger("deleted by the peer", core, cx);
+                core.send_response(cx.outputs.orders_since(mark), path, cx);
+                Ok(ended)
             }
             informational::Verdict::Senseless(failure) => self.refuse(failure, core, plaintext, cx),
         }

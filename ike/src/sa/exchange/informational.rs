@@ -117,7 +117,8 @@ pub(crate) fn auth_lifetime(notify: &Notify<'_>) -> Option<Duration> {
     Some(Duration::from_secs(u32::from_be_bytes(seconds).into()))
 }
 
-/// Answers a request under our keys on an established IKE SA.
+/// Makes the response to a request under our keys on an established IKE SA. It is to be sent once the verdict is carried
+/// out.
 pub(crate) fn answer(
     established: &mut Established,
     core: &mut Core,
@@ -135,7 +136,7 @@ pub(crate) fn answer(
             )));
         }
     };
-    core.respond(header.exchange, header.message_id, &reply, opened.path, cx)?;
+    core.prepare_response(header.exchange, header.message_id, &reply, opened.path, cx)?;
     Ok(verdict)
 }
 
