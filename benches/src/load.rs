@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 use ferry_ike::auth::rules::SignatureRules;
 use ferry_ike::config::{
     AddressPattern, AuthClass, Child, ChildAction, Childless, Configuration, Connection, CopyDscp,
-    EndpointConfig, Fragmentation, Labels, LocalAuth, Mode, Offload, PolicySettings, Ports, Processing,
-    RemoteAuth, SecretKind, SendCert, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
+    EndpointConfig, Fragmentation, InBandOcsp, Labels, LocalAuth, Mode, Offload, PolicySettings, Ports,
+    Processing, RemoteAuth, SecretKind, SendCert, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
     any_address,
 };
 use ferry_ike::crypto::{CryptoProvider, Secret};
@@ -370,6 +370,7 @@ impl Load {
             childless: Childless::Allow,
             send_cert: SendCert::IfAsked,
             send_certreq: false,
+            ocsp: InBandOcsp::Reply,
             rekey_time: None,
             reauth_time: None,
             over_time: Duration::ZERO,

@@ -156,6 +156,7 @@ async fn serve(
     tokio::spawn(store.clone().react());
     tokio::spawn(follow(told, shards.clone(), store.clone()));
     tokio::spawn(look_up(store.clone()));
+    tokio::spawn(store.clone().show_responses());
     if let Some(metrics) = metrics {
         let source = Source { store: store.clone(), tunnels: shards.clone(), leases: leases.clone() };
         tokio::spawn(metrics::serve(metrics, source)); // ends with the runtime

@@ -221,6 +221,9 @@ pub struct CertificateCheck {
     pub certificate: Certificate,
     /// Further certificates that it has sent, as they came.
     pub sent: Vec<Certificate>,
+    /// OCSP responses about these that it has sent (RFC 4806), as they came: nobody has looked into them. None where the
+    /// connection does not ask for them.
+    pub responses: Vec<Vec<u8>>,
     /// Whom we trust.
     pub trust: Arc<TrustStore>,
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferry_ike::config::{
-    AddressPattern, Child, Childless, Connection, Fragmentation, Label, Ports, RemoteAuth, SendCert, Unique,
-    Version,
+    AddressPattern, Child, Childless, Connection, Fragmentation, InBandOcsp, Label, Ports, RemoteAuth,
+    SendCert, Unique, Version,
 };
 use ferry_ike::proposal::Proposal;
 use ferry_ike::wire::registry::ProtocolId;
@@ -56,6 +56,7 @@ struct Draft<'a> {
     childless: Childless,
     send_cert: SendCert,
     send_certreq: bool,
+    ocsp: InBandOcsp,
     reauth_time: Option<Duration>,
     rekey_time: Option<Duration>,
     over_time: Option<Duration>,
@@ -91,6 +92,7 @@ impl Default for Draft<'_> {
             childless: Childless::Allow,
             send_cert: SendCert::IfAsked,
             send_certreq: true,
+            ocsp: InBandOcsp::Reply, // that of strongSwan 6.0; whoever does not ask sees no difference
             reauth_time: None,
             rekey_time: None,
             over_time: None,
@@ -155,6 +157,15 @@ impl<'a> Draft<'a> {
                 self.send_cert = key.choice(&choices)?;
             }
             "send_certreq" => self.send_certreq = key.bool()?,
+            "ocsp" => {
+                let choices = [
+                    ("never", InBandOcsp::Never),
+                    ("reply", InBandOcsp::Reply),
+                    ("request", InBandOcsp::Request),
+                    ("both", InBandOcsp::Both),
+                ];
+                self.ocsp = key.choice(&choices)?;
+            }
             "reauth_time" => self.reauth_time = Some(key.time()?),
             "rekey_time" => self.rekey_time = Some(key.time()?),
             "over_time" => self.over_time = Some(key.time()?),
@@ -172,7 +183,6 @@ impl<'a> Draft<'a> {
         match key.name {
             // For IKEv1 alone.
             "aggressive" | "pull" => drop(key.bool()?),
-            "ocsp" => key.choice(&[("never", ()), ("reply", ()), ("request", ()), ("both", ())])?,
             "dscp" => self.dscp = key.read("six binary digits", values::dscp)?,
             "ppk_id" => return Err(key.unsupported("there are no post-quantum pre-shared keys")),
             "ppk_required" | "mediation" => {
@@ -286,6 +296,7 @@ impl<'a> Draft<'a> {
             childless: self.childless,
             send_cert: self.send_cert,
             send_certreq: self.send_certreq,
+            ocsp: self.ocsp,
             rekey_time: nonzero(times.rekey),
             reauth_time: nonzero(times.reauth),
             over_time: times.over,

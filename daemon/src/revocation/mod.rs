@@ -2,10 +2,12 @@
 //!
 //! Only for chains that are trusted otherwise is anything fetched: a stranger's certificate makes nobody go anywhere.
 //! OCSP responders are asked first, then revocation lists are looked into that are loaded or cached, then those at the
-//! places that the certificate and the configuration's `authorities` name.
+//! places that the certificate and the configuration's `authorities` name. What a peer shows of OCSP (RFC 4806) saves
+//! asking; [`own`] has what we show peers.
 
 mod http;
 mod ocsp;
+mod own;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +19,11 @@ use ferry_ike::output::CertificateCheck;
 use ferry_ike::pki::{
     Certificate, Constraints, Fault, Oid, Refusal, Revocation as Rule, RevocationList, Revoked, files,
 };
+use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use self::http::Fetch;
+pub(crate) use self::own::Link;
 use crate::store::Authority;
 
 /// The longest revocation list that is fetched.
@@ -57,6 +61,8 @@ struct Inner {
     /// Certificates that are for signing OCSP responses, if an authority has issued them for that.
     responders: ArcSwap<Vec<Certificate>>,
     known: Mutex<Known>,
+    /// Told when what we show peers may have become another.
+    own: Notify,
 }
 
 #[derive(Default)]
@@ -99,6 +105,7 @@ impl Revocations {
     /// Forgets all lists, loaded or fetched, and what responders have said.
     pub(crate) fn clear(&self) {
         *self.known() = Known::default();
+        self.look_into_own();
     }
 
     /// Forgets lists that were fetched.
@@ -109,6 +116,7 @@ impl Revocations {
     /// Forgets what responders have said.
     pub(crate) fn flush_responses(&self) {
         self.known().answers.clear();
+        self.look_into_own();
     }
 
     /// The responses of OCSP that are remembered.
@@ -133,7 +141,7 @@ impl Revocations {
 
     async fn verify(&self, check: CertificateCheck, constraints: Constraints) -> Result<(), Refusal> {
         let rule = constraints.revocation;
-        let CertificateCheck { certificate, sent, trust, id, .. } = check;
+        let CertificateCheck { certificate, sent, responses, trust, id, .. } = check;
         let subject = certificate.to_string();
         // Signatures take their time: other peers are not to wait for those of this one's authorities.
         let chain = tokio::task::spawn_blocking(move || {
@@ -147,17 +155,19 @@ impl Revocations {
         })?;
         info!(target: "cfg", "using certificate of '{id}': {chain}");
         for (certificate, issuer) in chain.links() {
-            self.check(certificate, issuer, rule).await?;
+            self.check(certificate, issuer, rule, &responses).await?;
         }
         Ok(())
     }
 
-    /// Whether `certificate` may be used, as far as its revocation goes.
+    /// Whether `certificate` may be used, as far as its revocation goes; `shown` are OCSP responses that the peer has
+    /// brought.
     async fn check(
         &self,
         certificate: &Certificate,
         issuer: &Certificate,
         rule: Rule,
+        shown: &[Vec<u8>],
     ) -> Result<(), Refusal> {
         let refusal = |fault| Refusal { subject: certificate.to_string(), fault };
         let methods = self.methods();
@@ -165,7 +175,7 @@ impl Revocations {
         let mut problems = Vec::new();
         let mut status = None;
         if methods.ocsp {
-            status = self.ocsp(certificate, issuer, &responders, &mut problems).await;
+            status = self.ocsp(certificate, issuer, (shown, &responders), &mut problems).await;
         }
         if methods.crl && status.is_none() {
             status = self.crl(certificate, issuer, &places, &mut problems).await;
@@ -329,7 +339,7 @@ mod tests {
 
     async fn check(revocations: &Revocations, rule: Rule) -> Result<(), String> {
         let (authority, gateway) = certificates();
-        revocations.check(&gateway, &authority, rule).await.map_err(|refusal| refusal.to_string())
+        revocations.check(&gateway, &authority, rule, &[]).await.map_err(|refusal| refusal.to_string())
     }
 
     #[tokio::test]
@@ -337,9 +347,10 @@ mod tests {
         let revocations = Revocations::default();
         let (authority, _) = certificates();
         // The authority's own has no place to fetch a list from.
-        assert!(revocations.check(&authority, &authority, Rule::Relaxed).await.is_ok());
-        assert!(revocations.check(&authority, &authority, Rule::IfUri).await.is_ok());
-        let refusal = revocations.check(&authority, &authority, Rule::Strict).await.unwrap_err().to_string();
+        assert!(revocations.check(&authority, &authority, Rule::Relaxed, &[]).await.is_ok());
+        assert!(revocations.check(&authority, &authority, Rule::IfUri, &[]).await.is_ok());
+        let refusal =
+            revocations.check(&authority, &authority, Rule::Strict, &[]).await.unwrap_err().to_string();
         assert_eq!(
             refusal,
             "certificate \"O=Lab, CN=Fuzz CA\": whether it is revoked is not known: there is no revocation list of its \
@@ -382,6 +393,6 @@ mod tests {
         revocations.set_authorities(vec![Arc::new(authority)], &[]);
         assert!(check(&revocations, Rule::Relaxed).await.unwrap_err().contains("it was revoked 2025"));
         std::fs::remove_file(&file).unwrap();
-        assert!(revocations.check(&gateway, &certificate, Rule::Relaxed).await.is_err(), "it is kept");
+        assert!(revocations.check(&gateway, &certificate, Rule::Relaxed, &[]).await.is_err(), "it is kept");
     }
 }

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use ferry_ike::crypto::CryptoProvider;
-use ferry_ike::pki::{Certificate, MAX_OCSP_RESPONSE, OcspRequest, OcspStatus, Revoked};
-use tracing::debug;
+use ferry_ike::pki::{Certificate, MAX_OCSP_RESPONSE, OcspRequest, OcspStatus, Revoked, shown_status};
+use tracing::{debug, info};
 
 use super::Revocations;
 use super::http::{Body, Fetch};
@@ -16,22 +16,32 @@ const MAX_ANSWERS: usize = 256;
 pub(super) struct Answer {
     certificate: Certificate,
     issuer: Certificate,
-    status: OcspStatus,
+    pub(super) status: OcspStatus,
+    /// Since when it is here.
+    pub(super) since: SystemTime,
     /// The response.
     pub(super) der: Vec<u8>,
 }
 
 impl Revocations {
-    /// What responders say; `None` if none gives an answer that counts. What is known already is not asked again.
+    /// What responders say, the peer having shown answers already or when they are asked; `None` if there is none that
+    /// counts. What is known already is not asked again, and nothing that a peer shows takes its place.
     pub(super) async fn ocsp(
         &self,
         certificate: &Certificate,
         issuer: &Certificate,
-        responders: &[String],
+        (shown, responders): (&[Vec<u8>], &[String]),
         problems: &mut Vec<String>,
     ) -> Option<Option<Revoked>> {
         if let Some(status) = self.answered(certificate, issuer) {
             return Some(status.revoked);
+        }
+        if !shown.is_empty()
+            && let Some(answer) = self.read_shown(certificate, issuer, shown, problems)
+        {
+            let revoked = answer.status.revoked;
+            self.remember(answer);
+            return Some(revoked);
         }
         for uri in responders {
             match self.ask(uri, certificate, issuer).await {
@@ -47,7 +57,29 @@ impl Revocations {
         None
     }
 
-    async fn ask(
+    /// The answer among those that a peer has shown (RFC 4806 §4.1), judged as if it came from a responder.
+    fn read_shown(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        shown: &[Vec<u8>],
+        problems: &mut Vec<String>,
+    ) -> Option<Answer> {
+        let (responders, now) = (self.inner.responders.load(), SystemTime::now());
+        match shown_status(shown, certificate, issuer, &responders, now) {
+            Ok((status, der)) => {
+                info!(target: "cfg", "using the OCSP response about \"{certificate}\" that the peer has sent");
+                let (certificate, issuer) = (certificate.clone(), issuer.clone());
+                Some(Answer { certificate, issuer, status, since: now, der: der.to_vec() })
+            }
+            Err(why) => {
+                problems.extend(why.iter().map(|why| format!("what the peer has sent: {why}")));
+                None
+            }
+        }
+    }
+
+    pub(super) async fn ask(
         &self,
         uri: &str,
         certificate: &Certificate,
@@ -66,20 +98,30 @@ impl Revocations {
         };
         let der = fetch.run().await?;
         let responders = self.inner.responders.load();
-        let status =
-            request.read(&der, issuer, &responders, SystemTime::now()).map_err(|error| here(&error))?;
-        Ok(Answer { certificate: certificate.clone(), issuer: issuer.clone(), status, der })
+        let now = SystemTime::now();
+        let status = request.read(&der, issuer, &responders, now).map_err(|error| here(&error))?;
+        Ok(Answer { certificate: certificate.clone(), issuer: issuer.clone(), status, since: now, der })
     }
 
     fn answered(&self, certificate: &Certificate, issuer: &Certificate) -> Option<OcspStatus> {
+        self.answer(certificate, issuer, |answer| answer.status)
+    }
+
+    /// What `read` takes of the answer that is remembered, and counts now.
+    pub(super) fn answer<R>(
+        &self,
+        certificate: &Certificate,
+        issuer: &Certificate,
+        read: impl Fn(&Answer) -> R,
+    ) -> Option<R> {
         let now = SystemTime::now();
         let known = self.known();
         let mut answers = known.answers.iter();
         let is_it = |answer: &&Answer| answer.certificate == *certificate && answer.issuer == *issuer;
-        answers.find(|answer| answer.status.until >= now && is_it(answer)).map(|answer| answer.status)
+        answers.find(|answer| answer.status.until >= now && is_it(answer)).map(read)
     }
 
-    fn remember(&self, answer: Answer) {
+    pub(super) fn remember(&self, answer: Answer) {
         let now = SystemTime::now();
         let answers = &mut self.known().answers;
         let is_it = |old: &Answer| old.certificate == answer.certificate && old.issuer == answer.issuer;

@@ -13,6 +13,7 @@ mod merge;
 mod policies;
 mod reactions;
 mod replacing;
+mod responses;
 mod starting;
 mod transaction;
 
@@ -32,6 +33,7 @@ use authorities::Keychain;
 pub(crate) use credentials::NewSecret;
 pub(crate) use policies::Installed as InstalledPolicy;
 use policies::Policies;
+use responses::Shown;
 use starting::Starts;
 pub(crate) use transaction::{Change, Committed, Transaction};
 
@@ -50,6 +52,8 @@ struct Shared<T> {
     policies: Policies,
     /// What is known of revoked certificates.
     revocations: Revocations,
+    /// OCSP responses that peers can see.
+    shown: ArcSwap<Shown>,
     /// Where the configuration was loaded from last as a whole.
     source: ArcSwapOption<PathBuf>,
 }
@@ -98,6 +102,7 @@ impl<T: Tunnels> Store<T> {
                 starts: Starts::default(),
                 policies: Policies::default(),
                 revocations,
+                shown: ArcSwap::default(),
                 source: ArcSwapOption::empty(),
             }),
         }
@@ -149,12 +154,18 @@ impl<T: Tunnels> Store<T> {
     async fn publish(&self, loaded: &Loaded) {
         let trust = self.trust(loaded);
         self.shared.revocations.set_authorities(loaded.keychain.authorities(), trust.end_entities());
-        let configuration = Configuration {
+        let mut configuration = Configuration {
             connections: loaded.connections.iter().map(|c| Arc::clone(&c.resolved)).collect(),
             secrets: loaded.secrets.clone(),
             private_keys: loaded.keychain.keys(),
             trust: Arc::new(trust),
+            ocsp_responses: vec![],
         };
+        let links = configuration.shown_with_responses();
+        let responses = self.shared.revocations.own_responses(&links);
+        configuration.ocsp_responses.clone_from(&responses);
+        self.shared.shown.store(Arc::new(Shown { links, responses }));
+        self.shared.revocations.look_into_own();
         self.shared.tunnels.configure(Arc::new(configuration)).await;
     }
 }

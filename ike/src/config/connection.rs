@@ -46,6 +46,8 @@ pub struct Connection {
     pub send_cert: SendCert,
     /// Whether the peer is asked for certificates, and told which authorities we trust.
     pub send_certreq: bool,
+    /// Whether OCSP responses go with certificates.
+    pub ocsp: InBandOcsp,
     /// When the IKE SA is to be rekeyed; `None` for never.
     pub rekey_time: Option<Duration>,
     /// When the IKE SA is to be made anew with authentication; `None` for never.
@@ -218,6 +220,33 @@ pub enum SendCert {
     Always,
     /// Never: the peer has them.
     Never,
+}
+
+/// Whether what OCSP responders say of certificates goes with them in IKE (RFC 4806; swanctl.conf `ocsp`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InBandOcsp {
+    /// It does not.
+    Never,
+    /// We show it of ours, to a peer that asks.
+    Reply,
+    /// We ask the peer for it.
+    Request,
+    /// Both.
+    Both,
+}
+
+impl InBandOcsp {
+    /// A peer that asks is shown what we have.
+    #[must_use]
+    pub const fn replies(self) -> bool {
+        matches!(self, Self::Reply | Self::Both)
+    }
+
+    /// The peer is asked.
+    #[must_use]
+    pub const fn requests(self) -> bool {
+        matches!(self, Self::Request | Self::Both)
+    }
 }
 
 /// Whether IKE SAs are made without a CHILD_SA at first (RFC 6023).

@@ -20,6 +20,17 @@ pub struct Configuration {
     pub private_keys: Vec<Arc<PrivateKey>>,
     /// Certificates that are trusted, and others that chains may need. Ours may be among them.
     pub trust: Arc<TrustStore>,
+    /// What OCSP responders say of our certificates, as far as it counts now (RFC 4806).
+    pub ocsp_responses: Vec<OwnResponse>,
+}
+
+/// An OCSP response about one of our certificates, or of an authority above it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnResponse {
+    /// Which it is about.
+    pub certificate: Certificate,
+    /// The OCSPResponse.
+    pub der: Vec<u8>,
 }
 
 /// What a shared secret is for.
@@ -149,6 +160,34 @@ impl Configuration {
             last = issuer.clone();
         }
         above
+    }
+}
+
+impl Configuration {
+    /// The OCSP response about that certificate, if there is one.
+    #[must_use]
+    pub fn ocsp_response(&self, certificate: &Certificate) -> Option<&OwnResponse> {
+        self.ocsp_responses.iter().find(|response| response.certificate == *certificate)
+    }
+
+    /// The certificates that peers may want to see OCSP responses about, each with its issuer's: ours and those above, if
+    /// any connection shows them.
+    #[must_use]
+    pub fn shown_with_responses(&self) -> Vec<(Certificate, Certificate)> {
+        let mut links: Vec<(Certificate, Certificate)> = Vec::new();
+        if self.connections.iter().any(|connection| connection.ocsp.replies()) {
+            let own = self.trust.end_entities().iter().filter(|own| self.private_key(own).is_some());
+            for own in own {
+                let above = self.authorities_above(own, true);
+                let below = std::iter::once(own.clone()).chain(above.clone());
+                for link in below.zip(above) {
+                    if !links.contains(&link) {
+                        links.push(link);
+                    }
+                }
+            }
+        }
+        links
     }
 }
 

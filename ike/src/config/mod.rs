@@ -17,8 +17,10 @@ pub use self::child::{
     Child, ChildAction, CopyDscp, Interfaces, Label, Labels, Mark, Mode, Offload, PolicySettings, Processing,
     Volume,
 };
-pub use self::connection::{AddressPattern, Childless, Connection, Fragmentation, SendCert, Unique, Version};
-pub use self::credentials::{Configuration, SecretKind, SharedSecret};
+pub use self::connection::{
+    AddressPattern, Childless, Connection, Fragmentation, InBandOcsp, SendCert, Unique, Version,
+};
+pub use self::credentials::{Configuration, OwnResponse, SecretKind, SharedSecret};
 pub use self::endpoint::{
     DynamicEap, EndpointConfig, IkeSaTotal, Ports, Retransmission, Settings, SpiPrefix, UniqueIds,
 };

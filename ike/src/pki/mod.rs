@@ -22,6 +22,8 @@ pub use certificate::{Certificate, CertificateError};
 pub use chain::{Chain, Constraints, Revocation, TrustStore};
 pub use crl::{CrlError, RevocationList, Revoked};
 pub use extensions::{BasicConstraints, KeyUsage};
-pub use ocsp::{MAX_RESPONSE as MAX_OCSP_RESPONSE, OcspError, OcspRequest, OcspStatus};
+pub use ocsp::{
+    MAX_RESPONSE as MAX_OCSP_RESPONSE, OcspError, OcspRequest, OcspStatus, shown as shown_status,
+};
 pub use oid::Oid;
 pub use refusal::{Fault, Refusal};

@@ -35,7 +35,8 @@ const NONCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1
 #[derive(Clone)]
 pub struct OcspRequest {
     id: CertId,
-    nonce: [u8; 32],
+    /// What answers to it say; `None` takes answers to anybody's question.
+    nonce: Option<[u8; 32]>,
     der: Vec<u8>,
 }
 
@@ -167,6 +168,23 @@ impl OcspRequest {
     /// # Errors
     /// If the certificate's serial number or issuer cannot be encoded, which those that were read can.
     pub fn new(certificate: &Certificate, issuer: &Certificate, nonce: [u8; 32]) -> Result<Self, OcspError> {
+        Self::with_nonce(certificate, issuer, Some(nonce))
+    }
+
+    /// The same without a nonce, for answers to what others have asked: those a peer shows (RFC 4806 §6), which are as old
+    /// as they say.
+    ///
+    /// # Errors
+    /// As with [`new`](Self::new).
+    pub fn of_others(certificate: &Certificate, issuer: &Certificate) -> Result<Self, OcspError> {
+        Self::with_nonce(certificate, issuer, None)
+    }
+
+    fn with_nonce(
+        certificate: &Certificate,
+        issuer: &Certificate,
+        nonce: Option<[u8; 32]>,
+    ) -> Result<Self, OcspError> {
         let malformed = |error: der::Error| OcspError::Malformed(error.to_string());
         let build = || -> der::Result<(CertId, Vec<u8>)> {
             let null = der::Any::new(Tag::Null, Vec::new())?;
@@ -178,14 +196,17 @@ impl OcspRequest {
                 issuer_key_hash: OctetString::new(issuer.key_id().as_slice())?,
                 serial_number: SerialNumber::new(certificate.serial())?,
             };
-            let nonce = Extension {
-                extn_id: NONCE,
-                critical: false,
-                // RFC 8954 §2.1: an OCTET STRING of 32 octets.
-                extn_value: OctetString::new(OctetString::new(nonce.as_slice())?.to_der()?)?,
+            let extensions = match nonce {
+                Some(nonce) => Some(vec![Extension {
+                    extn_id: NONCE,
+                    critical: false,
+                    // RFC 8954 §2.1: an OCTET STRING of 32 octets.
+                    extn_value: OctetString::new(OctetString::new(nonce.as_slice())?.to_der()?)?,
+                }]),
+                None => None,
             };
             let list = vec![SingleRequest { id: id.clone() }];
-            let request = Request { tbs: TbsRequest { list, extensions: Some(vec![nonce]) } };
+            let request = Request { tbs: TbsRequest { list, extensions } };
             Ok((id, request.to_der()?))
         };
         let (id, der) = build().map_err(malformed)?;
@@ -251,9 +272,11 @@ impl OcspRequest {
             if extension.extn_id == NONCE {
                 // Some responders echo the octets without the OCTET STRING around them.
                 let wrapped = OctetString::from_der(extension.extn_value.as_bytes());
-                let is_ours = extension.extn_value.as_bytes() == self.nonce
-                    || wrapped.is_ok_and(|nonce| nonce.as_bytes() == self.nonce);
-                if !is_ours {
+                let is_ours = |nonce: &[u8; 32]| {
+                    extension.extn_value.as_bytes() == nonce
+                        || wrapped.as_ref().is_ok_and(|octets| octets.as_bytes() == nonce)
+                };
+                if self.nonce.as_ref().is_some_and(|nonce| !is_ours(nonce)) {
                     return Err(OcspError::Nonce);
                 }
             } else if extension.critical {
@@ -266,6 +289,30 @@ impl OcspRequest {
             None => Ok(()),
         }
     }
+}
+
+/// What `responses`, which a peer has shown, say of `certificate`, and which of them it is: the first that counts at
+/// `now`. A peer may show one about each certificate of its chain (RFC 4806 §3.2).
+///
+/// # Errors
+/// If none counts: why of each that is about this certificate, or cannot be read.
+pub fn shown<'a>(
+    responses: &'a [Vec<u8>],
+    certificate: &Certificate,
+    issuer: &Certificate,
+    responders: &[Certificate],
+    now: SystemTime,
+) -> Result<(OcspStatus, &'a [u8]), Vec<OcspError>> {
+    let request = OcspRequest::of_others(certificate, issuer).map_err(|error| vec![error])?;
+    let mut problems = Vec::new();
+    for response in responses {
+        match request.read(response, issuer, responders, now) {
+            Ok(status) => return Ok((status, response)),
+            Err(OcspError::Other) => {}
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Err(problems)
 }
 
 /// The BasicOCSPResponse inside of an OCSPResponse.

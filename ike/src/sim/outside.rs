@@ -8,13 +8,36 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::config::Lease;
 use crate::identity::Identity;
 use crate::lease::{Pool, Pools};
-use crate::output::{Action, ChildInstall, ChildSaId, IkeSaId, LastUse, Outbound, Outcome};
+use crate::output::{Action, CertificateCheck, ChildInstall, ChildSaId, IkeSaId, LastUse, Outbound, Outcome};
+use crate::pki::{Revocation, shown_status};
 use crate::redirect::Gateway;
 use crate::sim::aaa::Aaa;
 use crate::wire::registry::Spi;
 
 /// What a clock on the wall says all the time: no story takes as long as a certificate is valid.
 const WALL_CLOCK: Duration = Duration::from_secs(1_800_000_000); // in January of 2027
+
+/// Whether a certificate is believed. There is no responder to ask, and no list: what is known of revocation is what the
+/// peer has shown.
+fn vouch(check: &CertificateCheck) -> Result<(), String> {
+    let (now, constraints) = (SystemTime::UNIX_EPOCH + WALL_CLOCK, check.constraints());
+    let chain = check
+        .trust
+        .chain(&check.certificate, &check.sent, &constraints, now)
+        .map_err(|refusal| refusal.to_string())?;
+    for (certificate, issuer) in chain.links() {
+        match shown_status(&check.responses, certificate, issuer, &[], now) {
+            Ok((status, _)) if status.revoked.is_some() => {
+                return Err(format!("\"{certificate}\" is revoked"));
+            }
+            Err(problems) if constraints.revocation == Revocation::Strict => {
+                return Err(format!("whether \"{certificate}\" is revoked is not known: {problems:?}"));
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
 
 /// The kinds of [`Action`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -314,13 +337,10 @@ impl Outside {
                 }
                 Outcome::Done
             }
-            Action::VerifyCertificate(check) => {
-                let now = SystemTime::UNIX_EPOCH + WALL_CLOCK;
-                match check.trust.chain(&check.certificate, &check.sent, &check.constraints(), now) {
-                    Ok(_) => Outcome::Done,
-                    Err(refusal) => Outcome::Failed(refusal.to_string()),
-                }
-            }
+            Action::VerifyCertificate(check) => match vouch(&check) {
+                Ok(()) => Outcome::Done,
+                Err(why) => Outcome::Failed(why),
+            },
             // This is not for us either: we do not know where we are.
             Action::FindPath { .. } => Outcome::Failed("nobody knows the way".into()),
             Action::CheckUnique { .. } => Outcome::Unique { is_allowed: true, has_other: false },

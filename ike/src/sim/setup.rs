@@ -8,8 +8,8 @@ use super::aaa::Account;
 use crate::auth::rules::SignatureRules;
 use crate::config::{
     AddressPattern, AuthClass, Child, ChildAction, Childless, Configuration, Connection, CopyDscp,
-    EapMethods, Fragmentation, Labels, LocalAuth, Mode, Offload, PolicySettings, Processing, RemoteAuth,
-    SecretKind, SendCert, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
+    EapMethods, Fragmentation, InBandOcsp, Labels, LocalAuth, Mode, Offload, OwnResponse, PolicySettings,
+    Processing, RemoteAuth, SecretKind, SendCert, Settings, SharedSecret, SpiPrefix, Unique, Version, Volume,
 };
 use crate::crypto::Secret;
 use crate::crypto::signature::PrivateKey;
@@ -275,6 +275,14 @@ impl Setup {
         self
     }
 
+    /// With an OCSP response about one of its certificates.
+    #[must_use]
+    pub fn ocsp_response(mut self, certificate: &[u8], response: &[u8]) -> Self {
+        let certificate = Certificate::from_der(certificate).expect("the story's certificate is one");
+        self.configuration.ocsp_responses.push(OwnResponse { certificate, der: response.to_vec() });
+        self
+    }
+
     /// Signing as these rules say, and taking only signatures of peers that are made so.
     #[must_use]
     pub fn signing(self, rules: &str) -> Self {
@@ -433,6 +441,7 @@ fn connection(name: &str) -> Connection {
         childless: Childless::Allow,
         send_cert: SendCert::IfAsked,
         send_certreq: true,
+        ocsp: InBandOcsp::Reply,
         rekey_time: None,
         reauth_time: None,
         over_time: Duration::ZERO,

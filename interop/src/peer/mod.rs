@@ -44,7 +44,7 @@ const PATIENCE_OF_SWANCTL: Duration = Duration::from_secs(30);
 /// The plugins of Debian's charon that make it a complete IKEv2 peer here. The order matters: the data plane in user
 /// space (kernel-libipsec, if it is that one) must stand before the kernel's, which it replaces.
 const CHARON_PLUGINS: &str = "random nonce aes sha1 sha2 hmac kdf gcm openssl curve25519 chapoly xcbc cmac pem \
-                              pkcs1 pkcs8 x509 pubkey PLANE kernel-netlink socket-default vici updown RESOLVE counters md5 \
+                              pkcs1 pkcs8 x509 pubkey REVOCATION PLANE kernel-netlink socket-default vici updown RESOLVE counters md5 \
                               eap-identity eap-md5 eap-mschapv2 eap-gtc eap-tls eap-ttls eap-radius \
                               xauth-generic";
 
@@ -104,11 +104,17 @@ impl Peer {
         };
         // Whichever of the two takes DNS servers leaves the other none.
         let resolve = if settings.has("charon.plugins.updown.dns_handler") { "" } else { "resolve" };
+        // Without, it asks nobody what is revoked.
+        let asks = settings.has("charon.plugins.revocation.enable_ocsp");
+        let plugins = CHARON_PLUGINS
+            .replace("PLANE", plugin)
+            .replace("RESOLVE", resolve)
+            .replace("REVOCATION", if asks { "curl revocation" } else { "" });
         installation.furnish(&host)?;
         let directory = installation.directory(&host);
         let log = Log::new(host.directory().join("daemon.log"));
         let base = Settings::new()
-            .set("charon-systemd.load", CHARON_PLUGINS.replace("PLANE", plugin).replace("RESOLVE", resolve))
+            .set("charon-systemd.load", plugins)
             .set("ferryd.dataplane", ours)
             .set("ferryd.leases", directory.join("leases.redb").display())
             .set("charon-systemd.journal.default", -1)

@@ -447,11 +447,19 @@ const IN_BOTH_ROLES: &[Entry<WithRoles>] = &[
 const WITH_CHARON6: &[&str] = &["road-warrior", "site", "narrowing", "wrong-key", "narrow-line"];
 
 /// Scenarios to be played in both roles with strongSwan's next generation alone: the older one lacks what they are about.
-const WITH_CHARON6_ALONE: &[Entry<WithRoles>] = &[(
-    "eap-tls-1.3",
-    "EAP-TLS and EAP-TTLS with TLS 1.3, whose keys and commitment are those of RFC 9190.",
-    eap_tls::with_tls_1_3,
-)];
+const WITH_CHARON6_ALONE: &[Entry<WithRoles>] = &[
+    (
+        "eap-tls-1.3",
+        "EAP-TLS and EAP-TTLS with TLS 1.3, whose keys and commitment are those of RFC 9190.",
+        eap_tls::with_tls_1_3,
+    ),
+    (
+        "ocsp-in-band",
+        "Both ends show each other what their OCSP responders say of their certificates, where neither can ask the other's; who \
+         shows nothing, or that it is revoked, is refused.",
+        revocation::in_band,
+    ),
+];
 
 /// Scenarios in which strongSwan of either generation is compared with the daemon under test, which plays the same part.
 const COMPARED: &[Entry<WithRoles>] = &[

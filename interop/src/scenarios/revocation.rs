@@ -11,14 +11,17 @@ use anyhow::{Context, Result, ensure};
 use super::Roles;
 use super::refusal::refused;
 use super::topology::Road;
-use crate::lab::{Deadline, Host, Lab, Process, until};
-use crate::peer::{Connection, Daemon, Peer, Section, SwanctlConf, child, end};
+use crate::lab::{Deadline, Host, Lab, Mark, Process, until};
+use crate::peer::{Connection, Daemon, Peer, Section, Settings, SwanctlConf, child, end};
 
 const CLIENT: (&str, u32) = ("pc.test", 0x1001);
 const GATEWAY: (&str, u32) = ("gw.test", 0x1002);
 
 /// How long a server may take to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the authority's word is served on the judge's host.
+const PORT: u32 = 8000;
 
 /// An authority, which serves its word on the host that asks for it.
 struct Authority {
@@ -55,10 +58,15 @@ impl Authority {
     }
 
     /// Gives `host` a certificate of its own, its key, and the authority's certificate.
-    fn equip(&self, host: &Host, (name, serial): (&str, u32)) -> Result<()> {
+    fn equip(&self, host: &Host, subject: (&str, u32)) -> Result<()> {
+        self.equip_with(host, subject, "")
+    }
+
+    /// The same, with further arguments about the certificate.
+    fn equip_with(&self, host: &Host, (name, serial): (&str, u32), more: &str) -> Result<()> {
         self.key(name)?;
         self.openssl(&format!(
-            "req -new -key {name}.key -out {name}.csr -subj /O=Lab/CN={name} -addext subjectAltName=DNS:{name}"
+            "req -new -key {name}.key -out {name}.csr -subj /O=Lab/CN={name} -addext subjectAltName=DNS:{name} {more}"
         ))?;
         self.openssl(&format!(
             "x509 -req -in {name}.csr -out {name}.pem -CA ca.pem -CAkey ca.key -set_serial {serial} -days 30 \
@@ -111,16 +119,28 @@ impl Authority {
         )
     }
 
+    /// Answers on `host`, for itself alone, at a port that the certificate with this number names.
+    fn answer_on(&self, host: &Host, serial: u32) -> Result<Process> {
+        let line = format!(
+            "openssl ocsp -port {serial} -index index.txt -rsigner ocsp.pem -rkey ocsp.key -CA ca.pem -nmin 60 -ignore_err"
+        );
+        self.start_on(host, serial, &line)
+    }
+
     fn start(&self, line: &str) -> Result<Process> {
+        self.start_on(&self.host, PORT, line)
+    }
+
+    fn start_on(&self, host: &Host, port: u32, line: &str) -> Result<Process> {
         let mut words = line.split_whitespace();
         let mut command = Command::new(words.next().unwrap_or_default());
         command.args(words).current_dir(&self.directory);
-        let log = fs::File::create(self.directory.join("server.log"))?;
+        let log = fs::File::create(self.directory.join(format!("server-{port}.log")))?;
         command.stdout(log.try_clone()?).stderr(log);
-        let server = self.host.spawn(command)?;
+        let server = host.spawn(command)?;
+        let place = format!("http://127.0.0.1:{port}/ca.crl");
         until(Deadline::after(PATIENCE), "the server listens", || {
-            let tried =
-                self.host.output(&["curl", "-s", "-o", "/dev/null", "http://127.0.0.1:8000/ca.crl"])?;
+            let tried = host.output(&["curl", "-s", "-o", "/dev/null", &place])?;
             Ok((tried.code() != 7).then_some(())) // 7: connection refused
         })?;
         Ok(server)
@@ -134,6 +154,11 @@ fn section(place: &str) -> String {
 
 /// With `rule`, revocation is looked into.
 fn conf(own: &str, peer: &str, rule: Option<&str>) -> SwanctlConf {
+    conf_with(own, peer, rule, None)
+}
+
+/// The same, with OCSP in IKE.
+fn conf_with(own: &str, peer: &str, rule: Option<&str>, ocsp: Option<&str>) -> SwanctlConf {
     let near = end("pubkey", own).set("certs", format!("{own}.pem"));
     let far = end("pubkey", peer);
     let far = match rule {
@@ -141,6 +166,10 @@ fn conf(own: &str, peer: &str, rule: Option<&str>) -> SwanctlConf {
         None => far,
     };
     let connection = Connection::between_ends(near, far);
+    let connection = match ocsp {
+        Some(ocsp) => connection.set("ocsp", ocsp),
+        None => connection,
+    };
     match own == GATEWAY.0 {
         true => {
             let connection = connection
@@ -271,4 +300,72 @@ pub(super) fn by_ocsp(lab: &Lab, roles: Roles) -> Result<()> {
     play.is_refused(UNKNOWN).context("with revocation = ifuri, and the responder down")?;
     play.load("relaxed", PLACE)?;
     play.comes_up(&["is revoked is not known"]).context("with revocation = relaxed, and the responder down")
+}
+
+/// Both ends are strict, and each can ask only the responder beside it, which its own certificate names: what it learns of
+/// the other's, the other has shown.
+pub(super) fn in_band(lab: &Lab, roles: Roles) -> Result<()> {
+    let road = Road::build(lab, 1)?;
+    let (client_host, gateway_host) = (road.client()?, &road.gateway);
+    let authority = Authority::new(gateway_host)?;
+    for (host, subject) in [(client_host, CLIENT), (gateway_host, GATEWAY)] {
+        // The number of the certificate is the port.
+        let place = format!("-addext authorityInfoAccess=OCSP;URI:http://127.0.0.1:{}/", subject.1);
+        authority.equip_with(host, subject, &place)?;
+    }
+    authority.publish(None)?;
+    authority.delegate()?;
+    let answer = || -> Result<[Process; 2]> {
+        Ok([authority.answer_on(client_host, CLIENT.1)?, authority.answer_on(gateway_host, GATEWAY.1)?])
+    };
+    let mut responders = answer()?;
+    let with = |own: &str, peer: &str, ocsp: &str| conf_with(own, peer, Some("strict"), Some(ocsp));
+    let settings = Settings::new().set("charon.plugins.revocation.enable_ocsp", "yes");
+    let both = |own: &str, peer: &str| with(own, peer, "both");
+    let gateway = lab.peer_with(gateway_host, roles.responder, &both(GATEWAY.0, CLIENT.0), &settings)?;
+    let client = lab.peer_with(client_host, roles.initiator, &both(CLIENT.0, GATEWAY.0), &settings)?;
+    let gateway_is_ours = roles.responder == Daemon::Ferryd;
+    let (ours, own, theirs) =
+        if gateway_is_ours { (&gateway, GATEWAY, CLIENT) } else { (&client, CLIENT, GATEWAY) };
+    // It is fetched before anybody asks.
+    let is_here = ["peers that ask are shown that our certificate", own.0, "is good"];
+    ours.log().expect(Mark::BEGINNING, &is_here)?;
+
+    let mark = ours.log().mark();
+    client.initiate("net")?;
+    client_host.ping("10.9.0.1", Road::SERVER, 1)?;
+    ours.log().expect(mark, &["sending OCSP response about", own.0])?;
+    ours.log().expect(mark, &["using the OCSP response about", theirs.0, "that the peer has sent"])?;
+    ours.log().expect(mark, &["certificate status of", theirs.0, "is good"])?;
+    client.terminate("home")?;
+
+    // The stranger believes nobody who shows nothing.
+    let forget = || -> Result<()> {
+        for peer in [&client, &gateway] {
+            peer.swanctl(&["--flush-certs"])?.success()?;
+        }
+        Ok(())
+    };
+    let reload = |ocsp: &str| ours.load_text(&with(own.0, theirs.0, ocsp).to_string())?.success();
+    reload("request")?;
+    forget()?;
+    refused(&client, "net").context("when we show nothing")?;
+    let mark = ours.log().mark();
+    reload("both")?;
+    ours.log().expect(mark, &is_here)?;
+
+    // Nor do we whoever shows that it is revoked.
+    for responder in &mut responders {
+        responder.kill()?;
+    }
+    authority.publish(Some(theirs.1))?;
+    let responders = answer()?;
+    let mark = ours.log().mark();
+    forget()?;
+    // Otherwise it might be we who show nothing.
+    ours.log().expect(mark, &is_here)?;
+    refused(&client, "net").context("when the peer's certificate is revoked")?;
+    ours.log().expect(mark, &[theirs.0, REVOKED])?;
+    drop(responders);
+    Ok(())
 }

@@ -166,3 +166,34 @@ fn refusals_and_damage_are_told_apart() {
         assert!(read(&octets).is_err(), "octet {at}");
     }
 }
+
+/// RFC 4806 §6: whoever shows a response has asked with a nonce of their own. All else has to be right.
+#[test]
+fn what_a_peer_shows_counts_as_long_as_it_says() {
+    let (authority, other) = (Authority::root("CA"), Authority::root("Other"));
+    let gw = authority.issue(params("gw")).certificate;
+    let rw = authority.issue(params("rw")).certificate;
+    let of = |certificate: &Certificate, key: &KeyPair| {
+        let request = request(certificate, &authority);
+        let mut good = data(&request, &authority.certificate, CertStatus::Good(Null));
+        good.extensions = Some(vec![Extension {
+            extn_id: NONCE,
+            critical: false,
+            extn_value: OctetString::new(OctetString::new([9; 32].as_slice()).unwrap().to_der().unwrap())
+                .unwrap(),
+        }]);
+        signed(&good, key, &[])
+    };
+    let judge = |responses: &[Vec<u8>], at: SystemTime| {
+        shown(responses, &gw, &authority.certificate, &[], at)
+            .map(|(status, der)| (status.revoked, der.to_vec()))
+    };
+    let (right, of_another) = (of(&gw, &authority.key), of(&rw, &authority.key));
+    let forged = of(&gw, &other.key);
+    let all = [of_another.clone(), forged.clone(), vec![0x30], right.clone()];
+    assert_eq!(judge(&all, now()), Ok((None, right.clone())));
+    assert_eq!(judge(&[of_another], now()), Err(vec![]));
+    assert!(matches!(judge(&[forged], now()).unwrap_err()[..], [OcspError::Signer(_)]));
+    assert_eq!(judge(&[right], now() + Duration::from_secs(4000)), Err(vec![OcspError::Stale]));
+    assert!(matches!(judge(&[vec![]], now()).unwrap_err()[..], [OcspError::Malformed(_)]));
+}

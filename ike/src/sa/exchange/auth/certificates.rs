@@ -1,5 +1,5 @@
 //! CERT and CERTREQ in IKE_AUTH, and what becomes of them (RFC 7296 §3.6, §3.7; RFC 4945 §3.3; RFC 7670 for raw public
-//! keys).
+//! keys; RFC 4806 for OCSP responses).
 
 use tracing::{debug, info};
 
@@ -10,7 +10,7 @@ use crate::context::Cx;
 use crate::crypto::signature::{KeyId, PublicKey, SignatureScheme};
 use crate::identity::Identity;
 use crate::output::{IkeSaId, Path};
-use crate::pki::Certificate;
+use crate::pki::{Certificate, MAX_OCSP_RESPONSE};
 use crate::wire::auth::Auth;
 use crate::wire::registry::CertEncoding;
 use crate::wire::{PayloadWriter, Payloads};
@@ -21,6 +21,9 @@ const MOST_AUTHORITIES: usize = 256;
 /// The most certificates of a peer that are looked at: far more than any chain has.
 const MOST_CERTIFICATES: usize = 32;
 
+/// The most OCSP responses of a peer that are looked at: one about each certificate of a chain.
+const MOST_RESPONSES: usize = 8;
+
 /// What a peer asks to see of us, by its CERTREQs.
 #[derive(Default)]
 pub(in crate::sa) struct Asked {
@@ -28,6 +31,9 @@ pub(in crate::sa) struct Asked {
     pub(super) authorities: Option<Vec<KeyId>>,
     /// A raw public key (RFC 7670 §3).
     pub(super) raw_keys: bool,
+    /// What OCSP says of our certificates (RFC 4806 §3.1). Which responders it trusts is not looked at: it will see whose
+    /// words we have.
+    pub(super) ocsp: bool,
 }
 
 impl Asked {
@@ -38,6 +44,7 @@ impl Asked {
         Self {
             authorities: certificates().next().map(|_| authorities.take(MOST_AUTHORITIES).collect()),
             raw_keys: of(CertEncoding::RAW_PUBLIC_KEY).next().is_some(),
+            ocsp: of(CertEncoding::OCSP_CONTENT).next().is_some(),
         }
     }
 }
@@ -75,8 +82,13 @@ fn write_requests<'a>(
     connections: impl Iterator<Item = &'a Connection>,
     cx: &Cx<'_>,
 ) {
-    let (mut authorities, mut raw_keys) = (Vec::new(), false);
-    for connection in connections.filter(|connection| connection.send_certreq) {
+    let (mut authorities, mut raw_keys, mut ocsp) = (Vec::new(), false, false);
+    for connection in connections {
+        // Whoever has the certificate already may still want to know whether it is good.
+        ocsp |= connection.ocsp.requests() && signing(connection).any(RemoteAuth::takes_certificates);
+        if !connection.send_certreq {
+            continue;
+        }
         authorities.extend(trusted(connection, cx));
         raw_keys |= signing(connection).any(|remote| !remote.public_keys.is_empty());
     }
@@ -87,6 +99,10 @@ fn write_requests<'a>(
     }
     if raw_keys {
         payloads.cert_req(CertEncoding::RAW_PUBLIC_KEY, &[]); // RFC 7670 §3: without an authority
+    }
+    if ocsp {
+        // RFC 4806 §3.1: without hashes, as we take the word of issuers and of whom they have delegated it to, alone.
+        payloads.cert_req(CertEncoding::OCSP_CONTENT, &[]);
     }
 }
 
@@ -114,24 +130,33 @@ pub(super) fn raw_key_to_send(key: &PublicKey, connection: &Connection, asked: &
     vec![Sent { encoding: CertEncoding::RAW_PUBLIC_KEY, data: key.spki_der().to_vec() }]
 }
 
-/// The certificates that go before our AUTH: ours, and those that lead to an authority.
+/// The certificates that go before our AUTH: ours, and those that lead to an authority. What OCSP says of them follows,
+/// if it is asked for and here.
 pub(super) fn to_send(
     certificate: &Certificate,
     connection: &Connection,
     asked: &Asked,
     cx: &Cx<'_>,
 ) -> Vec<Sent> {
-    if !is_sent(connection, asked.authorities.is_some()) {
-        return vec![];
-    }
     let above = cx.configuration.authorities_above(certificate, false);
-    info!(target: "ike", "sending end entity cert \"{certificate}\"");
-    for issuer in &above {
-        info!(target: "ike", "sending issuer cert \"{issuer}\"");
+    let all = || std::iter::once(certificate).chain(&above);
+    let mut sent = Vec::new();
+    if is_sent(connection, asked.authorities.is_some()) {
+        info!(target: "ike", "sending end entity cert \"{certificate}\"");
+        for issuer in &above {
+            info!(target: "ike", "sending issuer cert \"{issuer}\"");
+        }
+        let encoding = CertEncoding::X509_SIGNATURE;
+        sent.extend(all().map(|certificate| Sent { encoding, data: certificate.der().to_vec() }));
     }
-    let all = std::iter::once(certificate).chain(&above);
-    let encoding = CertEncoding::X509_SIGNATURE;
-    all.map(|certificate| Sent { encoding, data: certificate.der().to_vec() }).collect()
+    if asked.ocsp && connection.ocsp.replies() {
+        // RFC 4806 §4.2: each in a payload of its own. They say themselves which certificate they are about.
+        for response in all().filter_map(|certificate| cx.configuration.ocsp_response(certificate)) {
+            info!(target: "ike", "sending OCSP response about \"{}\"", response.certificate);
+            sent.push(Sent { encoding: CertEncoding::OCSP_CONTENT, data: response.der.clone() });
+        }
+    }
+    sent
 }
 
 /// What a peer has proven by its signature.
@@ -147,6 +172,8 @@ pub(super) struct Certified {
     certificate: Certificate,
     /// Further certificates that came with it.
     sent: Vec<Certificate>,
+    /// OCSP responses that came with it.
+    responses: Vec<Vec<u8>>,
     pub(super) scheme: SignatureScheme,
 }
 
@@ -186,7 +213,8 @@ impl Claim {
         for certificate in candidates {
             match Self::prove(&certificate, auth, id, remote, octets) {
                 Ok(scheme) => {
-                    return Ok(Self::Certified(Box::new(Certified { certificate, sent, scheme })));
+                    let responses = responses(payloads);
+                    return Ok(Self::Certified(Box::new(Certified { certificate, sent, responses, scheme })));
                 }
                 Err(why) => problem = why,
             }
@@ -226,6 +254,8 @@ pub(super) struct Asker<'a> {
 impl Asker<'_> {
     /// Asks whether anybody vouches for a certificate.
     pub(super) fn ask(self, claim: Certified, cx: &mut Cx<'_>) -> crate::output::ActionId {
+        // What was not asked for does not stand in for what a responder says now.
+        let is_asked = self.connection.ocsp.requests();
         let check = crate::output::CertificateCheck {
             ike_sa: self.ike_sa,
             connection: self.connection.clone(),
@@ -233,6 +263,7 @@ impl Asker<'_> {
             id: self.id.clone(),
             certificate: claim.certificate,
             sent: claim.sent,
+            responses: if is_asked { claim.responses } else { vec![] },
             trust: cx.configuration.trust.clone(),
         };
         cx.ask(self.ike_sa, crate::output::Action::VerifyCertificate(Box::new(check)))
@@ -288,6 +319,17 @@ fn further<'a>(sent: impl Iterator<Item = &'a [u8]>) -> Vec<Certificate> {
         }
     };
     sent.take(MOST_CERTIFICATES).filter_map(read).collect()
+}
+
+/// What OCSP says of a peer's certificates, as far as it has sent that.
+fn responses(payloads: &Payloads<'_>) -> Vec<Vec<u8>> {
+    let came = payloads.certs().filter(|cert| cert.encoding == CertEncoding::OCSP_CONTENT);
+    let read = came.filter(|cert| cert.data.len() <= MAX_OCSP_RESPONSE).take(MOST_RESPONSES);
+    let responses: Vec<_> = read.map(|cert| cert.data.to_vec()).collect();
+    if !responses.is_empty() {
+        info!(target: "ike", "received {} OCSP responses with the certificate", responses.len());
+    }
+    responses
 }
 
 /// Certificates of a peer that are here already.

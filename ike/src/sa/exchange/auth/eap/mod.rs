@@ -77,6 +77,7 @@ fn ask_to_judge(
         id: peer,
         certificate,
         sent: others,
+        responses: vec![], // RFC 4806 §5.2: it is about IKE's certificates
         trust: cx.configuration.trust.clone(),
     };
     cx.ask(ike_sa, Action::VerifyCertificate(Box::new(check)))
