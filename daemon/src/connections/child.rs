@@ -6,13 +6,13 @@ use ferry_ike::config::{
     Child, ChildAction, CopyDscp, Labels, Mode, Offload, PolicySettings, Processing, Volume,
 };
 use ferry_ike::selector::{Ports, SelectorPattern};
-use ferry_ike::wire::registry::ProtocolId;
 
+use super::Defaults;
 use super::connection::{nonzero, number};
 use super::error::ConfigError;
+use super::proposals::{self, What};
 use super::schema::{Inner, Item, Items, Key, List};
 use super::values;
-use super::{Defaults, proposals};
 use crate::dataplane::Abilities;
 
 /// The widest anti-replay window, in packets: the kernel's limit.
@@ -261,7 +261,7 @@ impl<'r> Draft<'r> {
         };
         match list.name {
             "esp_proposals" => {
-                self.child.esp_proposals.extend(proposals::parse(list, ProtocolId::ESP, self.remarks)?);
+                self.child.esp_proposals.extend(proposals::parse(list, What::Esp(self.plane), self.remarks)?);
             }
             "ah_proposals" if list.is_empty() => {}
             "ah_proposals" => return Err(list.unsupported("there is no AH; use esp_proposals")),
@@ -275,7 +275,7 @@ impl<'r> Draft<'r> {
     fn finish(self) -> Child {
         let mut child = self.child;
         child.esp_proposals = if child.esp_proposals.is_empty() {
-            proposals::default_for(ProtocolId::ESP)
+            proposals::default_esp(self.plane)
         } else {
             number(child.esp_proposals)
         };
@@ -413,7 +413,7 @@ mod tests {
     fn an_empty_child_has_charons_defaults() {
         let (child, remarks) = read(&Section::new()).unwrap();
         assert_eq!(child.name, "lan");
-        assert_eq!(child.esp_proposals, proposals::default_for(ProtocolId::ESP));
+        assert_eq!(child.esp_proposals, proposals::default_esp(DEFAULTS.plane));
         assert_eq!(child.local_ts, [SelectorPattern::DYNAMIC]);
         assert_eq!(child.remote_ts, [SelectorPattern::DYNAMIC]);
         assert_eq!(child.rekey_time, Some(Duration::from_secs(3600)));
@@ -496,6 +496,20 @@ mod tests {
         let error =
             read(&Section::new().with_list("ah_proposals", ["sha256"])).map(drop).unwrap_err().to_string();
         assert!(error.ends_with("there is no AH; use esp_proposals"), "{error}");
+    }
+
+    #[test]
+    fn ciphers_are_those_of_the_data_plane() {
+        let section = Section::new().with_list("esp_proposals", ["aes128ctr-sha256", "aes128gmac"]);
+        let error = read(&section).map(drop).unwrap_err().to_string();
+        let lacking = "AES_CTR_128, NULL_AES_GMAC_128";
+        assert!(error.ends_with(&format!("we have no {lacking} in the userspace data plane")), "{error}");
+        let inner = Inner { name: "lan", path: "connections.gw.children.lan".to_owned(), section: &section };
+        let defaults = Defaults { plane: Abilities::KERNEL, ..DEFAULTS };
+        assert_eq!(parse(&inner, &defaults, &mut Vec::new()).unwrap().esp_proposals.len(), 2);
+        // There is no reason to tell of a data plane what none has.
+        let error = read(&Section::new().with_list("esp_proposals", ["3des-sha1"])).map(drop).unwrap_err();
+        assert!(error.to_string().ends_with("we have no 3DES_CBC"), "{error}");
     }
 
     #[test]

@@ -9,13 +9,13 @@ use ferry_ike::config::{
     SendCert, Unique, Version,
 };
 use ferry_ike::proposal::Proposal;
-use ferry_ike::wire::registry::ProtocolId;
 use ferry_vici::Section;
 
 use super::error::ConfigError;
+use super::proposals::{self, What};
 use super::schema::{Inner, Item, Items, Key, List};
 use super::values;
-use super::{Defaults, Parsed, addresses, auth, child, proposals};
+use super::{Defaults, Parsed, addresses, auth, child};
 
 const SECONDS_PER_HOUR: u64 = 60 * 60;
 
@@ -210,7 +210,7 @@ impl<'a> Draft<'a> {
             "local_addrs" => self.local_addrs.extend(list.read(addresses::parse)?),
             "remote_addrs" => self.remote_addrs.extend(list.read(addresses::parse)?),
             "proposals" => {
-                self.proposals.extend(proposals::parse(list, ProtocolId::IKE, &mut self.remarks)?);
+                self.proposals.extend(proposals::parse(list, What::Ike, &mut self.remarks)?);
             }
             "vips" => {
                 let any = [
@@ -281,7 +281,7 @@ impl<'a> Draft<'a> {
             local_port: self.local_port,
             remote_port: self.remote_port,
             proposals: if self.proposals.is_empty() {
-                proposals::default_for(ProtocolId::IKE)
+                proposals::default_ike()
             } else {
                 number(self.proposals)
             },
@@ -410,7 +410,7 @@ mod tests {
         assert_eq!(connection.local_addrs, [AddressPattern::Any]);
         assert_eq!(connection.remote_addrs, [AddressPattern::Any]);
         assert_eq!((connection.local_port, connection.remote_port), (0, 500));
-        assert_eq!(connection.proposals, proposals::default_for(ProtocolId::IKE));
+        assert_eq!(connection.proposals, proposals::default_ike());
         assert_eq!(connection.rekey_time, Some(Duration::from_secs(14_400)));
         assert_eq!(connection.reauth_time, None);
         assert_eq!(connection.over_time, Duration::from_secs(1440));

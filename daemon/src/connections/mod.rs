@@ -21,6 +21,8 @@ pub(crate) use certificate::certificate;
 pub(crate) use connection::parse;
 pub(crate) use error::ConfigError;
 pub(crate) use proposals::supports;
+#[cfg(test)]
+pub(crate) use proposals::supports_esp;
 pub(crate) use schema::{Item, Items};
 
 use std::time::Duration;

@@ -42,14 +42,25 @@ pub(super) fn kernel(suite: &EspSuite, material: &ChildKeyMaterial) -> Option<Pr
 
 fn aead(id: EncrId) -> Option<Aead> {
     Some(match id {
+        EncrId::AES_CCM_8 => Aead::AES_CCM_8,
+        EncrId::AES_CCM_12 => Aead::AES_CCM_12,
+        EncrId::AES_CCM_16 => Aead::AES_CCM_16,
+        EncrId::AES_GCM_8 => Aead::AES_GCM_8,
+        EncrId::AES_GCM_12 => Aead::AES_GCM_12,
         EncrId::AES_GCM_16 => Aead::AES_GCM_16,
+        EncrId::NULL_AES_GMAC => Aead::NULL_AES_GMAC,
         EncrId::CHACHA20_POLY1305 => Aead::CHACHA20_POLY1305,
         _ => return None,
     })
 }
 
 fn cipher(id: EncrId) -> Option<Encryption> {
-    (id == EncrId::AES_CBC).then_some(Encryption::AES_CBC)
+    Some(match id {
+        EncrId::AES_CBC => Encryption::AES_CBC,
+        EncrId::AES_CTR => Encryption::AES_CTR,
+        EncrId::CAMELLIA_CBC => Encryption::CAMELLIA_CBC,
+        _ => return None,
+    })
 }
 
 fn kernel_integrity(id: IntegId) -> Option<ferry_xfrm::Integrity> {
@@ -81,12 +92,15 @@ mod tests {
     use ferry_ike::wire::registry::{EsnId, ProtocolId, TransformType};
 
     use super::*;
+    use crate::connections::supports_esp;
+    use crate::dataplane::Abilities;
 
     /// Whatever ESP suite can be negotiated can be installed, with the key lengths both sides agree on.
     #[test]
     fn every_negotiable_suite_has_a_cipher() {
         let mut seen = 0;
-        for proposal in default_esp(crate::connections::supports) {
+        let supports = |transform| supports_esp(Abilities::USERSPACE, transform);
+        for proposal in default_esp(supports) {
             for encr in proposal.of(TransformType::ENCR) {
                 let integs: Vec<_> = proposal.of(TransformType::INTEG).map(Some).collect();
                 for integ in if integs.is_empty() { vec![None] } else { integs } {
@@ -105,5 +119,13 @@ mod tests {
             }
         }
         assert_eq!(seen, 3 + 3 * 4, "GCM, and CBC with four integrity algorithms, of three key sizes each");
+    }
+
+    #[test]
+    fn the_kernel_has_a_name_for_each_cipher_that_it_is_to_have() {
+        for id in Abilities::KERNEL.ciphers {
+            assert_eq!(aead(*id).is_some(), id.is_aead(), "{id}");
+            assert_ne!(cipher(*id).is_some(), id.is_aead(), "{id}");
+        }
     }
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use ferry_ike::config::{Mode, UniqueIds};
 use ferry_ike::output::{Action, ChildInstall, ChildSaId, Outcome, Path};
 use ferry_ike::selector::TrafficSelector;
-use ferry_ike::wire::registry::Spi;
+use ferry_ike::wire::registry::{EncrId, Spi};
 use ferry_xfrm::EspSupport;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -86,6 +86,8 @@ pub(crate) struct Abilities {
     pub(crate) labels: bool,
     /// Network cards can be asked to do ciphers.
     pub(crate) offload: bool,
+    /// Encryption algorithms.
+    pub(crate) ciphers: &'static [EncrId],
 }
 
 impl Abilities {
@@ -96,6 +98,7 @@ impl Abilities {
         passes_by_route: true,
         labels: false,
         offload: false,
+        ciphers: &[EncrId::AES_CBC, EncrId::AES_GCM_16, EncrId::CHACHA20_POLY1305],
     };
 
     /// The kernel's.
@@ -105,6 +108,19 @@ impl Abilities {
         passes_by_route: false,
         labels: true,
         offload: true,
+        ciphers: &[
+            EncrId::AES_CBC,
+            EncrId::AES_CTR,
+            EncrId::AES_CCM_8,
+            EncrId::AES_CCM_12,
+            EncrId::AES_CCM_16,
+            EncrId::AES_GCM_8,
+            EncrId::AES_GCM_12,
+            EncrId::AES_GCM_16,
+            EncrId::NULL_AES_GMAC,
+            EncrId::CAMELLIA_CBC,
+            EncrId::CHACHA20_POLY1305,
+        ],
     };
 }
 

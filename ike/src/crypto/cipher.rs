@@ -109,7 +109,7 @@ impl Encr {
     }
 }
 
-/// True if messages and packets can be encrypted with `id`, whose Key Length attribute is `key_length`.
+/// True if messages can be encrypted with `id`, whose Key Length attribute is `key_length`.
 #[must_use]
 pub fn supports_encr(id: EncrId, key_length: Option<u16>) -> bool {
     Encr::from_id(id, key_length).is_some()

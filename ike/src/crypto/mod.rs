@@ -15,6 +15,7 @@ mod cavp;
 mod cbc;
 pub mod cipher;
 mod ecp;
+mod esp;
 pub mod integ;
 pub mod ke;
 mod modp;
@@ -39,6 +40,7 @@ pub use suite::{EspSuite, IkeSuite, SuiteError};
 pub use x25519::KnownAgreements;
 
 pub use cipher::supports_encr;
+pub use esp::supports_esp_encr;
 pub use integ::supports_integ;
 
 /// A source of random octets fit for keys.

@@ -2,6 +2,7 @@
 
 use super::{
     cipher::{Cipher, Encr},
+    esp::EspEncr,
     integ::Integ,
     ke::supports_ke,
     prf::Prf,
@@ -98,7 +99,9 @@ impl IkeSuite {
 /// What protects the packets of a CHILD_SA.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EspSuite {
-    cipher: Cipher,
+    encr: EspEncr,
+    /// `None` where encryption brings its own.
+    integ: Option<Integ>,
     ke: Option<KeMethod>,
     esn: bool,
 }
@@ -116,8 +119,10 @@ impl EspSuite {
         if let Some(prf) = chosen.prf {
             return Err(SuiteError::OutOfPlace(prf));
         }
+        let (encr, integ) = chosen.esp_cipher()?;
         Ok(Self {
-            cipher: chosen.cipher()?,
+            encr,
+            integ,
             ke: chosen.ke_method()?,
             esn: match EsnId(esn.id) {
                 EsnId::NONE => false,
@@ -130,19 +135,19 @@ impl EspSuite {
     /// Encryption algorithm.
     #[must_use]
     pub fn encr_id(&self) -> EncrId {
-        self.cipher.encr_id()
+        self.encr.id()
     }
 
     /// Length of the encryption key in bits, the salt not counted.
     #[must_use]
     pub fn key_bits(&self) -> u16 {
-        self.cipher.key_bits()
+        self.encr.key_bits()
     }
 
     /// Integrity algorithm; `None` if encryption brings its own.
     #[must_use]
     pub fn integ_id(&self) -> Option<IntegId> {
-        self.cipher.integ_id()
+        self.integ.map(Integ::id)
     }
 
     /// True if sequence numbers have 64 bits (RFC 4303 §2.2.1).
@@ -160,13 +165,13 @@ impl EspSuite {
     /// Octets of keying material for the encryption of one direction: key and salt.
     #[must_use]
     pub fn encr_key_len(&self) -> usize {
-        self.cipher.encr_key_len()
+        self.encr.key_len()
     }
 
     /// Octets of keying material for the integrity of one direction; zero if encryption brings its own.
     #[must_use]
     pub fn integ_key_len(&self) -> usize {
-        self.cipher.integ_key_len()
+        self.integ.map_or(0, Integ::key_len)
     }
 }
 
@@ -255,6 +260,22 @@ impl Chosen {
         }
     }
 
+    fn esp_cipher(&self) -> Result<(EspEncr, Option<Integ>), SuiteError> {
+        let encr = self.encr.ok_or(SuiteError::Missing(TransformType::ENCR))?;
+        let integ = self.integ.filter(|integ| IntegId(integ.id) != IntegId::NONE);
+        let algorithm =
+            EspEncr::from_id(EncrId(encr.id), encr.key_length).ok_or(SuiteError::Unsupported(encr))?;
+        match (algorithm.id().is_aead(), integ) {
+            (true, None) => Ok((algorithm, None)),
+            (true, Some(integ)) => Err(SuiteError::OutOfPlace(integ)),
+            (false, Some(integ)) => Integ::from_id(IntegId(integ.id))
+                .map(|known| (algorithm, Some(known)))
+                .ok_or(SuiteError::Unsupported(integ)),
+            // RFC 8221 §4: never without integrity, whatever ESP's own grammar allows.
+            (false, None) => Err(SuiteError::Missing(TransformType::INTEG)),
+        }
+    }
+
     fn ke_method(&self) -> Result<Option<KeMethod>, SuiteError> {
         match self.ke {
             Some(ke) if KeMethod(ke.id) == KeMethod::NONE => Ok(None),
@@ -317,6 +338,18 @@ pub(super) mod tests {
         assert_eq!((suite.encr_key_len(), suite.integ_key_len()), (24, 20));
         assert!(!suite.esn());
         assert_eq!(suite.ke(), Some(KeMethod::ECP_256));
+    }
+
+    #[test]
+    fn suites_that_only_data_planes_have() {
+        let suite = esp(&[(T::ENCR, 13, 128), (T::INTEG, 12, 0), (T::ESN, 0, 0)]).unwrap();
+        assert_eq!((suite.encr_id(), suite.encr_key_len(), suite.integ_key_len()), (EncrId::AES_CTR, 20, 32));
+        let suite = esp(&[(T::ENCR, 11, 0), (T::INTEG, 2, 0), (T::ESN, 0, 0)]).unwrap();
+        assert_eq!((suite.encr_id(), suite.key_bits(), suite.encr_key_len()), (EncrId::NULL, 0, 0));
+        assert_eq!(esp(&[(T::ENCR, 11, 0), (T::ESN, 0, 0)]), Err(SuiteError::Missing(T::INTEG)));
+        let ctr = Transform { kind: T::ENCR, id: 13, key_length: Some(128) };
+        let with_ctr = [(T::ENCR, 13, 128), (T::INTEG, 12, 0), (T::PRF, 5, 0), (T::KE, 31, 0)];
+        assert_eq!(ike(&with_ctr), Err(SuiteError::Unsupported(ctr)), "IKE itself has none");
     }
 
     #[test]

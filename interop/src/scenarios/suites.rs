@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::topology::Sites;
 use super::{Roles, site};
-use crate::lab::Lab;
+use crate::lab::{Lab, Plane};
 use crate::peer::{Connection, SwanctlConf, child};
 
 /// An IKE and an ESP proposal, and how `--list-sas` names what comes of them.
@@ -70,17 +70,36 @@ const SUITES: [Suite; 9] = [
     },
 ];
 
+/// What only a kernel does.
+const OF_KERNEL: [Suite; 8] = [
+    of_kernel("ctr128", "aes128ctr-sha256", "ESP:AES_CTR-128/HMAC_SHA2_256_128"),
+    of_kernel("ccm8", "aes128ccm8", "ESP:AES_CCM_8-128"),
+    of_kernel("ccm12", "aes192ccm12", "ESP:AES_CCM_12-192"),
+    of_kernel("ccm16", "aes256ccm16", "ESP:AES_CCM_16-256"),
+    of_kernel("gcm8", "aes128gcm8", "ESP:AES_GCM_8-128"),
+    of_kernel("gcm12", "aes256gcm12", "ESP:AES_GCM_12-256"),
+    of_kernel("camellia256", "camellia256-sha512", "ESP:CAMELLIA_CBC-256/HMAC_SHA2_512_256"),
+    of_kernel("gmac", "aes128gmac", "ESP:NULL_AES_GMAC-128"),
+];
+
+const fn of_kernel(name: &'static str, esp: &'static str, listed: &'static str) -> Suite {
+    let ike = ["aes128gcm16-prfsha256-x25519", "AES_GCM_16-128/PRF_HMAC_SHA2_256/CURVE_25519"];
+    Suite { name, ike, esp: [esp, listed] }
+}
+
 /// Establishes each suite in turn and sends something through it.
 pub(super) fn each_in_turn(lab: &Lab, roles: Roles) -> Result<()> {
     let sites = Sites::build(lab)?;
     let mut near = SwanctlConf::new().secret("site", "suites", &[]);
-    for suite in &SUITES {
+    let of_kernel = if lab.plane() == Plane::Kernel { OF_KERNEL.as_slice() } else { &[] };
+    let suites = || SUITES.iter().chain(of_kernel);
+    for suite in suites() {
         let (left, right) = (&sites.left, &sites.right);
         let one = child(left.networks[0], right.networks[0]).set("esp_proposals", suite.esp[0]);
         let connection = Connection::psk(left.id, right.id).between(left.outer[0], right.outer[0]);
         near = near.connection(suite.name, connection.set("proposals", suite.ike[0]).child(suite.name, one));
     }
-    let all = |side: fn(&Suite) -> &'static str| SUITES.iter().map(side).collect::<Vec<_>>().join(",");
+    let all = |side: fn(&Suite) -> &'static str| suites().map(side).collect::<Vec<_>>().join(",");
     let (left, right) = (&sites.left, &sites.right);
     let any = child(right.networks[0], left.networks[0]).set("esp_proposals", all(|suite| suite.esp[0]));
     let connection = Connection::psk(right.id, left.id).between(right.outer[0], left.outer[0]);
@@ -90,7 +109,7 @@ pub(super) fn each_in_turn(lab: &Lab, roles: Roles) -> Result<()> {
     let left_peer = lab.peer(&left.gateway, roles.initiator, &near)?;
     let right_peer = lab.peer(&right.gateway, roles.responder, &far)?;
 
-    for suite in &SUITES {
+    for suite in suites() {
         let through = || -> Result<()> {
             left_peer.initiate(suite.name)?;
             site::agree(&left_peer, &right_peer)?;
