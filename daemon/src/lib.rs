@@ -29,6 +29,7 @@ mod settings;
 mod shard;
 mod startup;
 mod store;
+mod swanctl_conf;
 mod system;
 mod updown;
 mod vici_server;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::control::Tunnels;
-use crate::ferryctl::load::{ALL, Plan};
 use crate::logging::Logger;
 use crate::pools::Leases;
 use crate::settings::{self, Loaded, Settings};
 use crate::store::{Store, Transaction};
+use crate::swanctl_conf::{ALL, Plan};
 use crate::vici_server::{self, Arguments};
 
 /// What takes new settings while it runs. A clone is the same.

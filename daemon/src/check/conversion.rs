@@ -16,8 +16,8 @@ use ferry_vici::{Element, Message, Section};
 use super::finding::Finding;
 use super::{keys, place};
 use crate::connections::{self, ConfigError, Defaults, certificate};
-use crate::ferryctl::files::Files;
 use crate::pools::Leases;
+use crate::swanctl_conf::files::Files;
 
 /// The most that is said about one connection.
 const MOST: usize = 50;

@@ -10,10 +10,10 @@ use crate::check::{self, Severity, Surroundings};
 use crate::connections::Defaults;
 use crate::dataplane::Abilities;
 use crate::ferryctl::exit::INVALID;
-use crate::ferryctl::load::default_file;
 use crate::ferryctl::options::Check;
 use crate::ferryctl::output::print;
 use crate::settings::{self, DataPlaneChoice};
+use crate::swanctl_conf::default_file;
 
 /// Tells of everything that is wrong; fails if something cannot work.
 pub(crate) fn check(options: &Check) -> Result<ExitCode> {

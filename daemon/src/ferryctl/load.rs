@@ -6,32 +6,18 @@
 //! its phase is the last one. Credentials never fail their phase.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use ferry_vici::settings::SettingsError;
 use ferry_vici::swanctl::{self, Object, Step};
-use ferry_vici::{ClientError, Message, Settings};
+use ferry_vici::{ClientError, Message};
 
 use crate::ferryctl::exit::{INVALID, NOT_CLEARED};
-use crate::ferryctl::files::Files;
 use crate::ferryctl::options::{Load, Shared};
 use crate::ferryctl::output::{Format, print};
 use crate::ferryctl::session::{Session, Status};
 use crate::ferryctl::transaction;
-
-/// A part of the configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Credentials,
-    Authorities,
-    Pools,
-    Connections,
-}
-
-/// All parts, in the order in which later ones need earlier ones.
-pub(crate) const ALL: &[Phase] = &[Phase::Credentials, Phase::Authorities, Phase::Pools, Phase::Connections];
+use crate::swanctl_conf::{ALL, Phase, Plan, default_file};
 
 pub(crate) fn load(phases: &[Phase], options: &Load, clear: bool, shared: &Shared) -> Result<ExitCode> {
     let path = options.file.clone().unwrap_or_else(default_file);
@@ -50,60 +36,6 @@ pub(crate) fn load(phases: &[Phase], options: &Load, clear: bool, shared: &Share
     }
     let code = Loading { session }.phases(&steps, clear)?;
     Ok(ExitCode::from(code))
-}
-
-/// What a file asks for.
-pub(crate) struct Plan {
-    /// Phases, in order.
-    pub(crate) steps: Vec<(Phase, Vec<Step>)>,
-    /// One sentence for each thing that deserves a look.
-    pub(crate) warnings: Vec<String>,
-}
-
-impl Plan {
-    /// Reads a swanctl.conf and the files beside it.
-    pub(crate) fn read(phases: &[Phase], path: &Path) -> Result<Self, SettingsError> {
-        let settings = Settings::read(path)?;
-        let mut warnings: Vec<String> = settings.warnings().iter().map(ToString::to_string).collect();
-        let directory = path.parent().unwrap_or(Path::new(""));
-        if phases.contains(&Phase::Credentials) {
-            warnings.extend(swanctl::exposed(&settings, directory).iter().map(|file| {
-                format!("others than the owner of '{}' can read the secrets in it", file.display())
-            }));
-        }
-        Ok(Self { steps: Self::of(phases, &settings, directory), warnings })
-    }
-
-    /// The steps of settings that stand in a directory.
-    pub(super) fn of(phases: &[Phase], settings: &Settings, directory: &Path) -> Vec<(Phase, Vec<Step>)> {
-        phases.iter().map(|phase| (*phase, phase.steps(settings, directory))).collect()
-    }
-}
-
-pub(crate) fn default_file() -> PathBuf {
-    let directory = std::env::var_os("SWANCTL_DIR").unwrap_or_else(|| "/etc/swanctl".into());
-    Path::new(&directory).join("swanctl.conf")
-}
-
-impl Phase {
-    fn steps(self, settings: &Settings, directory: &Path) -> Vec<Step> {
-        match self {
-            Self::Credentials => swanctl::credentials(settings, directory, &Files),
-            Self::Authorities => swanctl::authorities(settings, directory),
-            Self::Pools => swanctl::pools(settings),
-            Self::Connections => swanctl::connections(settings, directory),
-        }
-    }
-
-    /// What one object is called, and several of them.
-    pub(super) fn nouns(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Credentials => ("credential", "credentials"),
-            Self::Authorities => ("authority", "authorities"),
-            Self::Pools => ("pool", "pools"),
-            Self::Connections => ("connection", "connections"),
-        }
-    }
 }
 
 /// A session in which objects are loaded.
@@ -282,9 +214,11 @@ fn names(reply: &Message, list: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser as _;
-    use ferry_vici::dump;
     use ferry_vici::settings::NoFiles;
+    use ferry_vici::{Settings, dump};
 
     use super::*;
     use crate::ferryctl::session::fake;

@@ -14,9 +14,8 @@ mod check;
 mod control;
 mod exit;
 mod explain;
-pub(crate) mod files;
 mod listing;
-pub(crate) mod load;
+mod load;
 mod monitor;
 mod options;
 mod output;
@@ -32,6 +31,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::ferryctl::options::{Command, Options};
 use crate::ferryctl::session::Session;
+use crate::swanctl_conf::{ALL, Phase};
 
 /// Does what the command line says, and ends.
 pub fn main() -> ExitCode {
@@ -76,12 +76,12 @@ fn run(options: &Options) -> Result<ExitCode> {
         Command::Log(_) => monitor::log(&mut open()?),
         Command::Check(options) => check::check(options),
         Command::Explain(options) => explain::explain(&mut open()?, options),
-        Command::LoadAll(options) => load::load(load::ALL, &options.load, options.clear, &shared),
+        Command::LoadAll(options) => load::load(ALL, &options.load, options.clear, &shared),
         Command::LoadCreds(options) => {
-            load::load(&[load::Phase::Credentials], &options.load, options.clear, &shared)
+            load::load(&[Phase::Credentials], &options.load, options.clear, &shared)
         }
-        Command::LoadAuthorities(options) => load::load(&[load::Phase::Authorities], options, false, &shared),
-        Command::LoadPools(options) => load::load(&[load::Phase::Pools], options, false, &shared),
-        Command::LoadConns(options) => load::load(&[load::Phase::Connections], options, false, &shared),
+        Command::LoadAuthorities(options) => load::load(&[Phase::Authorities], options, false, &shared),
+        Command::LoadPools(options) => load::load(&[Phase::Pools], options, false, &shared),
+        Command::LoadConns(options) => load::load(&[Phase::Connections], options, false, &shared),
     }
 }

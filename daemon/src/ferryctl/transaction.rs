@@ -7,9 +7,9 @@ use ferry_vici::swanctl::{self, Object, Step};
 use ferry_vici::{ClientError, Message};
 
 use crate::ferryctl::exit::INVALID;
-use crate::ferryctl::load::Phase;
 use crate::ferryctl::output::{Format, print};
 use crate::ferryctl::session::{Session, Status};
+use crate::swanctl_conf::Phase;
 
 /// Loads everything in one transaction and returns the exit code. `None` if the daemon has no transactions.
 ///
@@ -111,8 +111,8 @@ mod tests {
     use ferry_vici::{Settings, dump};
 
     use super::*;
-    use crate::ferryctl::load::{ALL, Plan};
     use crate::ferryctl::session::fake;
+    use crate::swanctl_conf::{ALL, Plan};
 
     /// Loads a text into a daemon that refuses what is called `bad`. Returns the exit code, and what the daemon was asked
     /// for.
