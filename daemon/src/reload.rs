@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ferry_vici::swanctl::{self, Object, Step};
+
 use crate::control::Tunnels;
 use crate::logging::Logger;
 use crate::pools::Leases;
 use crate::settings::{self, Loaded, Settings};
 use crate::store::{Store, Transaction};
-use crate::swanctl_conf::{ALL, Plan};
+use crate::swanctl_conf::{ALL, Phase, Plan};
 use crate::vici_server::{self, Arguments};
 
 /// What takes new settings while it runs. A clone is the same.
@@ -39,13 +41,26 @@ impl<T: Tunnels> Reload<T> {
     /// was: the daemon does not know where single objects are from that clients have loaded.
     pub(crate) async fn reload_all(&self) -> Result<(), String> {
         self.reload().map_err(|why| format!("strongswan.conf: {why}"))?;
-        let Some(path) = self.store.source() else { return Ok(()) };
+        match self.store.source() {
+            Some(path) => self.load_again(path).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn load_again(&self, path: Arc<PathBuf>) -> Result<(), String> {
         let file = Arc::clone(&path);
         let plan = tokio::task::spawn_blocking(move || Plan::read(ALL, &file));
         let plan = plan.await.map_err(|_| "reading the configuration was interrupted".to_owned())?;
         let Plan { steps, warnings } = plan.map_err(|error| error.to_string())?;
         for warning in warnings {
             tracing::warn!(target: "cfg", "{warning}");
+        }
+        if let Some(lacking) = self.lacking(&steps).await {
+            return Err(format!(
+                "{} has no {lacking}, of which some are loaded, so nothing is changed: a file that is half written looks so. \
+                 To unload them, run ferryctl --load-all",
+                path.display()
+            ));
         }
         let source = Some(PathBuf::clone(&path));
         let mut transaction = Transaction { source, ..Transaction::default() };
@@ -57,6 +72,34 @@ impl<T: Tunnels> Reload<T> {
             transaction.changes.extend(changes.map_err(|why| format!("{object}: {why}"))?);
         }
         self.store.commit(transaction, &self.leases).await.map(|_committed| ())
+    }
+
+    /// What the file has nothing of, though some is loaded. Nobody who orders a reload looks at what it does, as whoever runs
+    /// `swanctl --load-all` may: a file that an editor, or a full disk, has cut off must not end all tunnels.
+    async fn lacking(&self, steps: &[(Phase, Vec<Step>)]) -> Option<&'static str> {
+        let is_there = |kind: fn(&Object) -> bool| {
+            steps.iter().flat_map(|(_, steps)| steps).any(|step| kind(swanctl::object(step)))
+        };
+        if !is_there(|object| matches!(object, Object::Connection(_)))
+            && !self.store.connections().await.is_empty()
+        {
+            return Some("connections");
+        }
+        if !is_there(|object| matches!(object, Object::Secret { .. }))
+            && !self.store.secret_ids().await.is_empty()
+        {
+            return Some("secrets");
+        }
+        if !is_there(|object| matches!(object, Object::Pool(_))) && !self.leases.list(None, false).is_empty()
+        {
+            return Some("pools");
+        }
+        if !is_there(|object| matches!(object, Object::Authority(_)))
+            && !self.store.authorities().await.is_empty()
+        {
+            return Some("authorities");
+        }
+        None
     }
 
     /// How many IKE_SAs may be half open before no more are made; `None` for no limit.
@@ -145,6 +188,41 @@ mod tests {
         let (lease, _) =
             leases.acquire(&["pool".to_owned()], &alice, &[ferry_ike::config::any_address(false)]);
         assert_eq!(lease.attributes.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_cut_off_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = Arc::new(directory.path().join("swanctl.conf"));
+        let whole = "connections {\n  gw {\n    local { auth = psk }\n    remote { auth = psk }\n  }\n}\n\
+                     secrets {\n  ike-1 { secret = x }\n}\npools {\n  p { addrs = 10.0.0.0/24 }\n}\n";
+        let (store, _) = store();
+        let leases = Leases::default();
+        let reload = Reload::new(store.clone(), leases.clone(), Logger::default(), settings("").settings);
+        let load = async |text: &str| {
+            std::fs::write(&*path, text).unwrap();
+            reload.load_again(Arc::clone(&path)).await
+        };
+        let loaded = async || {
+            let pools = leases.list(None, false).len();
+            (store.connections().await.len(), store.secret_ids().await.len(), pools)
+        };
+        load(whole).await.unwrap();
+        assert_eq!(loaded().await, (1, 1, 1));
+        let mut refusals = 0;
+        for (end, _) in whole.char_indices() {
+            let error = load(&whole[..end]).await;
+            // What is between the last brace and the end of the file is no part of it.
+            refusals += usize::from(error.is_err());
+            assert_eq!(loaded().await, (1, 1, 1), "cut off after {end}: {error:?}");
+        }
+        assert_eq!(refusals, whole.len() - 1);
+        let error = load("# nothing yet\n").await.unwrap_err();
+        let end = "swanctl.conf has no connections, of which some are loaded, so nothing is changed: a file that is half \
+                   written looks so. To unload them, run ferryctl --load-all";
+        assert!(error.ends_with(end), "{error}");
+        load(&whole.replace("gw", "other")).await.unwrap();
+        assert_eq!(store.connections().await[0].name(), "other");
     }
 
     #[tokio::test]
