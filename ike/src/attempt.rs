@@ -1,25 +1,30 @@
-//! Attempts at an IKE SA that came to nothing, with all that is known of them: for whoever has to find out why.
+//! Attempts at an IKE SA, or at a CHILD_SA in one that stands, that came to nothing, with all that is known of them: for
+//! whoever has to find out why.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::config::Connection;
+use crate::config::{Child, Connection};
 use crate::crypto::Role;
 use crate::error::Failure;
 use crate::identity::Identity;
 use crate::output::{IkeSaId, Path};
 use crate::proposal::{Mismatch, Proposal};
 use crate::sa::Core;
+use crate::selector::TrafficSelector;
+use crate::wire::registry::NotifyType;
 
 /// Connections that are told of at most, the nearest first: strangers can make us look for them.
 const MOST_PASSED_OVER: usize = 8;
 
-/// An IKE SA that could not be established, or one try of several.
+/// An IKE SA that could not be established, or one try of several; or a CHILD_SA.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Its number.
+    /// The IKE SA's number.
     pub ike_sa: IkeSaId,
-    /// Which end we were.
+    /// What was to be made.
+    pub aim: Aim,
+    /// Which end we were: of the IKE SA, or of the exchange that was to make the CHILD_SA.
     pub role: Role,
     /// Between which addresses.
     pub path: Path,
@@ -31,10 +36,20 @@ pub struct Attempt {
     pub cause: Cause,
     /// Why, as a sentence.
     pub reason: String,
-    /// What the initiator offered for the IKE SA, where that matters.
+    /// What the initiator offered, where that matters.
     pub offered: Vec<Proposal>,
-    /// The connections that it could have been, the nearest first, and why it was none of them. Not all of many.
+    /// The connections, or children of one, that it could have been, the nearest first, and why it was none of them. Not
+    /// all of many.
     pub passed_over: Vec<PassedOver>,
+}
+
+/// What an attempt was to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// An IKE SA.
+    IkeSa,
+    /// A CHILD_SA of an IKE SA that stands: what it is configured as, if we know that.
+    ChildSa(Option<String>),
 }
 
 /// Kinds of failure.
@@ -44,6 +59,8 @@ pub enum Cause {
     NoConnection,
     /// No proposal suited both.
     NoProposal,
+    /// No traffic is wanted by both.
+    NoSelectors,
     /// No connection is for the identities, or for how the peer proves its own.
     NoCandidate,
     /// Either end could not prove who it is.
@@ -86,6 +103,28 @@ pub enum Rule {
     LocalId(Identity),
     /// How the peer proves its identity is not how it has to.
     Authentication(&'static str),
+    /// A child of it is for other traffic.
+    Selectors(Box<Apart>),
+    /// A child of it allows none of the proposals: where the nearest two differ.
+    ChildProposals {
+        /// The child's name.
+        child: String,
+        /// The difference.
+        mismatch: Mismatch,
+    },
+}
+
+/// Traffic of a child, and what the peer asks for, that have nothing in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Apart {
+    /// The child's name.
+    pub child: String,
+    /// Its own, on our side and on the peer's.
+    pub ours: [Vec<TrafficSelector>; 2],
+    /// What the peer asks for, on our side and on its own.
+    pub asked: [Vec<TrafficSelector>; 2],
+    /// Whether something is in common on our side, and on the peer's.
+    pub has_common: [bool; 2],
 }
 
 impl Attempt {
@@ -101,12 +140,38 @@ impl Attempt {
         Some(attempt)
     }
 
+    /// Of a CHILD_SA. `None` where it is no failure, or one that passes.
+    pub(crate) fn of_child(
+        core: &Core,
+        connection: &Arc<Connection>,
+        aim: Option<&Child>,
+        role: Role,
+        failure: &Failure,
+    ) -> Option<Self> {
+        let is_told = match failure {
+            Failure::NoProposal(_)
+            | Failure::NoSelectors(_)
+            | Failure::NoAddress(_)
+            | Failure::Outside(_) => true,
+            Failure::Refused(kind) => *kind != NotifyType::TEMPORARY_FAILURE,
+            _ => false,
+        };
+        let mut attempt = Self::at(core.id, role, core.path, failure).filter(|_| is_told)?;
+        attempt.aim = Aim::ChildSa(aim.map(|child| child.name.clone()));
+        if role == Role::Initiator {
+            attempt.offered = aim.map(|child| child.esp_proposals.clone()).unwrap_or_default();
+        }
+        attempt.peer = core.peer().cloned();
+        attempt.connection = Some(connection.clone());
+        Some(attempt)
+    }
+
     /// Before there is an IKE SA.
     pub(crate) fn at(ike_sa: IkeSaId, role: Role, path: Path, failure: &Failure) -> Option<Self> {
         let cause = failure.cause().filter(|cause| *cause != Cause::Ended)?;
         let Evidence { offered, passed_over, .. } = failure.evidence().cloned().unwrap_or_default();
-        let (connection, peer, reason) = (None, None, failure.to_string());
-        Some(Self { ike_sa, role, path, connection, peer, cause, reason, offered, passed_over })
+        let (aim, connection, peer, reason) = (Aim::IkeSa, None, None, failure.to_string());
+        Some(Self { ike_sa, aim, role, path, connection, peer, cause, reason, offered, passed_over })
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) enum Failure {
     NoProposal(Box<Evidence>),
     /// No traffic selectors suit both.
     #[error("no acceptable traffic selectors found: {0}")]
-    NoSelectors(String),
+    NoSelectors(Box<Evidence>),
     /// The peer asked for a virtual IP, and there is none for it.
     #[error("no virtual IP found for the peer: {0}")]
     NoAddress(String),
@@ -96,21 +96,28 @@ impl Failure {
         Self::NoProposal(Box::new(evidence.into()))
     }
 
+    /// No traffic is wanted by both.
+    pub(crate) fn no_selectors(evidence: impl Into<Evidence>) -> Self {
+        Self::NoSelectors(Box::new(evidence.into()))
+    }
+
     /// What was found on the way.
     pub(crate) fn evidence(&self) -> Option<&Evidence> {
         match self {
-            Self::NoProposal(evidence) | Self::NoConnection(evidence) | Self::NoCandidate(evidence) => {
-                Some(evidence)
-            }
+            Self::NoProposal(evidence)
+            | Self::NoSelectors(evidence)
+            | Self::NoConnection(evidence)
+            | Self::NoCandidate(evidence) => Some(evidence),
             _ => None,
         }
     }
 
-    /// What kind of failure of an IKE SA it is. `None` where the peer is told what we want, and tries again.
+    /// What kind of failure it is. `None` where the peer is told what we want, and tries again.
     pub(crate) fn cause(&self) -> Option<Cause> {
         Some(match self {
             Self::NoConnection(_) => Cause::NoConnection,
             Self::NoProposal(_) | Self::Refused(NotifyType::NO_PROPOSAL_CHOSEN) => Cause::NoProposal,
+            Self::NoSelectors(_) | Self::Refused(NotifyType::TS_UNACCEPTABLE) => Cause::NoSelectors,
             Self::NoCandidate(_) => Cause::NoCandidate,
             Self::Authentication(_) | Self::Refused(NotifyType::AUTHENTICATION_FAILED) => {
                 Cause::Unauthenticated
@@ -120,8 +127,7 @@ impl Failure {
             Self::Malformed(_) | Self::Protocol(_) | Self::KeyExchange(_) => Cause::Malformed,
             Self::WrongKeyExchange { .. } => return None,
             Self::Ended(_) => Cause::Ended,
-            Self::NoSelectors(_)
-            | Self::NoAddress(_)
+            Self::NoAddress(_)
             | Self::Crossing(_)
             | Self::NoSuchChild(_)
             | Self::TooManyChildren(_)

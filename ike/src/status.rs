@@ -301,7 +301,7 @@ impl Handshakes {
             Cause::Refused => &mut self.refused,
             Cause::Unanswered => &mut self.unanswered,
             Cause::Malformed => &mut self.malformed,
-            Cause::Other | Cause::Ended => &mut self.other,
+            Cause::NoSelectors | Cause::Other | Cause::Ended => &mut self.other,
         };
         *counter += 1;
     }

@@ -1,4 +1,4 @@
-//! Attempts at IKE SAs that have failed, kept for whoever asks why: `ferryctl explain`.
+//! Attempts at IKE SAs and CHILD_SAs that have failed, kept for whoever asks why: `ferryctl explain`.
 
 mod sentences;
 
@@ -65,6 +65,7 @@ fn is_alike(one: &Attempt, other: &Attempt) -> bool {
     let name = |attempt: &Attempt| attempt.connection.as_ref().map(|connection| connection.name.clone());
     one.path.remote.ip() == other.path.remote.ip()
         && one.role == other.role
+        && one.aim == other.aim
         && one.peer == other.peer
         && one.reason == other.reason
         && name(one) == name(other)
@@ -82,7 +83,7 @@ fn is_about(attempt: &Attempt, whom: &str) -> bool {
 pub(crate) mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use ferry_ike::attempt::Cause;
+    use ferry_ike::attempt::{Aim, Cause};
     use ferry_ike::crypto::Role;
     use ferry_ike::identity::Identity;
     use ferry_ike::output::{IkeSaId, Path};
@@ -93,6 +94,7 @@ pub(crate) mod tests {
     pub(crate) fn attempt(peer: &str, cause: Cause) -> Attempt {
         Attempt {
             ike_sa: IkeSaId(1),
+            aim: Aim::IkeSa,
             role: Role::Responder,
             path: Path {
                 local: "192.0.2.1:500".parse().unwrap(),

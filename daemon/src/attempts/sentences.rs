@@ -1,9 +1,10 @@
 //! What excluded a connection, and what to do about a failure, each as a sentence for an operator.
 
-use ferry_ike::attempt::{Attempt, Cause, PassedOver, Rule};
+use ferry_ike::attempt::{Aim, Apart, Attempt, Cause, PassedOver, Rule};
 use ferry_ike::config::{AddressPattern, Connection};
 use ferry_ike::crypto::Role;
-use ferry_ike::proposal::Transform;
+use ferry_ike::proposal::{Difference, Mismatch, Transform};
+use ferry_ike::selector::TrafficSelector;
 
 use crate::connections::display_address;
 
@@ -33,6 +34,12 @@ pub(crate) fn rule(passed: &PassedOver, attempt: &Attempt) -> String {
             format!("it is as '{}', and the peer asks for '{asked}'", local_id(connection, attempt))
         }
         Rule::Authentication(why) => (*why).to_owned(),
+        Rule::Selectors(apart) => {
+            let [ours, asked] = [&apart.ours, &apart.asked]
+                .map(|[local, remote]| format!("{} === {}", selectors(local), selectors(remote)));
+            format!("it is for {ours}, and the peer asks for {asked}")
+        }
+        Rule::ChildProposals { mismatch, .. } => mismatch.to_string(),
     }
 }
 
@@ -45,6 +52,9 @@ pub(crate) fn remedy(attempt: &Attempt) -> String {
         (None, None) => "a connection".to_owned(),
     };
     let remote = attempt.path.remote.ip();
+    if let Aim::ChildSa(child) = &attempt.aim {
+        return remedy_of_child(attempt, &name(), child.as_deref());
+    }
     match (attempt.cause, attempt.role) {
         (Cause::NoConnection | Cause::NoProposal | Cause::NoCandidate, Role::Responder) => match nearest {
             Some(passed) => change(passed, attempt),
@@ -80,7 +90,31 @@ pub(crate) fn remedy(attempt: &Attempt) -> String {
                 "See what {remote} runs, and what a capture of the exchange shows: it breaks the protocol."
             )
         }
-        (Cause::Other | Cause::Ended, _) => "It is on this side, and the reason says what.".to_owned(),
+        (Cause::NoSelectors | Cause::Other | Cause::Ended, _) => {
+            "It is on this side, and the reason says what.".to_owned()
+        }
+    }
+}
+
+/// The same where the IKE_SA stands, and the CHILD_SA does not.
+fn remedy_of_child(attempt: &Attempt, connection: &str, child: Option<&str>) -> String {
+    let place = match child {
+        Some(child) => format!("connections.{connection}.children.{child}"),
+        None => format!("connections.{connection}.children"),
+    };
+    match (attempt.cause, attempt.role, attempt.passed_over.first()) {
+        (Cause::NoProposal | Cause::NoSelectors, Role::Responder, Some(passed)) => change(passed, attempt),
+        (Cause::NoSelectors, Role::Responder, None) => {
+            format!("Add a child for that traffic to {place}: there is none that protects any.")
+        }
+        (Cause::NoProposal, ..) => {
+            format!("Compare {place}.esp_proposals with the peer's: it takes none of them.")
+        }
+        (Cause::NoSelectors, ..) => {
+            format!("Compare local_ts and remote_ts of {place} with the peer's remote and local ones.")
+        }
+        (Cause::Refused, ..) => "The peer's log says why.".to_owned(),
+        _ => "It is on this side, and the reason says what.".to_owned(),
     }
 }
 
@@ -94,20 +128,11 @@ fn change(passed: &PassedOver, attempt: &Attempt) -> String {
         Rule::RemoteAddress => {
             format!("Add {remote} to connections.{name}.remote_addrs, or a connection that has it.")
         }
-        Rule::Proposals(mismatch) => {
-            let side = |side: fn(&ferry_ike::proposal::Difference) -> &Vec<Transform>| {
-                let firsts = mismatch.differences.iter().filter_map(|difference| side(difference).first());
-                firsts.map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            };
-            let (ours, theirs) = (side(|difference| &difference.ours), side(|difference| &difference.theirs));
-            match (theirs.is_empty(), ours.is_empty()) {
-                (false, false) => format!(
-                    "Add a proposal with {theirs} to connections.{name}.proposals, or let the peer offer {ours}."
-                ),
-                (false, true) => format!("Add a proposal with {theirs} to connections.{name}.proposals."),
-                (true, _) => format!("Let the peer offer what connections.{name}.proposals has."),
-            }
+        Rule::Proposals(mismatch) => add_proposal(mismatch, &format!("connections.{name}.proposals")),
+        Rule::ChildProposals { child, mismatch } => {
+            add_proposal(mismatch, &format!("connections.{name}.children.{child}.esp_proposals"))
         }
+        Rule::Selectors(apart) => bring_together(apart, name),
         Rule::Suite => format!(
             "Let connections.{name}.proposals be those of the other connections for the same addresses: these are \
              negotiated before identities are known."
@@ -125,6 +150,44 @@ fn change(passed: &PassedOver, attempt: &Attempt) -> String {
             format!("Let the remote auth of connections.{name} be how the peer proves itself.")
         }
     }
+}
+
+fn add_proposal(mismatch: &Mismatch, key: &str) -> String {
+    let side = |side: fn(&Difference) -> &Vec<Transform>| {
+        let firsts = mismatch.differences.iter().filter_map(|difference| side(difference).first());
+        firsts.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let (ours, theirs) = (side(|difference| &difference.ours), side(|difference| &difference.theirs));
+    match (theirs.is_empty(), ours.is_empty()) {
+        (false, false) => format!("Add a proposal with {theirs} to {key}, or let the peer offer {ours}."),
+        (false, true) => format!("Add a proposal with {theirs} to {key}."),
+        (true, _) => format!("Let the peer offer what {key} has."),
+    }
+}
+
+/// What would give a child and the peer some traffic in common.
+fn bring_together(apart: &Apart, connection: &str) -> String {
+    let place = format!("connections.{connection}.children.{}", apart.child);
+    let sides = [("local_ts", "remote_ts"), ("remote_ts", "local_ts")];
+    let each = sides.iter().zip(&apart.has_common).zip(apart.ours.iter().zip(&apart.asked));
+    let wrong: Vec<String> = each
+        .filter(|((_, has_common), _)| !**has_common)
+        .map(|(((key, at_peer), _), (ours, asked))| {
+            let (ours, asked) = (selectors(ours), selectors(asked));
+            format!("{key} of {place} hold some of {asked}, or the peer's {at_peer} some of {ours}")
+        })
+        .collect();
+    match wrong.as_slice() {
+        // Each side has something in common, in no pair of one family and protocol.
+        [] => format!(
+            "Let local_ts and remote_ts of {place} be of the families and protocols that the peer asks for."
+        ),
+        wrong => format!("Let {}.", wrong.join("; and ")),
+    }
+}
+
+fn selectors(selectors: &[TrafficSelector]) -> String {
+    selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn addresses(patterns: &[AddressPattern]) -> String {
@@ -226,14 +289,62 @@ mod tests {
     }
 
     #[test]
+    fn of_a_child_it_is_told_what_to_change_where() {
+        let parse = |text: &str| match ferry_ike::selector::SelectorPattern::parse(text).unwrap() {
+            ferry_ike::selector::SelectorPattern::Fixed(selector) => vec![selector],
+            ferry_ike::selector::SelectorPattern::Dynamic { .. } => panic!("{text} is not fixed"),
+        };
+        let apart = Apart {
+            child: "net".to_owned(),
+            ours: [parse("10.1.0.0/16"), parse("10.9.0.1/32")],
+            asked: [parse("10.5.0.0/16"), parse("10.9.0.1/32")],
+            has_common: [false, true],
+        };
+        let of_child = |cause, rule: Option<Rule>, role| {
+            let passed_over =
+                rule.into_iter().map(|rule| PassedOver { connection: gateway(), rule }).collect();
+            Attempt { aim: Aim::ChildSa(None), passed_over, role, ..attempt("alice", cause) }
+        };
+        let refused = of_child(Cause::NoSelectors, Some(Rule::Selectors(Box::new(apart))), Role::Responder);
+        assert_eq!(
+            [rule(&refused.passed_over[0], &refused), remedy(&refused)],
+            [
+                "it is for 10.1.0.0/16 === 10.9.0.1/32, and the peer asks for 10.5.0.0/16 === 10.9.0.1/32",
+                "Let local_ts of connections.gw.children.net hold some of 10.5.0.0/16, or the peer's remote_ts some of \
+                 10.1.0.0/16.",
+            ]
+        );
+        let [ours, theirs] =
+            ["aes128gcm16", "aes256-sha256"].map(|text| Proposal::parse(ProtocolId::ESP, text).unwrap());
+        let mismatch = explain(&ours, &theirs, SelectContext::default());
+        let rule = Rule::ChildProposals { child: "net".to_owned(), mismatch };
+        let told = remedy(&of_child(Cause::NoProposal, Some(rule), Role::Responder));
+        assert!(
+            told.starts_with("Add a proposal with AES_CBC_256")
+                && told.contains("connections.gw.children.net.esp_proposals"),
+            "{told}"
+        );
+        let ours = Attempt {
+            aim: Aim::ChildSa(Some("net".to_owned())),
+            connection: Some(gateway()),
+            ..of_child(Cause::NoProposal, None, Role::Initiator)
+        };
+        assert_eq!(
+            remedy(&ours),
+            "Compare connections.gw.children.net.esp_proposals with the peer's: it takes none of them."
+        );
+    }
+
+    #[test]
     fn every_failure_has_a_remedy() {
         use Cause::{
-            Ended, Malformed, NoCandidate, NoConnection, NoProposal, Other, Refused, Unanswered,
+            Ended, Malformed, NoCandidate, NoConnection, NoProposal, NoSelectors, Other, Refused, Unanswered,
             Unauthenticated,
         };
         let causes = [
             NoConnection,
             NoProposal,
+            NoSelectors,
             NoCandidate,
             Unauthenticated,
             Refused,
@@ -244,8 +355,10 @@ mod tests {
         ];
         for cause in causes {
             for role in [Role::Initiator, Role::Responder] {
-                let told = remedy(&Attempt { role, ..attempt("alice", cause) });
-                assert!(told.ends_with('.'), "{cause:?} {role:?}: {told}");
+                for aim in [Aim::IkeSa, Aim::ChildSa(None)] {
+                    let told = remedy(&Attempt { role, aim, ..attempt("alice", cause) });
+                    assert!(told.ends_with('.'), "{cause:?} {role:?}: {told}");
+                }
             }
         }
     }

@@ -28,7 +28,14 @@ fn render(reply: &Message, whom: Option<&str>) -> String {
         let (from, to) = if attempt.bool("initiator") == Some(true) { (to, from) } else { (from, to) };
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(text, "{time}{times}: {}[{}] to {}[{}]", from.0, from.1, to.0, to.1);
-        for (label, key) in [("connection", "connection"), ("peer", "remote-id"), ("failed", "reason")] {
+        let lines = [
+            ("connection", "connection"),
+            ("peer", "remote-id"),
+            ("wanted", "for"),
+            ("child", "child"),
+            ("failed", "reason"),
+        ];
+        for (label, key) in lines {
             if let Some(value) = attempt.str(key) {
                 let _ = writeln!(text, "  {label}: {value}");
             }
@@ -43,7 +50,8 @@ fn render(reply: &Message, whom: Option<&str>) -> String {
     }
     if text.is_empty() {
         let whom = whom.map(|whom| format!(" of '{whom}'")).unwrap_or_default();
-        let _ = writeln!(text, "no attempt{whom} to establish an IKE_SA is known to have failed");
+        let _ =
+            writeln!(text, "no attempt{whom} to establish an IKE_SA or a CHILD_SA is known to have failed");
     }
     text
 }
@@ -64,16 +72,18 @@ mod tests {
             .with("remote-host", "192.0.2.2")
             .with("remote-port", 1025)
             .with("remote-id", "alice")
+            .with("for", "CHILD_SA")
+            .with("child", "net")
             .with("reason", "authentication failed")
             .with_list("offered", ["IKE:A", "IKE:B"])
             .with_section("passed-over", passed)
             .with("remedy", "Change it.");
         assert_eq!(
             render(&Message::new().with_section("1", attempt), None),
-            "2026-11-27 22:30:01, 3 times: 192.0.2.2[1025] to 192.0.2.1[500]\n  peer: alice\n  failed: authentication \
-             failed\n  offered: IKE:A\n  offered: IKE:B\n  not 'road': it is for 'bob'\n  to do: Change it.\n"
+            "2026-11-27 22:30:01, 3 times: 192.0.2.2[1025] to 192.0.2.1[500]\n  peer: alice\n  wanted: CHILD_SA\n  child: net\n  \
+             failed: authentication failed\n  offered: IKE:A\n  offered: IKE:B\n  not 'road': it is for 'bob'\n  to do: Change it.\n"
         );
-        let nothing = "no attempt of 'bob' to establish an IKE_SA is known to have failed\n";
+        let nothing = "no attempt of 'bob' to establish an IKE_SA or a CHILD_SA is known to have failed\n";
         assert_eq!(render(&Message::new(), Some("bob")), nothing);
     }
 }

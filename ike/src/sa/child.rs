@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::exchange::init::list;
 use super::{Core, mode};
+use crate::attempt::{Apart, Evidence, PassedOver, Rule};
 use crate::config::{Child, Mode};
 use crate::context::Cx;
 use crate::crypto::{ChildKeys, EspSuite, SharedKey, SkD};
@@ -158,7 +159,7 @@ impl<'a> Candidate<'a> {
     }
 
     /// What it makes of a request; `None` if there is no traffic in common.
-    fn fit(self, request: &ChildRequest, core: &Core) -> Option<Fit<'a>> {
+    fn fit(&self, request: &ChildRequest, core: &Core) -> Option<Fit<'a>> {
         // RFC 7296 §2.23.1: what is asked for is looked up as transport mode first, and again as tunnel mode.
         let wanted = self.child.mode()?;
         let transport = (wanted == request.mode && wanted == Mode::Transport)
@@ -176,6 +177,20 @@ impl<'a> Candidate<'a> {
             tracing::debug!(target: "ike", "{} mode is not granted, using tunnel mode", request.mode);
         }
         Some(fit)
+    }
+
+    /// How it differs from a request; `None` for what lets packets pass or drops them.
+    fn apart(&self, request: &ChildRequest) -> Option<Apart> {
+        self.child.mode()?;
+        Some(Apart {
+            child: self.child.name.clone(),
+            ours: [self.local_ts.clone(), self.remote_ts.clone()],
+            asked: [request.ts_r.clone(), request.ts_i.clone()],
+            has_common: [
+                !narrow(&self.local_ts, &request.ts_r).is_empty(),
+                !narrow(&self.remote_ts, &request.ts_i).is_empty(),
+            ],
+        })
     }
 
     fn narrow(&self, mode: Mode, ts_r: &[TrafficSelector], ts_i: &[TrafficSelector]) -> Option<Fit<'a>> {
@@ -204,13 +219,16 @@ impl Agreed {
         core: &Core,
         cx: &Cx<'_>,
     ) -> Result<Self, Failure> {
-        let Fit { child, mode, local_ts, remote_ts, .. } = candidates
-            .into_iter()
-            .filter_map(|candidate| candidate.fit(request, core))
-            .min_by_key(|fit| fit.narrowed)
-            .ok_or_else(|| {
-                Failure::NoSelectors(format!("{} === {}", join(&request.ts_r), join(&request.ts_i)))
-            })?;
+        let fits = candidates.iter().filter_map(|candidate| candidate.fit(request, core));
+        let Some(Fit { child, mode, local_ts, remote_ts, .. }) = fits.min_by_key(|fit| fit.narrowed) else {
+            let mut passed_over: Vec<_> =
+                candidates.iter().filter_map(|candidate| candidate.apart(request)).collect();
+            // Those with which one side would have been agreed on come first.
+            passed_over.sort_by_key(|apart| apart.has_common.iter().filter(|has| !**has).count());
+            let passed_over = passed_over.into_iter().map(|apart| Rule::Selectors(Box::new(apart)));
+            let evidence = Evidence::from(format!("{} === {}", join(&request.ts_r), join(&request.ts_i)));
+            return Err(Failure::no_selectors(evidence.with_passed_over(rules(core, passed_over))));
+        };
         let context = SelectContext {
             ignore_ke,
             allow_private: cx.settings.accept_private_algorithms,
@@ -222,7 +240,9 @@ impl Agreed {
             tracing::info!(target: "cfg", "received proposals: {}", list(&request.proposals));
             tracing::info!(target: "cfg", "configured proposals: {}", list(&child.esp_proposals));
             let why = proposal::explain(&child.esp_proposals, &request.proposals, context);
-            return Err(Failure::no_proposal(why.to_string()));
+            let evidence = Evidence::from(why.to_string()).with_offer(&request.proposals);
+            let rule = Rule::ChildProposals { child: child.name.clone(), mismatch: why };
+            return Err(Failure::no_proposal(evidence.with_passed_over(rules(core, [rule]))));
         };
         tracing::debug!(target: "cfg", "selected proposal: {proposal}");
         let theirs = request.proposals.iter().find(|theirs| theirs.number == proposal.number);
@@ -264,11 +284,11 @@ impl Agreed {
             Mode::Tunnel | Mode::Beet => (ts_i.to_vec(), ts_r.to_vec()),
         };
         if !is_subset(&local_ts, &offer.ts_i) || !is_subset(&remote_ts, &offer.ts_r) {
-            return Err(Failure::NoSelectors("the peer's are not among those we offered".into()));
+            return Err(Failure::no_selectors("the peer's are not among those we offered"));
         }
         if !mode::suits(mode, core, &local_ts, &remote_ts) {
             let (local, remote) = (join(&local_ts), join(&remote_ts));
-            return Err(Failure::NoSelectors(format!("{mode} mode cannot carry {local} === {remote}")));
+            return Err(Failure::no_selectors(format!("{mode} mode cannot carry {local} === {remote}")));
         }
         let spi_out =
             esp_spi(answer).ok_or(Failure::Protocol("its ESP proposal has no SPI of four octets"))?;
@@ -467,6 +487,13 @@ pub(crate) fn esp_spi(proposal: &Proposal) -> Option<Spi> {
 /// The selectors that a configuration means at these addresses.
 pub(crate) fn resolve(patterns: &[SelectorPattern], addresses: &[IpAddr]) -> Vec<TrafficSelector> {
     patterns.iter().flat_map(|pattern| pattern.resolve(addresses)).collect()
+}
+
+/// Why the children of an IKE SA's connection were not taken.
+fn rules(core: &Core, rules: impl IntoIterator<Item = Rule>) -> impl Iterator<Item = PassedOver> {
+    let connection = core.connection.clone();
+    let passed_over = move |rule| Some(PassedOver { connection: connection.clone()?, rule });
+    rules.into_iter().filter_map(passed_over)
 }
 
 pub(crate) fn join(selectors: &[TrafficSelector]) -> String {

@@ -1,10 +1,13 @@
 //! Attempts that come to nothing are told with what explains them: what was offered, and which rule excluded which
 //! connection.
 
-use ferry_ike::attempt::{Attempt, Cause, Rule};
+use std::sync::Arc;
+
+use ferry_ike::attempt::{Aim, Attempt, Cause, Rule};
 use ferry_ike::config::EapMethods;
 use ferry_ike::crypto::Role;
 use ferry_ike::identity::Identity;
+use ferry_ike::selector::SelectorPattern;
 use ferry_ike::sim::{Setup, World, client, gateway};
 
 use crate::seconds;
@@ -19,6 +22,17 @@ fn attempt(client: Setup, gateway: Setup) -> (Attempt, Attempt) {
     world.assert_nothing_left();
     assert_eq!((near.role, far.role), (Role::Initiator, Role::Responder));
     assert_eq!((near.path.local, near.path.remote), (far.path.remote, far.path.local));
+    (near, far)
+}
+
+/// The same of a CHILD_SA, whose IKE SA stands.
+fn attempt_at_child(client: Setup, gateway: Setup, child: &str) -> (Attempt, Attempt) {
+    let (mut world, rw, gw) = World::of(client, gateway);
+    world.initiate(rw, child);
+    world.run();
+    let [near] = world.attempts(rw).try_into().unwrap();
+    let [far] = world.attempts(gw).try_into().unwrap();
+    assert_eq!((world.ike_sas(rw).len(), world.ike_sas(gw).len()), (1, 1), "the IKE SA stays");
     (near, far)
 }
 
@@ -107,4 +121,42 @@ fn a_peer_that_is_told_of_another_key_exchange_has_not_failed() {
     let (mut world, rw, gw) = World::of(client, gateway().ike(&["aes256-sha256-x25519"]));
     world.connect(rw, gw, "net");
     assert!(world.attempts(rw).is_empty() && world.attempts(gw).is_empty());
+}
+
+#[test]
+fn a_child_that_is_refused_is_told_by_both_ends_with_the_proposals_or_the_traffic_apart() {
+    let (near, far) = attempt_at_child(client(), gateway().esp(&["aes256gcm16"]), "net");
+    assert_eq!((near.aim, near.cause), (Aim::ChildSa(Some("net".to_owned())), Cause::NoProposal));
+    assert_eq!((far.aim, far.cause), (Aim::ChildSa(None), Cause::NoProposal));
+    assert_eq!(far.peer.unwrap().to_string(), "rw.example.org");
+    assert_eq!(far.offered.len(), 1);
+    assert!(matches!(&far.passed_over[0].rule, Rule::ChildProposals { child, .. } if child == "net"));
+
+    let (near, far) = attempt_at_child(client(), gateway().ts("10.8.0.0/16", "dynamic"), "net");
+    assert_eq!((near.cause, far.cause), (Cause::NoSelectors, Cause::NoSelectors));
+    let Rule::Selectors(apart) = &far.passed_over[0].rule else { panic!("{far:?}") };
+    assert_eq!(apart.has_common, [false, true]);
+    assert_eq!(apart.ours[0][0].to_string(), "10.8.0.0/16");
+    assert_eq!(apart.asked[0][0].to_string(), "10.1.0.0/16");
+}
+
+#[test]
+fn a_child_that_is_refused_later_is_told_too() {
+    let client = client().connection(|rw| {
+        let mut more = rw.children[0].as_ref().clone();
+        more.name = "more".into();
+        more.remote_ts = vec![SelectorPattern::parse("10.77.0.0/16").unwrap()];
+        rw.children.push(Arc::new(more));
+    });
+    let (mut world, rw, gw) = World::of(client, gateway());
+    world.connect(rw, gw, "net");
+    world.initiate(rw, "more");
+    world.run();
+    let [near] = world.attempts(rw).try_into().unwrap();
+    let [far] = world.attempts(gw).try_into().unwrap();
+    assert_eq!(
+        (near.aim, near.role, near.cause),
+        (Aim::ChildSa(Some("more".to_owned())), Role::Initiator, Cause::NoSelectors)
+    );
+    assert_eq!((far.aim, far.role, far.cause), (Aim::ChildSa(None), Role::Responder, Cause::NoSelectors));
 }

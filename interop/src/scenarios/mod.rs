@@ -543,7 +543,7 @@ const FERRYD_ALONE: &[Entry<Alone>] = &[
     ),
     (
         "explain",
-        "ferryctl explain tells of a wrong secret, a wrong identity and a wrong proposal what to do about each.",
+        "ferryctl explain tells of a wrong secret, identity or proposal, and of a CHILD_SA that is refused, what to do about each.",
         operator::explain,
     ),
     (

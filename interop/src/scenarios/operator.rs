@@ -78,7 +78,7 @@ pub(super) fn check(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Clients that come to nothing one after the other, and what `ferryctl explain` tells of each.
+/// Clients that come to nothing one after the other, or to no CHILD_SA, and what `ferryctl explain` tells of each.
 pub(super) fn explain(lab: &Lab) -> Result<()> {
     let road = Road::build(lab, 1)?;
     let gateway = lab.peer(&road.gateway, Daemon::Ferryd, &roadwarrior::gateway())?;
@@ -100,6 +100,17 @@ pub(super) fn explain(lab: &Lab) -> Result<()> {
             right.replacen(proposal, &format!("    proposals = aes128-sha256-modp1024\n{proposal}"), 1),
             Road::OUTSIDE,
             "Add a proposal with MODP_1024 to connections.road.proposals",
+        ),
+        (
+            right.replace(Road::LAN, "10.77.0.0/16"),
+            "alice",
+            "Let local_ts of connections.road.children.net hold some of 10.77.0.0/16, or the peer's remote_ts some of \
+             10.1.0.0/24.",
+        ),
+        (
+            right.replace("remote_ts", "esp_proposals = 3des-sha1\n        remote_ts"),
+            "road",
+            "Add a proposal with 3DES_CBC to connections.road.children.net.esp_proposals",
         ),
     ];
     for (conf, whom, remedy) in cases {

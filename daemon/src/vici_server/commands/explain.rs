@@ -1,5 +1,6 @@
-//! `explain`: why attempts at IKE SAs have failed. charon has nothing of the kind.
+//! `explain`: why attempts at IKE SAs and CHILD_SAs have failed. charon has nothing of the kind.
 
+use ferry_ike::attempt::{Aim, PassedOver, Rule};
 use ferry_ike::crypto::Role;
 use ferry_vici::{Message, Section};
 
@@ -31,6 +32,8 @@ fn render(past: &Past) -> Section {
         .with("remote-host", attempt.path.remote.ip().to_string())
         .with("remote-port", attempt.path.remote.port())
         .with_some("connection", attempt.connection.as_ref().map(|connection| connection.name.as_str()))
+        .with("for", if attempt.aim == Aim::IkeSa { "IKE_SA" } else { "CHILD_SA" })
+        .with_some("child", child(&attempt.aim))
         .with_some("remote-id", attempt.peer.as_ref().map(ToString::to_string))
         .with("reason", &attempt.reason);
     if !attempt.offered.is_empty() {
@@ -38,8 +41,25 @@ fn render(past: &Past) -> Section {
     }
     let mut connections = Section::new();
     for passed in &attempt.passed_over {
-        connections.push_section(&passed.connection.name, Section::new().with("why", rule(passed, attempt)));
+        connections.push_section(name(passed), Section::new().with("why", rule(passed, attempt)));
     }
     section.push_section("passed-over", connections);
     section.with("remedy", remedy(attempt))
+}
+
+fn child(aim: &Aim) -> Option<&str> {
+    match aim {
+        Aim::IkeSa => None,
+        Aim::ChildSa(child) => child.as_deref(),
+    }
+}
+
+/// The connection, or the child of it, that was passed over.
+fn name(passed: &PassedOver) -> String {
+    let connection = &passed.connection.name;
+    match &passed.rule {
+        Rule::Selectors(apart) => format!("{connection}.{}", apart.child),
+        Rule::ChildProposals { child, .. } => format!("{connection}.{child}"),
+        _ => connection.clone(),
+    }
 }

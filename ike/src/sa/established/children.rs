@@ -3,6 +3,8 @@
 use tracing::info;
 
 use super::{Established, Installing};
+use crate::attempt::Attempt;
+use crate::config::Child;
 use crate::context::Cx;
 use crate::error::Failure;
 use crate::output::{Action, ActionId, ChildDown, ChildSaId, Event, Outbound, Outcome, RequestId};
@@ -60,14 +62,21 @@ impl Established {
             self.create_child(wanted);
             return;
         }
-        self.decide_on_child_failure(failure, cx);
+        self.decide_on_child_failure(Some(&planned.wanted.child), failure, core, cx);
         let mut requests = std::mem::take(&mut core.requests);
         cx.complete(&mut requests, &Err(format!("establishing CHILD_SA failed: {failure}")));
     }
 
     /// The first CHILD_SA has come to nothing. RFC 7296 §1.2: the IKE SA is there all the same, and stays unless the
     /// settings say otherwise.
-    pub(crate) fn decide_on_child_failure(&mut self, failure: &Failure, cx: &Cx<'_>) {
+    pub(crate) fn decide_on_child_failure(
+        &mut self,
+        child: Option<&Child>,
+        failure: &Failure,
+        core: &Core,
+        cx: &mut Cx<'_>,
+    ) {
+        cx.tell_attempt(Attempt::of_child(core, &self.connection, child, core.role, failure));
         if cx.settings.close_ike_on_child_failure {
             info!(target: "ike", "failed to establish CHILD_SA, closing IKE_SA: {failure}");
             self.end(ChildDown::Terminated);

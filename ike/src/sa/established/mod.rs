@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
+use crate::attempt::Attempt;
 use crate::config::{Connection, Lease};
 use crate::context::Cx;
 use crate::crypto::{Role, SkD};
@@ -265,7 +266,14 @@ impl Established {
         if opened.header.exchange == ExchangeType::CREATE_CHILD_SA {
             return match create_child::answer(&mut self, core, &opened, cx) {
                 Ok(()) => self.work(core, cx),
-                Err(failure) => self.refuse(failure, core, plaintext, cx),
+                Err(failure) => {
+                    if opened.payloads.ts_i().is_some() {
+                        let connection = &self.connection;
+                        let attempt = Attempt::of_child(core, connection, None, Role::Responder, &failure);
+                        cx.tell_attempt(attempt);
+                    }
+                    self.refuse(failure, core, plaintext, cx)
+                }
             };
         }
         let (mark, path) = (cx.outputs.mark(), opened.path);

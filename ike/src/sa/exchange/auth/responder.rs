@@ -643,7 +643,9 @@ impl Answering {
                 }
                 established.child_installed(*child_sa, core, cx);
             }
-            ChildAnswer::Refused(failure) => established.decide_on_child_failure(&failure, cx),
+            ChildAnswer::Refused(failure) => {
+                established.decide_on_child_failure(None, &failure, core, cx);
+            }
             ChildAnswer::NotAsked => {}
         }
         established.work(core, cx)

@@ -3,8 +3,9 @@
 use tracing::info;
 
 use super::demanded_method;
+use crate::attempt::Attempt;
 use crate::context::Cx;
-use crate::crypto::KeyExchangeInProgress;
+use crate::crypto::{KeyExchangeInProgress, Role};
 use crate::error::Failure;
 use crate::output::{Action, ActionId, ChildSaId, Outbound, Outcome};
 use crate::proposal::Proposal;
@@ -357,6 +358,8 @@ impl Aim {
             None => {
                 let name = &self.wanted.child.name;
                 info!(target: "ike", "establishing CHILD_SA {name} failed: {failure}");
+                let (connection, child) = (&established.connection, Some(&*self.wanted.child));
+                cx.tell_attempt(Attempt::of_child(core, connection, child, Role::Initiator, failure));
                 let result = Err(format!("establishing CHILD_SA {name} failed: {failure}"));
                 cx.complete(&mut self.wanted.request.into_iter().collect(), &result);
             }
