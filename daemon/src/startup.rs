@@ -112,6 +112,7 @@ async fn serve(
         routing: &settings.routing,
         sockets: &sockets,
         unique_ids: Arc::clone(&unique_ids),
+        makes_interfaces: settings.makes_interfaces,
     };
     let deliver = move |datagram: &[u8], path| {
         if let Some(shards) = shards.get() {

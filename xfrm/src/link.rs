@@ -8,7 +8,7 @@ use crate::handle::{Handle, Protocol};
 use crate::message::Request;
 use crate::message::interface::{
     LinkEntry, RTM_NEWLINK, add_xfrm_interface, dump_links, link_by_index, link_by_name, remove_link,
-    set_link_mtu, set_link_up,
+    set_link_alias_and_up, set_link_mtu, set_link_up,
 };
 
 /// Octets of an interface name, without the terminating zero (`IFNAMSIZ`).
@@ -25,6 +25,8 @@ pub struct Link {
     pub is_up: bool,
     /// Its MTU in octets.
     pub mtu: u32,
+    /// A remark of whoever made it.
+    pub alias: Option<String>,
     /// What it is, if it is an xfrm interface.
     pub xfrm: Option<XfrmInterface>,
 }
@@ -41,9 +43,9 @@ pub struct XfrmInterface {
 
 impl From<LinkEntry> for Link {
     fn from(entry: LinkEntry) -> Self {
-        let LinkEntry { index, name, is_up, mtu, xfrm } = entry;
+        let LinkEntry { index, name, is_up, mtu, alias, xfrm } = entry;
         let xfrm = xfrm.map(|xfrm| XfrmInterface { interface_id: xfrm.interface_id, device: xfrm.device });
-        Self { index, name, is_up, mtu, xfrm }
+        Self { index, name, is_up, mtu, alias, xfrm }
     }
 }
 
@@ -114,6 +116,15 @@ impl Links {
     pub async fn set_up_with_mtu(&self, index: u32, mtu: u32) -> Result<(), Error> {
         let attempt = || format!("bring interface {index} up with an MTU of {mtu}");
         self.change(set_link_up(index, Some(mtu)), attempt).await
+    }
+
+    /// Brings an interface up and sets its alias, a remark for whoever looks at it, in one step.
+    ///
+    /// # Errors
+    /// When the kernel refuses, e.g. without CAP_NET_ADMIN.
+    pub async fn set_up_with_alias(&self, index: u32, alias: &str) -> Result<(), Error> {
+        let attempt = || format!("bring interface {index} up with the alias '{alias}'");
+        self.change(set_link_alias_and_up(index, alias), attempt).await
     }
 
     /// Sets an interface's MTU in octets.

@@ -71,6 +71,10 @@ pub(crate) trait DataPlane: Send + Sync + 'static {
     fn shutdown(&mut self) -> impl Future<Output = ()> + Send;
     /// The interface that routes into tunnels lead to; `None` where policies catch packets on any.
     fn interface(&self) -> Option<u32>;
+    /// The interface that routes of a CHILD_SA lead to, if it has one.
+    fn way_of_child(&self, child_sa: ChildSaId) -> impl Future<Output = Option<u32>> + Send;
+    /// The interface that routes of a policy lead to, if it has one.
+    fn way_of_policy(&self, policy: &Policy) -> impl Future<Output = Option<u32>> + Send;
 }
 
 /// What a data plane can do, as far as connections ask for it.
@@ -314,6 +318,7 @@ pub(crate) struct PlaneConfig<'a> {
     pub(crate) routing: &'a settings::Routing,
     pub(crate) sockets: &'a Sockets,
     pub(crate) unique_ids: Arc<UniqueIds>,
+    pub(crate) makes_interfaces: bool,
 }
 
 /// A plane that runs.
@@ -348,7 +353,8 @@ pub(crate) async fn start(
     let routing = Routing::open(config.routing).await?;
     let (orders, receiver) = mpsc::unbounded_channel();
     let (name, abilities) = if is_kernel {
-        let plane = Kernel::start(config.spis, config.sockets, config.unique_ids, events).await?;
+        let PlaneConfig { spis, sockets, unique_ids, makes_interfaces, .. } = config;
+        let plane = Kernel::start(spis, sockets, unique_ids, makes_interfaces, events).await?;
         tokio::spawn(Steward::new(plane, routing, receiver).run());
         ("kernel", Abilities::KERNEL)
     } else {

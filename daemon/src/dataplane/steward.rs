@@ -167,7 +167,8 @@ impl<P: DataPlane> Steward<P> {
         if is_held {
             self.plane.tell_first_received(install.child_sa).await;
         }
-        match self.routing.add(Traffic::of_child(install, self.plane.interface())).await {
+        let way = self.plane.way_of_child(install.child_sa).await;
+        match self.routing.add(Traffic::of_child(install, way)).await {
             Ok(ways) => {
                 self.ways.insert(install.child_sa, ways);
                 Ok(())
@@ -184,7 +185,8 @@ impl<P: DataPlane> Steward<P> {
     /// The policy first, then the routes that lead to it: what they lead there is caught.
     async fn install_policy(&mut self, policy: Policy) -> Result<(), String> {
         self.plane.install_policy(&policy).await?;
-        match self.routing.add(Traffic::of_policy(&policy, self.plane.interface())).await {
+        let way = self.plane.way_of_policy(&policy).await;
+        match self.routing.add(Traffic::of_policy(&policy, way)).await {
             Ok(ways) => {
                 self.policies.insert(policy.id, (policy, ways));
                 Ok(())

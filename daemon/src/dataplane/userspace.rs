@@ -210,6 +210,14 @@ impl DataPlane for Userspace {
     fn interface(&self) -> Option<u32> {
         Some(self.interface)
     }
+
+    async fn way_of_child(&self, _child_sa: ChildSaId) -> Option<u32> {
+        self.interface()
+    }
+
+    async fn way_of_policy(&self, _policy: &Policy) -> Option<u32> {
+        self.interface()
+    }
 }
 
 /// On the worker's thread: nothing here may wait.

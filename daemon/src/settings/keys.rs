@@ -74,6 +74,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("dataplane", Honoured),
     ("metrics.listen", Honoured),
     ("tun_name", Honoured),
+    ("xfrm_interfaces", Honoured),
     ("pid_file", Honoured),
     ("leases", Honoured),
     ("unknown_spi_notices", Honoured),

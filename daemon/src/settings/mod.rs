@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) data_plane: DataPlaneChoice,
     /// Name of the userspace data plane's TUN device.
     pub(crate) tun_name: String,
+    /// XFRM interfaces are made for the interface IDs of children.
+    pub(crate) makes_interfaces: bool,
     /// SPIs that inbound ESP SAs get.
     pub(crate) esp_spis: RangeInclusive<u32>,
     /// Anti-replay window of children that do not say, in packets.

@@ -44,6 +44,7 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
         .filter(|shards| *shards != 0),
         data_plane: data_plane(from)?,
         tun_name: tun_name(from)?,
+        makes_interfaces: from.bool("xfrm_interfaces", false)?,
         esp_spis: esp_spis(from)?,
         replay_window: from.number("replay_window", 32, COUNT, |_| true)?,
         retry_initiate: Some(from.time("retry_initiate_interval", Duration::ZERO)?)

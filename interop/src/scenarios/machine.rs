@@ -1,11 +1,13 @@
 //! What takes a kernel with XFRM interfaces, or with firewall rules about IPsec.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 
 use super::topology::{Site, Sites};
 use super::{Roles, site};
-use crate::lab::{Host, Lab, only_ipsec, round_trip};
-use crate::peer::{Connection, Daemon, child};
+use crate::lab::{Deadline, Host, Lab, only_ipsec, round_trip, until};
+use crate::peer::{Connection, Daemon, Settings, child};
 
 /// Rules that count what comes by the interface `wan`: all that came by IPsec, that of each of two CHILD_SAs, and echoes
 /// that came without.
@@ -115,4 +117,71 @@ pub(super) fn route_based(lab: &Lab, roles: Roles) -> Result<()> {
     let lost = near.host.output(&["ping", "-c", "2", "-W", "1", "-I", near.hosts[0], far.hosts[0]])?;
     ensure!(lost.success().is_err(), "without an SA there are answers");
     only_ipsec(&lab.recorded(&near.gateway, "wan")?, ends, b"").map(drop)
+}
+
+/// ferryd makes the interfaces itself, and takes them away; those of others it uses and leaves.
+pub(super) fn made_interfaces(lab: &Lab, roles: Roles) -> Result<()> {
+    let sites = Sites::build(lab)?;
+    let ours = if roles.initiator == Daemon::Ferryd { "left.test" } else { "right.test" };
+    let conf = |near: &Site, far: &Site| {
+        let numbered = |[own, other]: [&str; 2], number: u32| {
+            let net = child(own, other);
+            if near.id == ours { net.set("if_id_in", number).set("if_id_out", number) } else { net }
+        };
+        let connection = Connection::psk(near.id, far.id).between(near.outer[0], far.outer[0]);
+        site::conf(
+            connection
+                .child("made", numbered([near.networks[0], far.networks[0]], 42))
+                .child("found", numbered([near.networks[1], far.networks[1]], 43)),
+        )
+    };
+    let [near, far] = [&sites.left, &sites.right];
+    let makes = Settings::new().set("ferryd.xfrm_interfaces", "yes");
+    let left = lab.peer_with(&near.gateway, roles.initiator, &conf(near, far), &makes)?;
+    let right = lab.peer_with(&far.gateway, roles.responder, &conf(far, near), &makes)?;
+    let (peer, site, other) = if near.id == ours { (&left, near, far) } else { (&right, far, near) };
+    let run = |words: &str| site.gateway.succeed(&words.split(' ').collect::<Vec<_>>());
+    let links = || Ok::<_, anyhow::Error>(run("ip -details link show type xfrm")?.stdout);
+    run("ip link add theirs type xfrm dev wan if_id 43")?;
+    run("ip link set theirs up")?;
+
+    let carries = || -> Result<()> {
+        left.initiate("made")?;
+        left.initiate("found")?;
+        let listed = links()?;
+        let is_made = listed.contains("xfrm42@") && listed.contains("alias made by ferryd");
+        ensure!(is_made && !listed.contains("xfrm43"), "the interfaces are\n{listed}");
+        for (destination, interface) in [(other.networks[0], "xfrm42"), (other.networks[1], "theirs")] {
+            let family = if destination.contains(':') { "-6" } else { "-4" };
+            let routes = run(&format!("ip {family} route show table 220"))?.stdout;
+            let is_led =
+                |line: &str| line.starts_with(destination) && line.contains(&format!("dev {interface} "));
+            ensure!(routes.lines().any(is_led), "no route to {destination} by {interface}:\n{routes}");
+        }
+        for (from, to) in near.hosts.iter().zip(far.hosts) {
+            near.host.ping(from, to, 2)?;
+            far.host.ping(to, from, 2)?;
+        }
+        Ok(())
+    };
+    let only_theirs = || {
+        until(Deadline::after(Duration::from_secs(20)), "only the interface of others to be left", || {
+            let listed = links()?;
+            Ok((listed.contains("theirs") && !listed.contains("xfrm42")).then_some(()))
+        })
+    };
+
+    carries()?;
+    left.terminate("site")?;
+    only_theirs()?;
+    // What is left by one that was killed is known by the next one.
+    carries()?;
+    peer.kill()?;
+    ensure!(links()?.contains("xfrm42"), "there is nothing left to remove");
+    peer.start()?;
+    only_theirs()?;
+    peer.load(&if near.id == ours { conf(near, far) } else { conf(far, near) })?;
+    carries()?;
+    peer.stop()?;
+    only_theirs()
 }

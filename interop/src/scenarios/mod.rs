@@ -814,6 +814,11 @@ const OF_MACHINE: &[Entry<WithRoles>] = &[
         "Through an XFRM interface, a tunnel for any traffic carries what is routed there and nothing else.",
         machine::route_based,
     ),
+    (
+        "made-interfaces",
+        "ferryd makes XFRM interfaces and removes them, also those of a ferryd that was killed, and leaves what others made.",
+        machine::made_interfaces,
+    ),
 ];
 
 /// Every scenario that is played in a virtual machine. Each is played once: who begins is proved where that is quicker.

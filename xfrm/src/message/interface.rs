@@ -17,6 +17,7 @@ const RTM_GETADDR: u16 = 22;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_XFRM_LINK: u16 = 1;
@@ -57,6 +58,8 @@ pub(crate) struct LinkEntry {
     pub(crate) is_up: bool,
     /// Octets; 0 where the kernel did not say.
     pub(crate) mtu: u32,
+    /// A remark of whoever made it.
+    pub(crate) alias: Option<String>,
     /// Of an xfrm interface.
     pub(crate) xfrm: Option<XfrmEntry>,
 }
@@ -76,12 +79,13 @@ impl LinkEntry {
         let index = fields.u32()?;
         let is_up = fields.u32()? & IFF_UP != 0;
         fields.skip(4)?; // change mask
-        let mut link = Self { index, name: String::new(), is_up, mtu: 0, xfrm: None };
+        let mut link = Self { index, name: String::new(), is_up, mtu: 0, alias: None, xfrm: None };
         for attribute in attributes(fields.0) {
             let attribute = attribute?;
             match attribute.kind {
                 IFLA_IFNAME => link.name = attribute.text(),
                 IFLA_MTU => link.mtu = attribute.u32()?,
+                IFLA_IFALIAS => link.alias = Some(attribute.text()),
                 IFLA_LINKINFO => link.xfrm = XfrmEntry::read(attribute.value)?,
                 _ => {} // of no concern
             }
@@ -176,6 +180,18 @@ pub(crate) fn link_by_index(index: u32) -> Request {
 /// NEWLINK on an interface that is there: brings it up, with this MTU in octets if given.
 pub(crate) fn set_link_up(index: u32, mtu: Option<u32>) -> Request {
     change_link(index, IFF_UP, mtu)
+}
+
+/// NEWLINK on an interface that is there: sets its alias and brings it up.
+pub(crate) fn set_link_alias_and_up(index: u32, alias: &str) -> Request {
+    Request::new(RTM_NEWLINK, flags::ACK, |w| {
+        w.zeros(4);
+        w.u32(index);
+        w.u32(IFF_UP); // flags
+        w.u32(IFF_UP); // which flags change
+        // Without a terminating zero, as iproute2 writes it.
+        w.attribute(IFLA_IFALIAS, |w| w.bytes(alias.as_bytes()));
+    })
 }
 
 /// NEWLINK on an interface that is there: sets its MTU in octets.
@@ -336,6 +352,17 @@ mod tests {
         );
     }
 
+    /// `ip link set dev gv0 alias mine up`
+    #[test]
+    fn an_alias_is_what_iproute2_sends() {
+        assert_octets(
+            set_link_alias_and_up(3, "mine").octets(),
+            "28 00 00 00 10 00 05 00  00 00 00 00 00 00 00 00
+             00 00 00 00 03 00 00 00  01 00 00 00 01 00 00 00
+             08 00 14 00 6d 69 6e 65",
+        );
+    }
+
     /// `ip link set dev gv0 mtu 1400 up`
     #[test]
     fn a_link_change_is_what_iproute2_sends() {
@@ -367,7 +394,10 @@ mod tests {
 
         let request = set_link_up(3, Some(1400));
         let link = LinkEntry::read(&request.octets()[HEADER_LENGTH..]).unwrap();
-        assert_eq!(link, LinkEntry { index: 3, name: String::new(), is_up: true, mtu: 1400, xfrm: None });
+        assert_eq!(
+            link,
+            LinkEntry { index: 3, name: String::new(), is_up: true, mtu: 1400, alias: None, xfrm: None }
+        );
 
         let interface_id = NonZeroU32::new(42).unwrap();
         for device in [None, Some(3)] {

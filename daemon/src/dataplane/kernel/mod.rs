@@ -4,6 +4,7 @@
 //! the books of what is installed, `watch` hears what the kernel tells.
 
 mod children;
+mod interfaces;
 mod labels;
 mod leftovers;
 mod offload;
@@ -18,7 +19,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use ferry_ike::config::{Interfaces, Labels, PolicySettings, UniqueIds};
+use ferry_ike::config::{self, Labels, PolicySettings, UniqueIds};
 use ferry_ike::output::{ChildInstall, ChildSaId, Path};
 use ferry_ike::selector::TrafficSelector;
 use ferry_ike::wire::registry::Spi;
@@ -27,7 +28,8 @@ use tokio::sync::{Mutex, mpsc};
 use tracing::warn;
 
 use self::children::{Children, Known};
-use self::labels::Uniques;
+use self::interfaces::Interfaces;
+use self::labels::{Numbers, Uniques};
 use self::policies::{Owner, Placing, Policies, Protection, protecting, shunting};
 use self::reqids::Reqids;
 use super::{DataPlane, PlaneEvent, Policy, PolicyId, PolicyKind, limits};
@@ -53,11 +55,13 @@ struct State {
     asked: HashMap<IpAddr, u32>,
     reqids: Reqids,
     uniques: Uniques,
+    interfaces: Interfaces,
 }
 
 struct Trap {
     reqid: u32,
     labels: Labels,
+    numbers: Numbers,
     /// A packet was told of, and what came of that is not known yet.
     is_asking: bool,
     /// Each packet says who its peer is.
@@ -73,6 +77,7 @@ impl Kernel {
         spis: RangeInclusive<u32>,
         sockets: &Sockets,
         ids: Arc<UniqueIds>,
+        makes_interfaces: bool,
         tell: mpsc::UnboundedSender<PlaneEvent>,
     ) -> Result<Self, ferry_xfrm::Error> {
         let (sad, spd) = (Sad::open().await?, Spd::open().await?);
@@ -80,10 +85,11 @@ impl Kernel {
         let events = Events::subscribe(&[sad.port(), spd.port()]).await?;
         sockets.decapsulate_esp()?;
         leftovers::remove(&sad, &spd).await?;
+        let interfaces = Interfaces::open(makes_interfaces).await?;
         let (children, policies) = (Children::new(sad), Policies::new(spd));
         let (reserved, traps, asked, reqids) = Default::default();
         let uniques = Uniques::new(ids);
-        let state = State { reserved, children, policies, traps, asked, reqids, uniques };
+        let state = State { reserved, children, policies, traps, asked, reqids, uniques, interfaces };
         let state = Arc::new(Mutex::new(state));
         tokio::spawn(watch::run(events, Arc::clone(&state), tell));
         Ok(Self { state, spis })
@@ -146,7 +152,7 @@ impl DataPlane for Kernel {
     async fn remove_policy(&mut self, id: PolicyId) {
         let mut state = self.state.lock().await;
         state.policies.release(Owner::Policy(id)).await;
-        state.forget_trap(id);
+        state.forget_trap(id).await;
     }
 
     /// What the kernel itself keeps back lets the next packet ask after `net.core.xfrm_acq_expires` seconds, so that a peer
@@ -165,10 +171,26 @@ impl DataPlane for Kernel {
         let mut state = self.state.lock().await;
         state.policies.clear().await;
         state.children.clear().await;
+        state.interfaces.clear().await;
     }
 
     fn interface(&self) -> Option<u32> {
         None
+    }
+
+    async fn way_of_child(&self, child_sa: ChildSaId) -> Option<u32> {
+        let state = self.state.lock().await;
+        let child = state.children.get(child_sa)?;
+        // These packets have the addresses that they have, and go where those are.
+        let is_led = child.placing.is_some() && child.mode() != ferry_xfrm::Mode::TRANSPORT;
+        state.interfaces.way_out(&child.numbers).filter(|_| is_led)
+    }
+
+    async fn way_of_policy(&self, policy: &Policy) -> Option<u32> {
+        let PolicyKind::Trap { mode, .. } = policy.kind else { return None };
+        let state = self.state.lock().await;
+        let trap = state.traps.get(&policy.id)?;
+        state.interfaces.way_out(&trap.numbers).filter(|_| mode != config::Mode::Transport)
     }
 }
 
@@ -210,11 +232,19 @@ impl State {
                 Protection { mode: sa::mode(install.mode), reqid, path: install.path, numbers, placing };
             protecting(&selectors, Purpose::Protect, with)
         });
+        let policies = match policies {
+            Ok(policies) => self.interfaces.take(&numbers).await.map(|()| policies),
+            Err(error) => Err(error),
+        };
         let installed = match policies {
             Ok(policies) => {
                 let answers = self.asked.remove(&install.path.remote.ip());
                 let known = Known { reqid, numbers, selectors, placing, traffic: traffic.clone(), answers };
-                self.children.install(install, known).await.map(|()| policies)
+                let installed = self.children.install(install, known).await;
+                if installed.is_err() {
+                    self.interfaces.give_back(&numbers).await;
+                }
+                installed.map(|()| policies)
             }
             Err(error) => Err(error),
         };
@@ -234,13 +264,15 @@ impl State {
         self.reserved.remove(&child_sa);
         self.policies.release(Owner::Child(child_sa)).await;
         if let Some(child) = self.children.remove(child_sa).await {
+            self.interfaces.give_back(&child.numbers).await;
             self.uniques.give_back(&child.labels, child.reqid);
             child.traffic.iter().for_each(|traffic| self.reqids.give_back(traffic));
         }
     }
 
-    fn forget_trap(&mut self, id: PolicyId) {
+    async fn forget_trap(&mut self, id: PolicyId) {
         if let Some(trap) = self.traps.remove(&id) {
+            self.interfaces.give_back(&trap.numbers).await;
             self.uniques.give_back(&trap.labels, trap.reqid);
             self.reqids.give_back(&trap.selectors);
         }
@@ -271,19 +303,34 @@ impl State {
                 if taken != reqid {
                     warn!(target: "knl", "the trap '{}' carries what reqid {taken} does", policy.name);
                 }
-                let numbers = self.uniques.take(&labels, Interfaces::default(), taken);
+                let numbers = self.uniques.take(&labels, config::Interfaces::default(), taken);
                 let with = Protection { mode: sa::mode(mode), reqid: taken, path, numbers, placing };
                 let is_for_anybody = path.remote.ip().is_unspecified();
-                let trap =
-                    Trap { reqid: taken, labels, is_asking: false, is_for_anybody, selectors: traffic };
+                let policies = protecting(&selectors, Purpose::Trap, with);
+                let made = match policies {
+                    Ok(policies) => self.interfaces.take(&numbers).await.map(|()| policies),
+                    Err(error) => Err(error),
+                };
+                let policies = made.inspect_err(|_| {
+                    self.uniques.give_back(&labels, taken);
+                    self.reqids.give_back(&traffic);
+                })?;
+                let trap = Trap {
+                    reqid: taken,
+                    labels,
+                    numbers,
+                    is_asking: false,
+                    is_for_anybody,
+                    selectors: traffic,
+                };
                 self.traps.insert(policy.id, trap);
-                protecting(&selectors, Purpose::Trap, with)?
+                policies
             }
         };
-        let claimed = self.policies.claim(Owner::Policy(policy.id), policies).await;
-        claimed.map_err(|error| {
-            self.forget_trap(policy.id);
-            error.to_string()
-        })
+        if let Err(error) = self.policies.claim(Owner::Policy(policy.id), policies).await {
+            self.forget_trap(policy.id).await;
+            return Err(error.to_string());
+        }
+        Ok(())
     }
 }
