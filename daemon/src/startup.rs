@@ -108,6 +108,7 @@ async fn serve(
     let plane_config = PlaneConfig {
         choice: settings.data_plane,
         tun_name: &settings.tun_name,
+        offload: settings.offload,
         spis: settings.esp_spis.clone(),
         routing: &settings.routing,
         sockets: &sockets,

@@ -1,7 +1,8 @@
 //! What the tests of several files need.
 
-use std::net::{SocketAddrV4, SocketAddrV6};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use crate::checksum::Sum;
 use crate::inbound::{InboundParams, InboundSa};
 use crate::keys::KeyMaterial;
 use crate::outbound::{OutboundParams, OutboundSa};
@@ -56,6 +57,40 @@ fn udp(source: u16, destination: u16, payload: &[u8]) -> Vec<u8> {
     }
     datagram.extend(payload);
     datagram
+}
+
+/// A packet with a TCP segment, all its checksums right.
+pub(crate) fn tcp(source: &str, destination: &str, sequence: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let (source, destination): (SocketAddr, SocketAddr) =
+        (source.parse().expect("address:port"), destination.parse().expect("address:port"));
+    let mut segment = Vec::new();
+    segment.extend(source.port().to_be_bytes());
+    segment.extend(destination.port().to_be_bytes());
+    segment.extend(sequence.to_be_bytes());
+    segment.extend([0, 0, 0, 9, 0x50, flags, 1, 0, 0, 0, 0, 0]);
+    segment.extend(payload);
+    let len = u16::try_from(segment.len()).expect("short");
+    let pseudo_header = Sum::default().pseudo_header(source.ip(), destination.ip(), 6, len);
+    let checksum = pseudo_header.octets(&segment).checksum();
+    segment[16..18].copy_from_slice(&checksum);
+    let mut packet = match (source, destination) {
+        (SocketAddr::V4(source), SocketAddr::V4(destination)) => {
+            udp4(&source.to_string(), &destination.to_string(), b"")[..20].to_vec()
+        }
+        (source, destination) => udp6(&source.to_string(), &destination.to_string(), b"")[..40].to_vec(),
+    };
+    if source.is_ipv4() {
+        packet[2..4].copy_from_slice(&(20 + len).to_be_bytes());
+        packet[9] = 6;
+        packet[10..12].fill(0);
+        let checksum = Sum::default().octets(&packet).checksum();
+        packet[10..12].copy_from_slice(&checksum);
+    } else {
+        packet[4..6].copy_from_slice(&len.to_be_bytes());
+        packet[6] = 6;
+    }
+    packet.extend(segment);
+    packet
 }
 
 /// The Internet checksum's sum (RFC 1071): 0xffff over a header whose checksum is right.

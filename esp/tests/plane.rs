@@ -1,5 +1,5 @@
 //! The plane between a device and the loopback interface. A pair of datagram sockets stands for the TUN device: like
-//! it, it gives and takes one packet with each read and write.
+//! it, it gives and takes one packet with each read and write, and before each what is left to do for it.
 #![expect(clippy::indexing_slicing, reason = "a test that goes wrong shall panic")]
 
 use std::collections::HashSet;
@@ -32,6 +32,9 @@ const SPI_TO_PEER: Spi = Spi(0x2000_0001);
 const OURS: [&str; 2] = ["10.1.0.0/16", "2001:db8:1::/48"];
 const THEIRS: [&str; 2] = ["10.2.0.0/16", "2001:db8:2::/48"];
 
+/// Octets of a `virtio_net_hdr`.
+const HEADER: usize = 10;
+
 type IkeMessage = (usize, SocketAddr, SocketAddr, Vec<u8>);
 
 /// A plane, the other end of its device, and what it tells.
@@ -48,19 +51,19 @@ impl Gateway {
         let (device, inside) = UnixDatagram::pair().expect("a socket pair");
         inside.set_nonblocking(true).expect("non-blocking");
         device.set_read_timeout(Some(PATIENCE)).expect("timeout");
-        Self::on_device(bind, device, inside.into())
+        Self::on_device(bind, device, inside.into(), &PlaneConfig::default())
     }
 }
 
 impl<D> Gateway<D> {
-    fn on_device(bind: &str, device: D, inside: OwnedFd) -> Self {
+    fn on_device(bind: &str, device: D, inside: OwnedFd, config: &PlaneConfig) -> Self {
         let socket = UdpSocket::bind(bind).expect("a loopback address");
         let address = socket.local_addr().expect("bound");
         let (ike_sender, ike) = mpsc::channel();
         let (event_sender, events) = mpsc::channel();
         let plane = Plane::start_on(
             inside,
-            &PlaneConfig::default(),
+            config,
             vec![socket],
             move |datagram| {
                 let message = (datagram.socket, datagram.local, datagram.remote, datagram.payload.to_vec());
@@ -94,14 +97,26 @@ impl<D> Gateway<D> {
 impl Gateway {
     /// Sends a packet into the tunnel.
     fn inject(&self, packet: &[u8]) {
-        self.device.send(packet).expect("the device takes it");
+        self.inject_with([0; HEADER], packet);
     }
 
-    /// The next packet that comes out of the tunnel.
+    /// The same, with what is left to do for it.
+    fn inject_with(&self, header: [u8; HEADER], packet: &[u8]) {
+        self.device.send(&[&header, packet].concat()).expect("the device takes it");
+    }
+
+    /// The next packet that comes out of the tunnel; nothing is left to do for it.
     fn emerged(&self) -> Vec<u8> {
-        let mut buffer = vec![0; 65_536];
+        let (header, packet) = self.emerged_with();
+        assert_eq!(header, [0; HEADER]);
+        packet
+    }
+
+    /// The next that comes out of the tunnel, and what is left to do for it.
+    fn emerged_with(&self) -> ([u8; HEADER], Vec<u8>) {
+        let mut buffer = vec![0; 2 * 65_536];
         let len = self.device.recv(&mut buffer).expect("a packet comes out");
-        buffer[..len].to_vec()
+        (buffer[..HEADER].try_into().expect("a header"), buffer[HEADER..len].to_vec())
     }
 
     fn event(&self) -> Event {
@@ -216,20 +231,26 @@ fn from_peer(payload: &[u8]) -> Vec<u8> {
     ipv4([10, 2, 0, 1], [10, 1, 0, 1], payload)
 }
 
+/// Two planes with a child between them.
+fn two_planes(bind: &str) -> (Gateway, Gateway) {
+    let (left, right) = (Gateway::new(bind), Gateway::new(bind));
+    left.add_child(CHILD, SPI_TO_PLANE, SPI_TO_PEER, right.address, TunnelOptions::default());
+    let path = Path { local: right.address, remote: left.address };
+    let selectors = || selectors(&THEIRS, &OURS);
+    let (tunnel, limits) = (TunnelOptions::default(), Limits::default());
+    right
+        .plane
+        .add_inbound(CHILD, inbound_params(SPI_TO_PEER, selectors(), tunnel), path, limits)
+        .expect("in");
+    let outbound = outbound_params(SPI_TO_PLANE, selectors(), tunnel);
+    right.plane.add_outbound(CHILD, outbound, path, limits, None).expect("out");
+    (left, right)
+}
+
 #[test]
 fn packets_travel_between_two_planes() {
     for bind in ["127.0.0.1:0", "[::1]:0"] {
-        let (left, right) = (Gateway::new(bind), Gateway::new(bind));
-        left.add_child(CHILD, SPI_TO_PLANE, SPI_TO_PEER, right.address, TunnelOptions::default());
-        let path = Path { local: right.address, remote: left.address };
-        let selectors = || selectors(&THEIRS, &OURS);
-        let (tunnel, limits) = (TunnelOptions::default(), Limits::default());
-        right
-            .plane
-            .add_inbound(CHILD, inbound_params(SPI_TO_PEER, selectors(), tunnel), path, limits)
-            .expect("in");
-        let outbound = outbound_params(SPI_TO_PLANE, selectors(), tunnel);
-        right.plane.add_outbound(CHILD, outbound, path, limits, None).expect("out");
+        let (left, right) = two_planes(bind);
 
         let before = Instant::now();
         for n in 0..100 {
@@ -262,6 +283,140 @@ fn the_largest_packets_travel() {
     let back = from_peer(&vec![0xbb; 65_507 - 37 - 20]);
     peer.send(&back, &gateway);
     assert_eq!(gateway.emerged(), back);
+}
+
+/// A TCP segment from our network into the peer's, with ACK and PSH, as the kernel leaves it to a network card: its
+/// checksum field is the sum of the pseudo-header.
+fn unfinished_segment(payload: &[u8]) -> Vec<u8> {
+    let tcp_len = u16::try_from(20 + payload.len()).expect("short");
+    let mut packet = vec![0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 1, 0, 1, 10, 2, 0, 1];
+    packet[2..4].copy_from_slice(&(20 + tcp_len).to_be_bytes());
+    let header_sum = !sum(&packet);
+    packet[10..12].copy_from_slice(&header_sum.to_be_bytes());
+    let mut segment = vec![0, 7, 0, 9, 0, 0, 0, 100, 0, 0, 0, 1, 0x50, 0x18, 1, 0, 0, 0, 0, 0];
+    let pseudo_header = [&packet[12..20], &[0, 6], &tcp_len.to_be_bytes()].concat();
+    segment[16..18].copy_from_slice(&sum(&pseudo_header).to_be_bytes());
+    [packet, segment, payload.to_vec()].concat()
+}
+
+/// The sum of 16-bit words (RFC 1071).
+fn sum(octets: &[u8]) -> u16 {
+    let words = octets.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+    words.fold(0, |sum: u16, word| {
+        let (sum, carry) = sum.overflowing_add(word);
+        sum + u16::from(carry)
+    })
+}
+
+/// True if the checksum of the TCP segment in an IPv4 packet is right.
+fn is_tcp_right(packet: &[u8]) -> bool {
+    let tcp_len = u16::try_from(packet.len() - 20).expect("short");
+    sum(&[&packet[12..20], &[0, 6], &tcp_len.to_be_bytes(), &packet[20..]].concat()) == 0xffff
+}
+
+/// "The TCP checksum at 20 + 16 is to be completed", and, with a size, "it is to be cut".
+fn to_do(size: u16) -> [u8; HEADER] {
+    let mut header = [1, u8::from(size > 0), 0, 0, 0, 0, 0, 0, 0, 0];
+    header[4..6].copy_from_slice(&size.to_ne_bytes());
+    if size > 0 {
+        header[2..4].copy_from_slice(&40_u16.to_ne_bytes());
+    }
+    header[6..8].copy_from_slice(&20_u16.to_ne_bytes());
+    header[8..10].copy_from_slice(&16_u16.to_ne_bytes());
+    header
+}
+
+#[test]
+fn what_the_kernel_leaves_to_do_is_done() {
+    let (mut peer, gateway) = Peer::with_gateway();
+    let payload: Vec<u8> = (0..=255).cycle().take(60_000).collect();
+    gateway.inject_with(to_do(0), &unfinished_segment(b"one segment"));
+    let one = peer.receive();
+    assert!(is_tcp_right(&one) && one[40..] == *b"one segment");
+
+    gateway.inject_with(to_do(1000), &unfinished_segment(&payload));
+    let mut came = Vec::new();
+    for number in 0..60_u32 {
+        let packet = peer.receive();
+        assert_eq!((packet.len(), sum(&packet[..20])), (1040, 0xffff));
+        assert_eq!(packet[24..28], (100 + 1000 * number).to_be_bytes());
+        assert_eq!(packet[33] & 8 != 0, number == 59, "the last one alone pushes");
+        assert!(is_tcp_right(&packet));
+        came.extend_from_slice(&packet[40..]);
+    }
+    assert!(came == payload);
+    let used = gateway.plane.query(CHILD).expect("known");
+    assert_eq!((used.packets_out, used.bytes_out), (61, 51 + 60 * 1040));
+    assert_eq!(gateway.plane.stats().iter().map(|(_, count)| count).sum::<u64>(), 0);
+}
+
+#[test]
+fn a_stream_is_one_packet_at_both_ends_of_a_tunnel() {
+    for bind in ["127.0.0.1:0", "[::1]:0"] {
+        let (left, right) = two_planes(bind);
+        let payload: Vec<u8> = (0..=255).cycle().take(40_500).collect();
+        let packet = unfinished_segment(&payload);
+        left.inject_with(to_do(1000), &packet);
+        let (header, joined) = right.emerged_with();
+        assert_eq!(header, to_do(1000));
+        assert!(joined == packet, "{bind}");
+        let used = right.plane.query(CHILD).expect("known");
+        assert_eq!((used.packets_in, used.bytes_in), (41, 41 * 40 + 40_500));
+
+        // What is not of that stream stays behind it.
+        left.inject_with(to_do(1000), &packet);
+        left.inject(&to_peer(b"after it"));
+        assert!(right.emerged_with().1 == packet);
+        assert_eq!(right.emerged(), to_peer(b"after it"));
+        assert!(left.plane.stats().iter().chain(right.plane.stats().iter()).all(|(_, count)| count == 0));
+    }
+}
+
+#[test]
+fn parts_that_are_lost_are_counted_one_by_one() {
+    let (mut peer, gateway) = Peer::with_gateway();
+    let mut elsewhere = unfinished_segment(&[7; 3000]);
+    elsewhere[16..20].copy_from_slice(&[192, 0, 2, 1]);
+    gateway.inject_with(to_do(1000), &elsewhere);
+    gateway.inject_with([0, 0x7f, 0, 0, 0, 0, 0, 0, 0, 0], &to_peer(b"what kind is that?"));
+    gateway.inject_with(to_do(1000), &to_peer(b"not TCP"));
+    gateway.device.send(b"short").expect("the device takes it");
+    gateway.inject(&to_peer(b"good"));
+    assert_eq!(peer.receive(), to_peer(b"good"));
+    assert_eq!(gateway.dropped(DropReason::OutboundNoPolicy), 3);
+    assert_eq!(gateway.dropped(DropReason::OutboundMalformed), 3);
+}
+
+#[test]
+fn a_stream_waits_in_a_trap_packet_by_packet() {
+    let (mut peer, gateway) = (Peer::new(), Gateway::new("127.0.0.1:0"));
+    gateway.plane.add_policy(TRAP, selectors(&OURS, &THEIRS), PolicyAction::Trap).expect("added");
+    gateway.inject_with(to_do(1000), &unfinished_segment(&[7; 2000]));
+    assert!(matches!(gateway.event(), Event::Acquire { policy: TRAP, .. }));
+    gateway.add_child(CHILD, SPI_TO_PLANE, SPI_TO_PEER, peer.address, TunnelOptions::default());
+    gateway.plane.settle(TRAP, Acquired::Made);
+    for _ in 0..2 {
+        let packet = peer.receive();
+        assert!(packet.len() == 1040 && is_tcp_right(&packet));
+    }
+    assert!(gateway.events.try_recv().is_err(), "one SA was asked for");
+}
+
+#[test]
+fn a_device_without_headers_has_whole_packets() {
+    let mut peer = Peer::new();
+    let (device, inside) = UnixDatagram::pair().expect("a socket pair");
+    inside.set_nonblocking(true).expect("non-blocking");
+    device.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    let config = PlaneConfig { offload: false, ..PlaneConfig::default() };
+    let gateway = Gateway::on_device("127.0.0.1:0", device, inside.into(), &config);
+    gateway.add_child(CHILD, SPI_TO_PLANE, SPI_TO_PEER, peer.address, TunnelOptions::default());
+    gateway.device.send(&to_peer(b"there")).expect("the device takes it");
+    assert_eq!(peer.receive(), to_peer(b"there"));
+    peer.send(&from_peer(b"back"), &gateway);
+    let mut buffer = [0; 100];
+    let len = gateway.device.recv(&mut buffer).expect("a packet comes out");
+    assert_eq!(buffer[..len], from_peer(b"back"));
 }
 
 #[test]
@@ -519,7 +674,7 @@ fn a_lost_device_is_told_and_ike_goes_on() {
     let mut peer = Peer::new();
     let (device, inside) = UnixStream::pair().expect("a socket pair");
     inside.set_nonblocking(true).expect("non-blocking");
-    let gateway = Gateway::on_device("127.0.0.1:0", device, inside.into());
+    let gateway = Gateway::on_device("127.0.0.1:0", device, inside.into(), &PlaneConfig::default());
     gateway.add_child(CHILD, SPI_TO_PLANE, SPI_TO_PEER, peer.address, TunnelOptions::default());
     let Gateway { plane, device, address, ike, events } = gateway;
     drop(device);

@@ -314,6 +314,7 @@ impl DataPlaneHandle {
 pub(crate) struct PlaneConfig<'a> {
     pub(crate) choice: DataPlaneChoice,
     pub(crate) tun_name: &'a str,
+    pub(crate) offload: bool,
     pub(crate) spis: RangeInclusive<u32>,
     pub(crate) routing: &'a settings::Routing,
     pub(crate) sockets: &'a Sockets,
@@ -358,7 +359,12 @@ pub(crate) async fn start(
         tokio::spawn(Steward::new(plane, routing, receiver).run());
         ("kernel", Abilities::KERNEL)
     } else {
-        let plane = Userspace::start(config.tun_name, config.spis, config.sockets, deliver, events).await?;
+        let device = ferry_esp::plane::PlaneConfig {
+            device: config.tun_name.to_owned(),
+            offload: config.offload,
+            ..ferry_esp::plane::PlaneConfig::default()
+        };
+        let plane = Userspace::start(&device, config.spis, config.sockets, deliver, events).await?;
         tokio::spawn(Steward::new(plane, routing, receiver).run());
         ("userspace", Abilities::USERSPACE)
     };

@@ -50,18 +50,18 @@ struct HeldOutbound {
 
 impl Userspace {
     pub(super) async fn start(
-        device: &str,
+        config: &plane::PlaneConfig,
         spis: RangeInclusive<u32>,
         sockets: &Sockets,
         deliver: impl Fn(&[u8], Path) + Send + Sync + 'static,
         events: mpsc::UnboundedSender<PlaneEvent>,
     ) -> Result<Self, PlaneError> {
-        let config = plane::PlaneConfig { device: device.to_owned(), ..plane::PlaneConfig::default() };
         let ike = move |datagram: IkeDatagram<'_>| {
             deliver(datagram.payload, Path { local: datagram.local, remote: datagram.remote });
         };
         let plane =
-            Plane::start(&config, sockets.nat_t_duplicates()?, ike, move |event| tell(event, &events))?;
+            Plane::start(config, sockets.nat_t_duplicates()?, ike, move |event| tell(event, &events))?;
+        let device = config.device.as_str();
         let find = async || Links::open().await?.by_name(device).await;
         let link = find().await.map_err(|source| PlaneError::Device { device: device.to_owned(), source })?;
         let prefix = common_prefix(&spis);

@@ -75,6 +75,7 @@ const KEYS: &[(&str, Standing)] = &[
     ("metrics.listen", Honoured),
     ("tun_name", Honoured),
     ("xfrm_interfaces", Honoured),
+    ("offload", Honoured),
     ("pid_file", Honoured),
     ("leases", Honoured),
     ("unknown_spi_notices", Honoured),

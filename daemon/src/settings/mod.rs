@@ -53,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) tun_name: String,
     /// XFRM interfaces are made for the interface IDs of children.
     pub(crate) makes_interfaces: bool,
+    /// Many packets at a time in the userspace data plane, where the kernel has that.
+    pub(crate) offload: bool,
     /// SPIs that inbound ESP SAs get.
     pub(crate) esp_spis: RangeInclusive<u32>,
     /// Anti-replay window of children that do not say, in packets.

@@ -45,6 +45,7 @@ pub(super) fn settings(from: &Lookup<'_>) -> Result<Settings, BadValue> {
         data_plane: data_plane(from)?,
         tun_name: tun_name(from)?,
         makes_interfaces: from.bool("xfrm_interfaces", false)?,
+        offload: from.bool("offload", true)?,
         esp_spis: esp_spis(from)?,
         replay_window: from.number("replay_window", 32, COUNT, |_| true)?,
         retry_initiate: Some(from.time("retry_initiate_interval", Duration::ZERO)?)
@@ -365,10 +366,11 @@ mod tests {
     #[test]
     fn our_own_keys() {
         let loaded =
-            parse("ferryd { shards = 3\n dataplane = userspace\n tun_name = esp7\n pid_file = /x\n unknown_spi_notices = yes }").unwrap();
+            parse("ferryd { shards = 3\n dataplane = userspace\n tun_name = esp7\n offload = no\n pid_file = /x\n unknown_spi_notices = yes }").unwrap();
         assert_eq!(loaded.settings.shards, Some(3));
         assert_eq!(loaded.settings.data_plane, DataPlaneChoice::Userspace);
         assert_eq!(loaded.settings.tun_name, "esp7");
+        assert!(!loaded.settings.offload && settings("").offload);
         assert!(loaded.settings.ike.unknown_spi_notices && !settings("").ike.unknown_spi_notices);
         assert_eq!(loaded.settings.pid_file, std::path::Path::new("/x"));
         let leases = |text: &str| settings(text).leases.map(|path| path.display().to_string());

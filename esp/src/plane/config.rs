@@ -12,6 +12,9 @@ pub struct PlaneConfig {
     pub mtu: u16,
     /// Receive buffer asked for each socket, in octets.
     pub receive_buffer: usize,
+    /// Let the kernel hand over, and take, many packets at a time: up to 64 KiB of one TCP stream as one packet of the
+    /// device, and equal datagrams as one call of a socket. What a kernel or a path has not is done packet by packet.
+    pub offload: bool,
 }
 
 impl Default for PlaneConfig {
@@ -23,6 +26,7 @@ impl Default for PlaneConfig {
             mtu: 1400,
             // At a gigabit per second some 30 ms of packets, more than the worker is ever kept from reading.
             receive_buffer: 4 << 20,
+            offload: true,
         }
     }
 }

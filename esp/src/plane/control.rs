@@ -28,6 +28,8 @@ pub(super) struct Arrival {
     pub(super) local: Option<(IpAddr, u32)>,
     /// DSCP and ECN; 0 if the kernel did not say.
     pub(super) traffic_class: u8,
+    /// Octets of each datagram but the last, where several came at once.
+    pub(super) segment: Option<usize>,
 }
 
 impl Control {
@@ -60,6 +62,11 @@ impl Control {
         control
     }
 
+    /// Lets the kernel cut what is sent into datagrams of `size` octets.
+    pub(super) fn cut_into(&mut self, size: u16) {
+        self.push(libc::SOL_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
+    }
+
     /// Reads what the kernel wrote.
     pub(super) fn arrival(&self) -> Arrival {
         let mut arrival = Arrival::default();
@@ -80,6 +87,10 @@ impl Control {
                 (IPPROTO_IPV6, IPV6_TCLASS) => {
                     let class = data.first_chunk().map_or(0, |octets| c_int::from_ne_bytes(*octets));
                     arrival.traffic_class = u8::try_from(class).unwrap_or(0);
+                }
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    let size = data.first_chunk().map_or(0, |octets| c_int::from_ne_bytes(*octets));
+                    arrival.segment = usize::try_from(size).ok().filter(|size| *size > 0);
                 }
                 // Other options may have been set on the socket by its owner.
                 _ => {}
@@ -237,6 +248,17 @@ mod tests {
         if cfg!(target_endian = "little") {
             assert_eq!(v4.traffic_class, 2);
         }
+    }
+
+    #[test]
+    fn the_size_of_datagrams_that_came_at_once_is_read() {
+        let mut control = Control::departure(address("[2001:db8::1]:4500"), 1);
+        control.push(libc::SOL_UDP, libc::UDP_GRO, &1452_i32.to_ne_bytes());
+        assert_eq!(control.arrival().segment, Some(1452));
+        let mut control = Control::departure(address("192.0.2.1:4500"), 1);
+        assert_eq!(control.arrival().segment, None);
+        control.push(libc::SOL_UDP, libc::UDP_GRO, &0_i32.to_ne_bytes());
+        assert_eq!(control.arrival().segment, None);
     }
 
     #[test]

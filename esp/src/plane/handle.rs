@@ -10,6 +10,7 @@ use ring::rand::SystemRandom;
 
 use super::command::{self, Command, Requests, Stopped};
 use super::config::{ChildId, IkeDatagram, Path, PlaneConfig, SpiPrefix};
+use super::device::Device;
 use super::error::{InstallError, PlaneError};
 use super::event::Event;
 use super::policy::{Acquired, Policy, PolicyAction, PolicyId};
@@ -60,7 +61,8 @@ impl Plane {
     }
 
     /// As [`start`](Self::start), on a device that somebody else has made and set up: an open, non-blocking
-    /// descriptor that gives and takes one IP packet with each read and write.
+    /// descriptor that gives and takes one IP packet with each read and write, which with
+    /// [`offload`](PlaneConfig::offload) stands behind a `virtio_net_hdr` of 10 octets.
     pub fn start_on(
         device: OwnedFd,
         config: &PlaneConfig,
@@ -71,12 +73,13 @@ impl Plane {
         let sockets: Vec<EspSocket> = sockets
             .into_iter()
             .enumerate()
-            .map(|(index, socket)| EspSocket::new(socket, index, config.receive_buffer))
+            .map(|(index, socket)| EspSocket::new(socket, index, config))
             .collect::<Result<_, _>>()?;
         let bound = sockets.iter().map(EspSocket::bound).collect();
         let (requests, orders) = command::queue().map_err(PlaneError::Worker)?;
         let drops = Arc::<DropCounters>::default();
         let start = Instant::now();
+        let device = Device::new(device, config.offload);
         let worker = Worker::new(device, sockets, orders, Arc::clone(&drops), start, ike, events)
             .map_err(PlaneError::Worker)?;
         let worker = thread::Builder::new()
@@ -152,6 +155,7 @@ impl Plane {
             priority,
             path,
             socket,
+            may_batch: true,
             watch: LimitWatch::new(limits),
             usage,
             sequence_told: SequenceTold::Nothing,

@@ -13,16 +13,26 @@
 //! for before a packet arrived holds for that packet, so an SA added before the peer is told of it is always there for
 //! the peer's first packet. What the handle reads back (usage, drops) are counters with one writer.
 //!
+//! A walk through the network stack costs more than the cipher, so packets take it together where they can
+//! ([`PlaneConfig::offload`]): the device gives one TCP stream's octets by the 64 KiB with one header, they are cut and
+//! sealed back to back, and one call sends them; datagrams that came together are opened in place, and what is in order
+//! goes to the device as one packet again. Each step does without where the kernel or the path does.
+//!
 //! There is one worker now. Transforms, windows and tables know nothing of threads or sockets, so that several, one
 //! for each TUN queue, could each own the SAs of their share of the SPIs.
 
 mod command;
 mod config;
 mod control;
+mod cut;
 mod demux;
+mod device;
 mod error;
 mod event;
 mod handle;
+mod incoming;
+mod join;
+mod outgoing;
 mod policy;
 mod registry;
 mod socket;
@@ -30,6 +40,7 @@ mod stats;
 mod sys;
 mod tables;
 mod tun;
+mod virtio;
 mod worker;
 
 pub use config::{ChildId, IkeDatagram, Path, PlaneConfig, SpiPrefix};

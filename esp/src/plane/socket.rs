@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
-use super::config::Path;
+use super::config::{Path, PlaneConfig};
 use super::error::PlaneError;
 use super::sys::{self, Received};
 
@@ -24,8 +24,8 @@ pub(super) struct EspSocket {
 
 impl EspSocket {
     /// Takes a bound socket and sets what the plane needs: the destination address and traffic class of what
-    /// arrives, no DF on what is sent, and a large receive buffer.
-    pub(super) fn new(socket: UdpSocket, index: usize, receive_buffer: usize) -> Result<Self, PlaneError> {
+    /// arrives, no DF on what is sent, a large receive buffer, and many datagrams at a time.
+    pub(super) fn new(socket: UdpSocket, index: usize, config: &PlaneConfig) -> Result<Self, PlaneError> {
         let failed = |step| move |source: io::Error| PlaneError::Socket { socket: index, step, source };
         let bound = socket.local_addr().map_err(failed("read the address of"))?;
         let options = "set options of";
@@ -45,27 +45,38 @@ impl EspSocket {
                 .map_err(failed(options))?;
         }
         // Beyond net.core.rmem_max only with CAP_NET_ADMIN; a smaller buffer works too, so failure is no error.
-        if sockopt::set_socket_recv_buffer_size_force(fd, receive_buffer).is_err() {
-            let _ = sockopt::set_socket_recv_buffer_size(fd, receive_buffer);
+        if sockopt::set_socket_recv_buffer_size_force(fd, config.receive_buffer).is_err() {
+            let _ = sockopt::set_socket_recv_buffer_size(fd, config.receive_buffer);
+        }
+        // A kernel without it gives one datagram at a time.
+        if config.offload {
+            let _ = sys::set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
         }
         Ok(Self { socket, bound })
     }
 
-    /// Receives one datagram without waiting.
+    /// Receives one datagram, or several from one peer, without waiting.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Received>> {
         sys::receive(self.socket.as_fd(), buffer)
     }
 
-    /// Sends one datagram; waits for a moment if the socket's queue is full.
-    pub(super) fn send(&self, payload: &[u8], path: &Path, traffic_class: u8) -> io::Result<()> {
+    /// Sends one datagram, or one for each `segment` octets; waits for a moment if the socket's queue is full.
+    pub(super) fn send(
+        &self,
+        payload: &[u8],
+        path: &Path,
+        traffic_class: u8,
+        segment: Option<u16>,
+    ) -> io::Result<()> {
         let fd = self.socket.as_fd();
-        let sent = sys::send(fd, payload, path.local, path.remote, traffic_class);
+        let send = || sys::send(fd, payload, path.local, path.remote, traffic_class, segment);
+        let sent = send();
         if !sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
             return sent;
         }
         let timeout = Timespec::try_from(QUEUE_WAIT).map_err(io::Error::other)?;
         poll(&mut [PollFd::new(&fd, PollFlags::OUT)], Some(&timeout))?;
-        sys::send(fd, payload, path.local, path.remote, traffic_class)
+        send()
     }
 
     pub(super) fn drain_errors(&self) {

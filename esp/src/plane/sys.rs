@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use libc::{c_int, c_short, c_ulong, iovec, msghdr, socklen_t};
+use libc::{c_int, c_short, c_uint, c_ulong, iovec, msghdr, socklen_t};
 
 use super::control::{Arrival, Control, RawAddress};
 
@@ -48,12 +48,22 @@ impl InterfaceRequest {
 
 const _: () = assert!(size_of::<InterfaceRequest>() == 40);
 
-/// Turns an open `/dev/net/tun` into the TUN device `name`: whole IP packets, no header before them.
-pub(super) fn attach_tun(tun: BorrowedFd<'_>, name: &[u8; NAME_LEN]) -> io::Result<()> {
+/// Turns an open `/dev/net/tun` into the TUN device `name`: whole IP packets, and before each, if `with_header`, what
+/// is left to do for it.
+pub(super) fn attach_tun(tun: BorrowedFd<'_>, name: &[u8; NAME_LEN], with_header: bool) -> io::Result<()> {
     let mut request = InterfaceRequest::new(name);
-    // Both flags are below 0x8000: the kernel's field is a short.
-    request.set_short(c_short::try_from(libc::IFF_TUN | libc::IFF_NO_PI).map_err(io::Error::other)?);
+    let header = if with_header { libc::IFF_VNET_HDR } else { 0 };
+    // All flags are below 0x8000: the kernel's field is a short.
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | header;
+    request.set_short(c_short::try_from(flags).map_err(io::Error::other)?);
     request.call(tun, c_ulong::from(libc::TUNSETIFF))
+}
+
+/// Tells the kernel what it may leave to whoever reads from a TUN device (`TUN_F_*`).
+pub(super) fn set_offloads(tun: BorrowedFd<'_>, offloads: c_uint) -> io::Result<()> {
+    // SAFETY: this request takes its argument by value, and no pointer.
+    let result = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD as _, c_ulong::from(offloads)) };
+    check(result).map(drop)
 }
 
 /// Sets the MTU of an interface of this network namespace.
@@ -96,9 +106,9 @@ pub(super) fn set_option(
     check(result).map(drop)
 }
 
-/// A datagram as it arrived.
+/// A datagram as it arrived, or several from one peer.
 pub(super) struct Received {
-    /// Octets of it in the buffer.
+    /// Octets in the buffer.
     pub(super) len: usize,
     pub(super) remote: SocketAddr,
     pub(super) arrival: Arrival,
@@ -140,15 +150,19 @@ fn receive_message(
     Ok((usize::try_from(len).map_err(io::Error::other)?, address, control))
 }
 
-/// Sends one datagram from `local` without waiting.
+/// Sends one datagram from `local` without waiting, or one for each `segment` octets of the payload.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     payload: &[u8],
     local: SocketAddr,
     remote: SocketAddr,
     traffic_class: u8,
+    segment: Option<u16>,
 ) -> io::Result<()> {
     let (mut address, mut control) = (RawAddress::from(remote), Control::departure(local, traffic_class));
+    if let Some(size) = segment {
+        control.cut_into(size);
+    }
     let (address_octets, address_len) = address.parts_mut();
     let (control_octets, control_len) = control.parts_mut();
     let mut vector = iovec { iov_base: payload.as_ptr().cast_mut().cast(), iov_len: payload.len() };

@@ -39,6 +39,8 @@ pub(super) struct Outbound {
     pub(super) path: Path,
     /// Index of the socket that sends along the path.
     pub(super) socket: usize,
+    /// The system has not refused to cut what is sent along the path.
+    pub(super) may_batch: bool,
     pub(super) watch: LimitWatch,
     pub(super) usage: Arc<Usage>,
     /// How far the end of the sequence numbers was told.
@@ -119,6 +121,7 @@ impl Tables {
         if let Some(outbound) = members.outbound.and_then(|place| self.at(place)) {
             outbound.path = path;
             outbound.socket = socket;
+            outbound.may_batch = true;
         }
     }
 
@@ -212,6 +215,7 @@ mod tests {
             priority: None,
             path: path("192.0.2.2:4500"),
             socket: 0,
+            may_batch: true,
             watch: LimitWatch::new(Limits::default()),
             usage: Arc::default(),
             sequence_told: SequenceTold::Nothing,

@@ -11,6 +11,10 @@ use super::sys::{self, NAME_LEN};
 
 const TUN: &str = "/dev/net/tun";
 
+/// What the kernel may leave to us, the most first: `TUN_F_CSUM`, `_TSO4` and `_TSO6`, and, from Linux 6.2 on, `_USO4` and
+/// `_USO6`.
+const OFFLOADS: [libc::c_uint; 2] = [0x01 | 0x02 | 0x04 | 0x20 | 0x40, 0x01 | 0x02 | 0x04];
+
 /// Makes the device of `config` and sets it up. It is gone when the descriptor is closed.
 pub(super) fn open(config: &PlaneConfig) -> Result<OwnedFd, PlaneError> {
     let name = device_name(&config.device)?;
@@ -26,10 +30,13 @@ pub(super) fn open(config: &PlaneConfig) -> Result<OwnedFd, PlaneError> {
             _ => PlaneError::NoTun(source),
         })?;
     let failed = |step| move |source| step_failed(&config.device, step, source);
-    sys::attach_tun(tun.as_fd(), &name).map_err(|source| match source.raw_os_error() {
+    sys::attach_tun(tun.as_fd(), &name, config.offload).map_err(|source| match source.raw_os_error() {
         Some(libc::EINVAL) => PlaneError::DeviceKind { device: config.device.clone() },
         _ => step_failed(&config.device, "make", source),
     })?;
+    if config.offload && !OFFLOADS.iter().any(|offloads| sys::set_offloads(tun.as_fd(), *offloads).is_ok()) {
+        tracing::debug!("the kernel hands over the packets of {} one by one", config.device);
+    }
     sys::set_mtu(&name, config.mtu).map_err(failed("set the MTU of"))?;
     sys::set_up(&name).map_err(failed("set up"))?;
     Ok(tun.into())

@@ -247,6 +247,11 @@ const ONCE: &[Entry<WithOurs>] = &[
         routing::learned_by_bird,
     ),
     ("site-with-itself", "Two gateways of one make join networks of both IP versions.", site::with_itself),
+    (
+        "small-devices",
+        "TCP gets through a tunnel whose packets the gateways' devices take in fragments alone.",
+        site::on_small_devices,
+    ),
 ];
 
 /// Scenarios to be played twice, with the daemon under test as initiator and as responder.

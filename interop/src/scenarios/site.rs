@@ -19,6 +19,27 @@ pub(super) fn with_itself(lab: &Lab, ours: Daemon) -> Result<()> {
     joins(lab, Roles { initiator: ours, responder: ours }, Family::V4, &[Family::V4, Family::V6])
 }
 
+/// The gateways' devices take less than what the tunnel's packets become, so that those go out in fragments, and none
+/// can be cut from a larger one on the way out.
+pub(super) fn on_small_devices(lab: &Lab, ours: Daemon) -> Result<()> {
+    let sites = Sites::build(lab)?;
+    for site in [&sites.left, &sites.right] {
+        site.gateway.succeed(&["ip", "link", "set", "wan", "mtu", "1300"])?;
+    }
+    let inner = [Family::V4, Family::V6];
+    let [near, far] = [(&sites.left, &sites.right), (&sites.right, &sites.left)]
+        .map(|(near, far)| conf(connection(near, far, Family::V4, &inner)));
+    let left = lab.peer(&sites.left.gateway, ours, &near)?;
+    let right = lab.peer(&sites.right.gateway, ours, &far)?;
+    left.initiate("net")?;
+    agree(&left, &right)?;
+    for family in inner {
+        let target = family.of(sites.right.hosts).parse()?;
+        round_trip(&sites.left.host, &sites.right.host, target, 500_000)?;
+    }
+    Ok(())
+}
+
 /// IPv6 between the gateways, both families inside.
 pub(super) fn ipv6_outside(lab: &Lab, roles: Roles) -> Result<()> {
     joins(lab, roles, Family::V6, &[Family::V4, Family::V6])
