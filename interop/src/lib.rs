@@ -14,4 +14,5 @@ pub mod machine;
 pub mod peer;
 pub mod rootfs;
 pub mod scenarios;
+pub mod tunnels;
 pub mod verify;
